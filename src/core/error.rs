@@ -1,0 +1,151 @@
+//! The three outcomes that are not plain failures. Each has its exit code; `main` finds them in an error's chain.
+
+use std::fmt;
+
+/// Something that the operator wrote cannot be used: exit code 2. Carries every finding at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// What is wrong, in the order of the text.
+    pub findings: Vec<Finding>,
+}
+
+/// One fault in what the operator wrote, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The file, as the operator would name it; none for an argument.
+    pub file: Option<String>,
+    /// Line and column, both from 1.
+    pub at: Option<(usize, usize)>,
+    /// What is wrong and, where it can be told, what would be right.
+    pub message: String,
+}
+
+impl Invalid {
+    /// A finding about an argument or a setting.
+    pub fn argument(message: impl Into<String>) -> Self {
+        Self { findings: vec![Finding { file: None, at: None, message: message.into() }] }
+    }
+
+    /// A finding at a place in a file.
+    pub fn at(file: &str, line: usize, column: usize, message: impl Into<String>) -> Self {
+        Self { findings: vec![Finding { file: Some(file.to_owned()), at: Some((line, column)), message: message.into() }] }
+    }
+
+    /// A finding about a whole file.
+    pub fn file(file: &str, message: impl Into<String>) -> Self {
+        Self { findings: vec![Finding { file: Some(file.to_owned()), at: None, message: message.into() }] }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{file}:")?;
+            if let Some((line, column)) = self.at {
+                write!(f, "{line}:{column}:")?;
+            }
+            f.write_str(" ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        lines(f, &self.findings)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// tpl could do it and will not: exit code 3. Nothing has been touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// All reasons at once.
+    pub reasons: Vec<String>,
+    /// What the operator can do about it.
+    pub advice: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal for one reason.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reasons: vec![reason.into()], advice: None }
+    }
+
+    /// The same with a way out.
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        lines(f, &self.reasons)?;
+        match &self.advice {
+            Some(advice) => write!(f, "\n{advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// It failed, and what had been done could not all be undone: exit code 4. Keeps both.
+#[derive(Debug)]
+pub struct UndoIncomplete {
+    /// Why it failed.
+    pub cause: anyhow::Error,
+    /// What stayed behind, one error for each step that could not be undone.
+    pub left: Vec<anyhow::Error>,
+}
+
+impl fmt::Display for UndoIncomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.cause)?;
+        for error in &self.left {
+            write!(f, "\nwhile undoing: {error:#}")?;
+        }
+        f.write_str("\n`tpl prune` removes what stayed behind")
+    }
+}
+
+impl std::error::Error for UndoIncomplete {}
+
+fn lines<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            f.write_str("\n")?;
+        }
+        item.fmt(f)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_print_like_a_compiler() {
+        let table = [
+            (Invalid::argument("--count must be at least 1"), "--count must be at least 1"),
+            (Invalid::file("a.toml", "no such file"), "a.toml: no such file"),
+            (Invalid::at("a.toml", 3, 7, "unknown key"), "a.toml:3:7: unknown key"),
+        ];
+        for (error, text) in table {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_incomplete_undo_keeps_both_errors() {
+        let error =
+            UndoIncomplete { cause: anyhow::anyhow!("no space left"), left: vec![anyhow::anyhow!("removing volume a: busy")] };
+        assert_eq!(
+            error.to_string(),
+            "no space left\nwhile undoing: removing volume a: busy\n`tpl prune` removes what stayed behind"
+        );
+    }
+}

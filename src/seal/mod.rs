@@ -1,0 +1,1 @@
+//! Sealing a template: the table of operations, shrink, verify.

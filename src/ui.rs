@@ -1,0 +1,1 @@
+//! What people see: data on stdout, progress on stderr.
