@@ -1,6 +1,13 @@
 //! What tpl decides, without touching anything: no file, no process, no network, no clock.
 
+pub mod answers;
+pub mod config;
 pub mod error;
+pub mod manifest;
+pub mod metadata;
 pub mod names;
+pub mod pipeline;
 pub mod progress;
+pub mod toml_text;
+pub mod trust;
 pub mod units;

@@ -1,0 +1,116 @@
+//! The configuration: `/etc/tpl/config.toml`, then `~/.config/tpl/config.toml`, then flags and `TPL_*`.
+//!
+//! Without any of them everything has a default that works on a host with libvirt's default pool and network.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{
+    error::Invalid,
+    names::TemplateName,
+    pipeline::Word,
+};
+
+/// What a configuration file may say. Each key may be absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigFile {
+    /// The libvirt connection.
+    pub uri: Option<Word>,
+    /// The pool for templates and clones.
+    pub pool: Option<Word>,
+    /// The libvirt network for templates and clones.
+    pub network: Option<Word>,
+    /// The template that `tpl clone` takes when none is named.
+    pub template: Option<TemplateName>,
+    /// The Debian mirror.
+    pub debian_mirror: Option<Word>,
+    /// The mirror of Debian's security archive that the installer is told, where `debian_mirror` is set.
+    pub debian_security_mirror: Option<Word>,
+    /// Where downloads are kept.
+    pub cache: Option<PathBuf>,
+    /// A folder of pipelines, besides the usual ones.
+    pub pipelines: Option<PathBuf>,
+}
+
+/// The configuration in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The libvirt connection.
+    pub uri: String,
+    /// The pool for templates and clones.
+    pub pool: String,
+    /// The libvirt network for templates and clones.
+    pub network: String,
+    /// The template that `tpl clone` takes when none is named.
+    pub template: Option<TemplateName>,
+    /// The Debian mirror, where one is named.
+    pub debian_mirror: Option<String>,
+    /// The mirror of Debian's security archive, where one is named.
+    pub debian_security_mirror: Option<String>,
+    /// Where downloads are kept.
+    pub cache: PathBuf,
+    /// A folder of pipelines, besides the usual ones.
+    pub pipelines: Option<PathBuf>,
+}
+
+/// Reads a configuration file's text. `file` names it in errors.
+///
+/// # Errors
+/// [`Invalid`] with line and column.
+pub fn parse(file: &str, text: &str) -> Result<ConfigFile, Invalid> {
+    super::toml_text::parse(file, text)
+}
+
+impl ConfigFile {
+    /// This file's settings, where it has them, over an earlier one's.
+    #[must_use]
+    pub fn over(self, earlier: Self) -> Self {
+        Self {
+            uri: self.uri.or(earlier.uri),
+            pool: self.pool.or(earlier.pool),
+            network: self.network.or(earlier.network),
+            template: self.template.or(earlier.template),
+            debian_mirror: self.debian_mirror.or(earlier.debian_mirror),
+            debian_security_mirror: self.debian_security_mirror.or(earlier.debian_security_mirror),
+            cache: self.cache.or(earlier.cache),
+            pipelines: self.pipelines.or(earlier.pipelines),
+        }
+    }
+
+    /// The configuration in force, with defaults for what is absent.
+    pub fn complete(self) -> Config {
+        let word = |word: Option<Word>, default: &str| word.map_or_else(|| default.to_owned(), |w| w.as_str().to_owned());
+        let optional = |word: Option<Word>| word.map(|w| w.as_str().to_owned());
+        Config {
+            uri: word(self.uri, "qemu:///system"),
+            pool: word(self.pool, "default"),
+            network: word(self.network, "default"),
+            template: self.template,
+            debian_mirror: optional(self.debian_mirror),
+            debian_security_mirror: optional(self.debian_security_mirror),
+            cache: self.cache.unwrap_or_else(|| "/var/cache/tpl".into()),
+            pipelines: self.pipelines,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_later_file_wins_key_by_key() {
+        let system = parse("a", "pool = \"fast\"\nnetwork = \"lab\"").unwrap();
+        let user = parse("b", "pool = \"mine\"").unwrap();
+        let config = user.over(system).complete();
+        assert_eq!((config.pool.as_str(), config.network.as_str(), config.uri.as_str()), ("mine", "lab", "qemu:///system"));
+    }
+
+    #[test]
+    fn an_unknown_key_has_its_place() {
+        let error = parse("config.toml", "\nplool = 1").unwrap_err().to_string();
+        assert!(error.starts_with("config.toml:2:1: unknown field `plool`, expected one of "), "{error}");
+    }
+}

@@ -1,0 +1,252 @@
+//! What tpl writes into a domain's `<metadata>`: a template's manifest, a clone's record. There is no other database.
+//!
+//! ```text
+//! building → installed → sealed → tested → published → retired
+//! ```
+//! A stage that ends writes the next state; that one write is the commit point.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    names::{TemplateId, TemplateName, UserName, Version, VmName},
+    trust::Trust,
+    units::ByteSize,
+};
+
+/// How far a template's version has come. Ordered: a later state includes the earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// The installer runs, or ran and did not end well.
+    Building,
+    /// The guest powered itself off after a complete installation; the build disk holds it.
+    Installed,
+    /// The template's volume is written, read-only, verified.
+    Sealed,
+    /// A clone of it booted and was ready.
+    Tested,
+    /// Offered to clones.
+    Published,
+    /// Past its retention, kept for the linked clones that stand on it.
+    Retired,
+}
+
+impl State {
+    /// The state as the manifest writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Building => "building",
+            Self::Installed => "installed",
+            Self::Sealed => "sealed",
+            Self::Tested => "tested",
+            Self::Published => "published",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// One invocation of tpl that changes something. While it lives it holds the lock file named after `id` on `host`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Random, made for this invocation.
+    pub id: Uuid,
+    /// The machine on which tpl runs.
+    pub host: String,
+    /// When it began.
+    pub since: Timestamp,
+}
+
+/// A source file of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// Where it came from.
+    pub url: String,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
+}
+
+/// A package in the template.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// The operating system, as the guest's os-release has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatingSystem {
+    /// `ID`: `debian`.
+    pub id: String,
+    /// `VERSION_ID`: `13`.
+    pub version: String,
+    /// `PRETTY_NAME`.
+    pub name: String,
+}
+
+/// How a stage went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageTime {
+    /// The stage.
+    pub name: String,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// What a clone gets unless its call says otherwise; and how its identity is handed in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloneDefaults {
+    /// The user that the clones' operators log in as.
+    pub user: UserName,
+    /// vCPUs.
+    pub vcpus: u32,
+    /// Memory.
+    pub memory: ByteSize,
+    /// The system disk's virtual size, at least the template's own.
+    pub disk: ByteSize,
+}
+
+/// The three digests that decide whether a build would make the same again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// SHA-256 of the pipeline file.
+    pub pipeline_digest: String,
+    /// SHA-256 of the rendered answer file, with a fixed text in the place of what is random in each build.
+    pub answers_digest: String,
+    /// The source files.
+    pub sources: Vec<SourceFile>,
+}
+
+/// Everything about one version of a template.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The template.
+    pub name: TemplateName,
+    /// The version.
+    pub version: Version,
+    /// How far it has come.
+    pub state: State,
+    /// The invocation that builds it, or built it.
+    pub run: Run,
+    /// When the build began.
+    pub created_at: Timestamp,
+    /// When it was last made the current version.
+    #[serde(default)]
+    pub promoted_at: Option<Timestamp>,
+    /// What it was made of.
+    #[serde(flatten)]
+    pub inputs: Inputs,
+    /// How the sources were checked.
+    pub trust: Trust,
+    /// The digest of the guest-visible bytes: see `core::digest`. Set when sealed.
+    #[serde(default)]
+    pub digest: Option<String>,
+    /// The volume's virtual size. Set when sealed; the build disk's before.
+    pub virtual_size: ByteSize,
+    /// Every volume in the pool that belongs to this version or may come to: what `rm` and `prune` remove.
+    pub volumes: Vec<String>,
+    /// The operating system inside. Set when sealed.
+    #[serde(default)]
+    pub os: Option<OperatingSystem>,
+    /// The packages inside. Set when sealed.
+    #[serde(default)]
+    pub packages: Vec<Package>,
+    /// How a clone gets its identity: `nocloud`.
+    pub identity: String,
+    /// What clones get by default.
+    pub clone: CloneDefaults,
+    /// The seal operations that ran.
+    #[serde(default)]
+    pub operations: Vec<String>,
+    /// The invariants that were asserted on the sealed volume, and held.
+    #[serde(default)]
+    pub invariants: Vec<String>,
+    /// How long each stage took.
+    #[serde(default)]
+    pub stages: Vec<StageTime>,
+    /// The versions of the tools that made it.
+    pub tools: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// The template and version.
+    pub fn id(&self) -> TemplateId {
+        TemplateId { name: self.name.clone(), version: self.version.clone() }
+    }
+}
+
+/// Why tpl made a domain that is no template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// An operator asked for it.
+    Clone,
+    /// It proves that a template boots, and is removed afterwards.
+    BootTest,
+    /// It proves that KVM works, and is removed afterwards.
+    KvmProbe,
+}
+
+/// Everything about one clone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloneRecord {
+    /// Why it was made.
+    pub purpose: Purpose,
+    /// Its name.
+    pub name: VmName,
+    /// The template it was made from.
+    pub template: TemplateName,
+    /// The template's version.
+    pub version: Version,
+    /// The template's content digest.
+    pub digest: String,
+    /// Whether its disk stands on the template's volume.
+    pub linked: bool,
+    /// Still being made. A run that ended leaves it so only when it was killed: then `tpl prune` removes the clone.
+    pub creating: bool,
+    /// The invocation that made it.
+    pub run: Run,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The user that its operator logs in as.
+    pub user: UserName,
+    /// Its SSH host keys, the public halves, as in `known_hosts`.
+    pub ssh_host_keys: Vec<String>,
+    /// Its volumes, by name in `pool`.
+    pub volumes: Vec<String>,
+    /// The pool of its volumes.
+    pub pool: String,
+}
+
+/// tpl's own part of a domain's metadata.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Metadata {
+    /// The domain is a template.
+    Template(Box<Manifest>),
+    /// The domain is a clone, or a helper of tpl's own.
+    Clone(Box<CloneRecord>),
+}
+
+impl Metadata {
+    /// The invocation that wrote it.
+    pub fn run(&self) -> &Run {
+        match self {
+            Self::Template(manifest) => &manifest.run,
+            Self::Clone(record) => &record.run,
+        }
+    }
+
+    /// The volumes that belong to the domain.
+    pub fn volumes(&self) -> &[String] {
+        match self {
+            Self::Template(manifest) => &manifest.volumes,
+            Self::Clone(record) => &record.volumes,
+        }
+    }
+}
