@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod config;
 pub mod error;
+pub mod installer;
 pub mod manifest;
 pub mod metadata;
 pub mod names;

@@ -1,0 +1,233 @@
+//! What tpl asks of a hypervisor, in the field's words. [`super::libvirt`] is the real one.
+//!
+//! Two traits, because they fail and grow apart: [`Hypervisor`] for domains and networks, [`Storage`] for the volumes of a pool.
+
+use std::{collections::BTreeMap, io::Read, net::IpAddr};
+
+use anyhow::Result;
+use uuid::Uuid;
+
+use crate::core::units::ByteSize;
+
+/// Whether a domain runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DomainState {
+    /// Its virtual CPUs run.
+    Running,
+    /// It exists in memory, and its virtual CPUs stand still.
+    Paused,
+    /// Its emulator ended by itself.
+    Crashed,
+    /// Not running.
+    Shutoff,
+}
+
+impl DomainState {
+    /// Whether an emulator process belongs to it.
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+
+    /// The state in libvirt's words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Crashed => "crashed",
+            Self::Shutoff => "shutoff",
+        }
+    }
+}
+
+/// A domain, as libvirt has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// Whether it runs.
+    pub state: DomainState,
+    /// Its persistent definition.
+    pub xml: String,
+}
+
+/// The hypervisor's own size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostSize {
+    /// Physical memory.
+    pub memory: ByteSize,
+    /// Logical CPUs.
+    pub cpus: u32,
+}
+
+/// Domains and networks.
+pub trait Hypervisor: Sync {
+    /// The connection's URI.
+    fn uri(&self) -> &str;
+    /// The versions of libvirt and the emulator.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn versions(&self) -> Result<BTreeMap<String, String>>;
+    /// The host's size.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn size(&self) -> Result<HostSize>;
+    /// All domains.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn domains(&self) -> Result<Vec<Domain>>;
+    /// One domain, if it exists.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn domain(&self, name: &str) -> Result<Option<Domain>>;
+    /// Whether a domain runs; none where it does not exist.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn state(&self, name: &str) -> Result<Option<DomainState>>;
+    /// Defines a domain, or replaces its definition.
+    ///
+    /// # Errors
+    /// libvirt refuses the XML, or the name or UUID is another domain's.
+    fn define(&self, xml: &str) -> Result<()>;
+    /// Removes a domain's definition, with its NVRAM and saved state. One that does not exist is no error.
+    ///
+    /// # Errors
+    /// libvirt refuses.
+    fn undefine(&self, name: &str) -> Result<()>;
+    /// Starts a domain.
+    ///
+    /// # Errors
+    /// The emulator does not start.
+    fn start(&self, name: &str) -> Result<()>;
+    /// Cuts a domain's power. One that does not run is no error.
+    ///
+    /// # Errors
+    /// libvirt refuses.
+    fn power_off(&self, name: &str) -> Result<()>;
+    /// Replaces tpl's metadata element in a domain's persistent definition: one atomic write.
+    ///
+    /// # Errors
+    /// The domain does not exist, or libvirt refuses.
+    fn write_metadata(&self, name: &str, metadata: &crate::core::manifest::Metadata) -> Result<()>;
+    /// Whether a network of this name runs; none where there is none.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn network(&self, name: &str) -> Result<Option<bool>>;
+    /// The addresses that a network's DHCP server has given to a running domain.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn addresses(&self, domain: &str) -> Result<Vec<IpAddr>>;
+}
+
+/// The format of a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VolumeFormat {
+    /// Bytes as the guest sees them.
+    Raw,
+    /// QEMU's copy-on-write format.
+    Qcow2,
+}
+
+impl VolumeFormat {
+    /// The format in the words of libvirt and qemu-img.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+}
+
+/// A volume to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewVolume<'a> {
+    /// Its name in the pool.
+    pub name: &'a str,
+    /// Its virtual size.
+    pub capacity: ByteSize,
+    /// Its format.
+    pub format: VolumeFormat,
+    /// The path of the raw volume that it stands on.
+    pub backing: Option<&'a str>,
+    /// Nobody but root may write to it, and root only by intent: file mode 0444.
+    pub protected: bool,
+}
+
+/// A volume, as its pool has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name in the pool.
+    pub name: String,
+    /// Its path on the hypervisor.
+    pub path: String,
+    /// Its virtual size.
+    pub capacity: ByteSize,
+    /// What it takes of the pool.
+    pub allocation: ByteSize,
+}
+
+/// A pool's size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolSize {
+    /// All of it.
+    pub capacity: ByteSize,
+    /// What is free.
+    pub available: ByteSize,
+    /// The folder of a directory pool.
+    pub path: String,
+}
+
+/// The volumes of one pool.
+pub trait Storage: Sync {
+    /// The pool's name.
+    fn pool(&self) -> &str;
+    /// Its size.
+    ///
+    /// # Errors
+    /// The pool is not there, or not running; the last line says what to do.
+    fn size(&self) -> Result<PoolSize>;
+    /// Its volumes.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn volumes(&self) -> Result<Vec<Volume>>;
+    /// One volume, if it exists.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn volume(&self, name: &str) -> Result<Option<Volume>>;
+    /// The path that a volume of this name has or will have.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn path_of(&self, name: &str) -> Result<String>;
+    /// Makes a volume; its path.
+    ///
+    /// # Errors
+    /// A volume of this name exists, or there is no space.
+    fn create(&self, volume: &NewVolume<'_>) -> Result<String>;
+    /// Makes a volume that is a whole copy of another, grown to `volume.capacity`; its path.
+    ///
+    /// # Errors
+    /// As for [`Storage::create`].
+    fn copy(&self, source: &str, volume: &NewVolume<'_>) -> Result<String>;
+    /// Makes a raw volume of exactly these bytes; its path. Readable by root and the emulator alone.
+    ///
+    /// # Errors
+    /// As for [`Storage::create`].
+    fn store(&self, name: &str, length: u64, bytes: &mut dyn Read) -> Result<String>;
+    /// Removes a volume. One that does not exist is no error.
+    ///
+    /// # Errors
+    /// libvirt refuses.
+    fn delete(&self, name: &str) -> Result<()>;
+}

@@ -1,0 +1,51 @@
+//! The real hypervisor: libvirt through the `virt` crate. With [`node`], one of the two places with FFI.
+
+mod domains;
+mod node;
+mod storage;
+
+use anyhow::{Context, Result, anyhow};
+use virt::{connect::Connect, error::Error};
+
+pub use storage::LibvirtPool;
+
+/// A connection to libvirt.
+pub struct Libvirt {
+    connect: Connect,
+    uri: String,
+}
+
+impl Libvirt {
+    /// Connects.
+    ///
+    /// # Errors
+    /// libvirt does not answer at this URI.
+    pub fn open(uri: &str) -> Result<Self> {
+        // libvirt's own handler prints each error to stderr, handled ones too.
+        virt::error::clear_error_callback();
+        let connect = Connect::open(Some(uri))
+            .map_err(plain)
+            .with_context(|| format!("connecting to {uri}\n`tpl doctor` checks libvirt and says what to do"))?;
+        Ok(Self { connect, uri: uri.to_owned() })
+    }
+
+    /// One pool of this hypervisor.
+    pub fn pool<'a>(&'a self, name: &str) -> LibvirtPool<'a> {
+        LibvirtPool::new(&self.connect, name)
+    }
+}
+
+/// libvirt's message alone: codes and domains mean nothing to an operator.
+fn plain(error: Error) -> anyhow::Error {
+    anyhow!("{}", error.message())
+}
+
+/// `Ok(None)` for what does not exist.
+fn optional<T>(result: Result<T, Error>) -> Result<Option<T>> {
+    use virt::error::ErrorNumber::{NoDomain, NoNetwork, NoStoragePool, NoStorageVolume};
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.code().is_known_and(|code| matches!(code, NoDomain | NoNetwork | NoStoragePool | NoStorageVolume)) => Ok(None),
+        Err(error) => Err(plain(error)),
+    }
+}

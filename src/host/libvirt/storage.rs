@@ -1,0 +1,194 @@
+//! Volumes of a pool, through libvirt: what works here works over a remote connection too.
+
+use std::{io::Read, thread, time::Duration};
+
+use anyhow::{Context, Result, anyhow, bail};
+use roxmltree::Document;
+use virt::{connect::Connect, error::Error, storage_pool::StoragePool, storage_vol::StorageVol, stream::Stream};
+
+use super::{optional, plain};
+use crate::{
+    core::units::ByteSize,
+    host::hypervisor::{NewVolume, PoolSize, Storage, Volume, VolumeFormat},
+};
+
+/// How much goes into one message of a stream: libvirt's own limit is 256 KiB, less its header.
+const CHUNK: usize = 256 * 1024 - 64;
+
+/// One pool of a hypervisor.
+pub struct LibvirtPool<'a> {
+    connect: &'a Connect,
+    name: String,
+}
+
+impl<'a> LibvirtPool<'a> {
+    pub(super) fn new(connect: &'a Connect, name: &str) -> Self {
+        Self { connect, name: name.to_owned() }
+    }
+
+    fn open(&self) -> Result<StoragePool> {
+        let found = optional(self.connect.lookup_storage_pool_by_name(&self.name))
+            .with_context(|| format!("looking for pool {}", self.name))?;
+        let Some(pool) = found else { bail!("pool {} does not exist\n`tpl doctor` says how to make one", self.name) };
+        if !pool.is_active().map_err(plain)? {
+            bail!("pool {0} is not running\n`virsh pool-start {0}` starts it", self.name);
+        }
+        Ok(pool)
+    }
+
+    fn find(&self, name: &str) -> Result<Option<StorageVol>> {
+        let pool = self.open()?;
+        let lookup = || optional(pool.lookup_storage_vol_by_name(name));
+        match lookup()? {
+            Some(volume) => Ok(Some(volume)),
+            // The pool may not know yet what another process has put there.
+            None => {
+                refresh(&pool)?;
+                lookup()
+            }
+        }
+    }
+
+    fn create_from_xml(&self, volume: &NewVolume<'_>, source: Option<&StorageVol>) -> Result<StorageVol> {
+        let pool = self.open()?;
+        let xml = volume_xml(volume);
+        let create = || match source {
+            Some(source) => StorageVol::create_xml_from(&pool, &xml, source, 0),
+            None => StorageVol::create_xml(&pool, &xml, 0),
+        };
+        create().map_err(plain).with_context(|| format!("creating volume {} in pool {}", volume.name, self.name))
+    }
+}
+
+/// Reads the pool's contents anew. libvirt refuses while another job works in the pool, so this waits its turn.
+fn refresh(pool: &StoragePool) -> Result<()> {
+    let mut last: Option<Error> = None;
+    for _ in 0..50 {
+        match pool.refresh(0) {
+            Ok(()) => return Ok(()),
+            Err(error) => last = Some(error),
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Err(last.map_or_else(|| anyhow!("not refreshed"), plain)).context("refreshing the pool")
+}
+
+fn volume_xml(volume: &NewVolume<'_>) -> String {
+    let escape = |text: &str| quick_xml::escape::escape(text).into_owned();
+    let mode = if volume.protected { "0444" } else { "0600" };
+    let backing = volume.backing.map_or(String::new(), |path| {
+        format!("<backingStore><path>{}</path><format type='raw'/></backingStore>", escape(path))
+    });
+    format!(
+        "<volume><name>{name}</name><capacity unit='bytes'>{capacity}</capacity><allocation unit='bytes'>0</allocation>\
+         <target><format type='{format}'/><permissions><mode>{mode}</mode></permissions></target>{backing}</volume>",
+        name = escape(volume.name),
+        capacity = volume.capacity.0,
+        format = volume.format.as_str(),
+    )
+}
+
+fn describe(volume: &StorageVol) -> Result<Option<Volume>> {
+    let Some(info) = optional(volume.info())? else { return Ok(None) };
+    Ok(Some(Volume {
+        name: volume.name().map_err(plain)?,
+        path: volume.path().map_err(plain)?,
+        capacity: ByteSize(info.capacity),
+        allocation: ByteSize(info.allocation),
+    }))
+}
+
+impl Storage for LibvirtPool<'_> {
+    fn pool(&self) -> &str {
+        &self.name
+    }
+
+    fn size(&self) -> Result<PoolSize> {
+        let pool = self.open()?;
+        let info = pool.info().map_err(plain).with_context(|| format!("reading pool {}", self.name))?;
+        let xml = pool.xml_desc(0).map_err(plain)?;
+        let document = Document::parse(&xml).context("reading the pool's XML")?;
+        let target = document.root_element().children().find(|node| node.has_tag_name("target"));
+        let path = target.and_then(|node| node.children().find(|child| child.has_tag_name("path"))).and_then(|node| node.text());
+        Ok(PoolSize {
+            capacity: ByteSize(info.capacity),
+            available: ByteSize(info.available),
+            path: path.unwrap_or_default().to_owned(),
+        })
+    }
+
+    fn volumes(&self) -> Result<Vec<Volume>> {
+        let pool = self.open()?;
+        refresh(&pool)?;
+        let all = pool.list_all_volumes(0).map_err(plain).with_context(|| format!("listing pool {}", self.name))?;
+        let described: Result<Vec<_>> = all.iter().map(describe).collect();
+        Ok(described?.into_iter().flatten().collect())
+    }
+
+    fn volume(&self, name: &str) -> Result<Option<Volume>> {
+        match self.find(name)? {
+            Some(volume) => describe(&volume).with_context(|| format!("reading volume {name}")),
+            None => Ok(None),
+        }
+    }
+
+    fn path_of(&self, name: &str) -> Result<String> {
+        Ok(format!("{}/{name}", self.size()?.path.trim_end_matches('/')))
+    }
+
+    fn create(&self, volume: &NewVolume<'_>) -> Result<String> {
+        self.create_from_xml(volume, None)?.path().map_err(plain)
+    }
+
+    fn copy(&self, source: &str, volume: &NewVolume<'_>) -> Result<String> {
+        let original = self.find(source)?.with_context(|| format!("volume {source} does not exist in pool {}", self.name))?;
+        let size = original.info().map_err(plain)?.capacity;
+        // libvirt copies into a volume of the original's size only; growing comes after.
+        let same = NewVolume { capacity: ByteSize(size), backing: None, ..volume.clone() };
+        let copy = self.create_from_xml(&same, Some(&original))?;
+        if volume.capacity.0 > size {
+            let grown = copy.resize(volume.capacity.0, 0).map_err(plain).with_context(|| format!("growing volume {}", volume.name));
+            if let Err(error) = grown {
+                // The caller takes a failed copy for no copy.
+                let _ = copy.delete(0);
+                return Err(error);
+            }
+        }
+        copy.path().map_err(plain)
+    }
+
+    fn store(&self, name: &str, length: u64, bytes: &mut dyn Read) -> Result<String> {
+        let new = NewVolume { name, capacity: ByteSize(length), format: VolumeFormat::Raw, backing: None, protected: false };
+        let volume = self.create_from_xml(&new, None)?;
+        let sent = send(self.connect, &volume, length, bytes).with_context(|| format!("writing volume {name}"));
+        if let Err(error) = sent {
+            // The caller takes a volume that could not be written for none.
+            let _ = volume.delete(0);
+            return Err(error);
+        }
+        volume.path().map_err(plain)
+    }
+
+    fn delete(&self, name: &str) -> Result<()> {
+        let Some(volume) = self.find(name)? else { return Ok(()) };
+        volume.delete(0).map_err(plain).with_context(|| format!("removing volume {name}"))
+    }
+}
+
+fn send(connect: &Connect, volume: &StorageVol, length: u64, bytes: &mut dyn Read) -> Result<()> {
+    let stream = Stream::new(connect, 0).map_err(plain)?;
+    volume.upload(&stream, 0, length, 0).map_err(plain)?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let read = bytes.read(&mut buffer)?;
+        if read == 0 {
+            return stream.finish().map_err(plain);
+        }
+        let mut rest = &buffer[..read];
+        while !rest.is_empty() {
+            let sent = stream.send(rest).map_err(plain)?;
+            let sent = usize::try_from(sent).map_err(|_| anyhow!("the connection broke"))?;
+            rest = &rest[sent..];
+        }
+    }
+}
