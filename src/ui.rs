@@ -1,1 +1,142 @@
 //! What people see: data on stdout, progress on stderr.
+//!
+//! On a terminal, progress is one live line; elsewhere it is plain lines, one for each step and each tenth of a stage, so that
+//! a nightly job's log stays readable.
+
+use std::{
+    io::{self, ErrorKind, IsTerminal as _, Write as _},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::core::{progress::Progress, units::Span};
+
+/// Writes to stdout. A reader that has gone away, as `head` does, is no failure.
+///
+/// # Errors
+/// stdout cannot be written to.
+pub fn data(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("writing to standard output"),
+    }
+}
+
+/// Writes one JSON document to stdout.
+///
+/// # Errors
+/// stdout cannot be written to.
+pub fn json(document: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(document).context("writing JSON")?;
+    text.push('\n');
+    data(&text)
+}
+
+/// Writes a line to stderr, whatever becomes of it.
+pub fn note(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Columns for people: the first row is the heading; each column as wide as its widest cell.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// One stage of long work, shown on stderr while it lasts.
+pub struct StageLine {
+    name: String,
+    started: Instant,
+    bar: Option<ProgressBar>,
+    last: Mutex<(String, u8)>,
+}
+
+impl StageLine {
+    /// Begins to show a stage.
+    pub fn begin(name: &str) -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{prefix:10} [{bar:24}] {percent:>3} %  {elapsed_precise}  {wide_msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+            bar.set_prefix(name.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        if bar.is_none() {
+            note(&format!("{name}: begins"));
+        }
+        Self { name: name.to_owned(), started: Instant::now(), bar, last: Mutex::new((String::new(), 0)) }
+    }
+
+    /// Ends the stage well; how long it took.
+    pub fn done(self) -> Duration {
+        let elapsed = self.started.elapsed();
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        note(&format!("{}: done in {:.1} s", self.name, elapsed.as_secs_f64()));
+        elapsed
+    }
+}
+
+impl Drop for StageLine {
+    fn drop(&mut self) {
+        // After a failure the error follows on a line of its own.
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Progress for StageLine {
+    fn update(&self, step: &str, percent: Option<u8>) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(step.to_owned());
+            if let Some(percent) = percent {
+                bar.set_position(u64::from(percent));
+            }
+            return;
+        }
+        let Ok(mut last) = self.last.lock() else { return };
+        let tenth = percent.unwrap_or(last.1 * 10) / 10;
+        if last.0 != step || last.1 != tenth {
+            let shown = percent.map_or(String::new(), |percent| format!(" {percent} %"));
+            note(&format!("{}: {step}{shown} ({})", self.name, Span(self.started.elapsed())));
+            *last = (step.to_owned(), tenth);
+        }
+    }
+
+    fn note(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| note(line)),
+            None => note(line),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_line_up() {
+        let rows = [["NAME", "STATE"], ["a", "running"], ["longer", "x"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(table(&rows), "NAME    STATE\na       running\nlonger  x\n");
+    }
+}

@@ -126,6 +126,16 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The connection fails.
     fn addresses(&self, domain: &str) -> Result<Vec<IpAddr>>;
+    /// What a guest's log holds from the byte `from` on, at most 1 MiB; nothing where there is no log yet.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    fn read_log(&self, path: &str, from: u64) -> Result<Vec<u8>>;
+    /// Removes a guest's log. One that does not exist is no error.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    fn remove_log(&self, path: &str) -> Result<()>;
 }
 
 /// The format of a volume.
@@ -156,8 +166,8 @@ pub struct NewVolume<'a> {
     pub capacity: ByteSize,
     /// Its format.
     pub format: VolumeFormat,
-    /// The path of the raw volume that it stands on.
-    pub backing: Option<&'a str>,
+    /// The volume that it stands on: its path and its format.
+    pub backing: Option<(&'a str, VolumeFormat)>,
     /// Nobody but root may write to it, and root only by intent: file mode 0444.
     pub protected: bool,
 }

@@ -2,4 +2,5 @@
 
 pub mod hypervisor;
 pub mod libvirt;
+pub mod local;
 pub mod process;

@@ -1,6 +1,11 @@
 //! Domains and networks.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{ErrorKind, Read as _, Seek as _, SeekFrom},
+    net::IpAddr,
+};
 
 use anyhow::{Context, Result};
 use virt::{domain::Domain as VirtDomain, sys};
@@ -136,5 +141,27 @@ impl Hypervisor for Libvirt {
             .with_context(|| format!("reading the addresses of domain {domain}"))?;
         let all = interfaces.iter().flat_map(|interface| &interface.addrs);
         Ok(all.filter_map(|address| address.addr.parse().ok()).collect())
+    }
+
+    fn read_log(&self, path: &str, from: u64) -> Result<Vec<u8>> {
+        let read = || {
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(from))?;
+            let mut bytes = Vec::new();
+            file.take(1 << 20).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        absent_is_empty(read()).with_context(|| format!("reading {path}"))
+    }
+
+    fn remove_log(&self, path: &str) -> Result<()> {
+        absent_is_empty(std::fs::remove_file(path)).with_context(|| format!("removing {path}"))
+    }
+}
+
+fn absent_is_empty<T: Default>(result: std::io::Result<T>) -> std::io::Result<T> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(T::default()),
+        other => other,
     }
 }

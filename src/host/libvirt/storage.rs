@@ -76,8 +76,8 @@ fn refresh(pool: &StoragePool) -> Result<()> {
 fn volume_xml(volume: &NewVolume<'_>) -> String {
     let escape = |text: &str| quick_xml::escape::escape(text).into_owned();
     let mode = if volume.protected { "0444" } else { "0600" };
-    let backing = volume.backing.map_or(String::new(), |path| {
-        format!("<backingStore><path>{}</path><format type='raw'/></backingStore>", escape(path))
+    let backing = volume.backing.map_or(String::new(), |(path, format)| {
+        format!("<backingStore><path>{}</path><format type='{}'/></backingStore>", escape(path), format.as_str())
     });
     format!(
         "<volume><name>{name}</name><capacity unit='bytes'>{capacity}</capacity><allocation unit='bytes'>0</allocation>\

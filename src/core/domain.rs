@@ -1,0 +1,179 @@
+//! The domain XML that tpl writes by itself: of a VM that installs, of the template that it becomes, of the KVM probe.
+//! A clone's XML is not written but edited out of its template's.
+
+use uuid::Uuid;
+
+use super::{
+    manifest::{Manifest, Metadata},
+    metadata,
+    units::ByteSize,
+};
+
+/// Where hypervisors keep the logs of their guests, and where their security policies let an emulator write.
+pub const LOG_FOLDER: &str = "/var/log/libvirt/qemu";
+
+/// How a domain's CPUs are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The host's CPUs, through KVM.
+    Kvm,
+    /// QEMU's own emulation.
+    Tcg,
+}
+
+impl Accelerator {
+    /// libvirt's domain type.
+    pub fn domain_type(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "qemu",
+        }
+    }
+
+    fn cpu(self) -> &'static str {
+        match self {
+            Self::Kvm => "<cpu mode='host-passthrough'/>",
+            Self::Tcg => "<cpu mode='maximum'/>",
+        }
+    }
+}
+
+/// What a VM's network card is plugged into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Network {
+    /// A libvirt network.
+    Named(String),
+    /// QEMU's user-mode network: the guest sees the host's loopback at 10.0.2.2, and nobody sees the guest.
+    User,
+}
+
+/// The size and surroundings of a VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// How its CPUs are made.
+    pub accelerator: Accelerator,
+    /// vCPUs.
+    pub vcpus: u32,
+    /// Memory.
+    pub memory: ByteSize,
+    /// Its network.
+    pub network: Network,
+}
+
+/// What an installer boots with: paths on the hypervisor, and where it logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallMedia {
+    /// The kernel's path.
+    pub kernel: String,
+    /// The initrd's path.
+    pub initrd: String,
+    /// The kernel's command line.
+    pub cmdline: String,
+    /// The build disk's path; a qcow2.
+    pub disk: String,
+}
+
+/// The file that a VM's console is logged to. Not `NAME.log`: that name is libvirt's own.
+pub fn console_log(domain: &str) -> String {
+    format!("{LOG_FOLDER}/{domain}-serial.log")
+}
+
+/// The file that the installer logs to.
+pub fn installer_log(domain: &str) -> String {
+    format!("{LOG_FOLDER}/{domain}-installer.log")
+}
+
+fn escape(text: &str) -> String {
+    quick_xml::escape::escape(text).into_owned()
+}
+
+fn interface(network: &Network) -> String {
+    match network {
+        Network::Named(name) => {
+            format!("<interface type='network'><source network='{}'/><model type='virtio'/></interface>", escape(name))
+        }
+        Network::User => "<interface type='user'><model type='virtio'/></interface>".to_owned(),
+    }
+}
+
+/// Everything before the devices.
+fn head(name: &str, uuid: Uuid, metadata: &Metadata, machine: &Machine, boot: &str) -> String {
+    format!(
+        "<domain type='{kind}'>\n  <name>{name}</name>\n  <uuid>{uuid}</uuid>\n  <metadata>{metadata}</metadata>\n  \
+         <memory unit='KiB'>{memory}</memory>\n  <vcpu>{vcpus}</vcpu>\n  \
+         <os><type arch='x86_64' machine='q35'>hvm</type>{boot}</os>\n  <features><acpi/><apic/></features>\n  {cpu}\n  \
+         <clock offset='utc'><timer name='rtc' tickpolicy='catchup'/><timer name='hpet' present='no'/></clock>\n",
+        kind = machine.accelerator.domain_type(),
+        name = escape(name),
+        metadata = metadata::element(metadata),
+        memory = machine.memory.kib_ceil(),
+        vcpus = machine.vcpus,
+        cpu = machine.accelerator.cpu(),
+    )
+}
+
+/// The devices that each VM of tpl's own has.
+const COMMON_DEVICES: &str = "    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>\n    \
+     <controller type='usb' model='none'/>\n    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\n    \
+     <memballoon model='virtio'/>\n";
+
+/// The VM that an installer runs in. Each way to end it, a reboot too, leaves it shut off.
+pub fn installing(manifest: &Manifest, uuid: Uuid, machine: &Machine, media: &InstallMedia) -> String {
+    let name = manifest.id().domain();
+    let boot = format!(
+        "<kernel>{}</kernel><initrd>{}</initrd><cmdline>{}</cmdline>",
+        escape(&media.kernel),
+        escape(&media.initrd),
+        escape(&media.cmdline)
+    );
+    format!(
+        "{head}  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>destroy</on_reboot>\n  <on_crash>destroy</on_crash>\n  <devices>\n    \
+         <disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='unsafe' discard='unmap'/><source file='{disk}'/>\
+         <target dev='vda' bus='virtio'/></disk>\n    {interface}\n    \
+         <serial type='file'><source path='{console}' append='off'/><target port='0'/></serial>\n    \
+         <serial type='file'><source path='{installer}' append='off'/><target port='1'/></serial>\n{COMMON_DEVICES}  </devices>\n</domain>\n",
+        head = head(&name, uuid, &Metadata::Template(Box::new(manifest.clone())), machine, &boot),
+        disk = escape(&media.disk),
+        interface = interface(&machine.network),
+        console = escape(&console_log(&name)),
+        installer = escape(&installer_log(&name)),
+    )
+}
+
+/// The sealed template: what a clone's XML is edited out of. Never started: its disk is marked read-only.
+pub fn template(manifest: &Manifest, uuid: Uuid, machine: &Machine, volume: &str) -> String {
+    let name = manifest.id().domain();
+    format!(
+        "{head}  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>restart</on_reboot>\n  <on_crash>destroy</on_crash>\n  <devices>\n    \
+         <disk type='file' device='disk'><driver name='qemu' type='raw' discard='unmap'/><source file='{volume}'/>\
+         <target dev='vda' bus='virtio'/><readonly/></disk>\n    {interface}\n    \
+         <serial type='pty'><log file='{console}' append='off'/><target port='0'/></serial>\n    \
+         <console type='pty'><target type='serial' port='0'/></console>\n{COMMON_DEVICES}  </devices>\n</domain>\n",
+        head = head(&name, uuid, &Metadata::Template(Box::new(manifest.clone())), machine, "<boot dev='hd'/>"),
+        volume = escape(volume),
+        interface = interface(&machine.network),
+        console = escape(&console_log(&name)),
+    )
+}
+
+/// A boot sector that powers the machine off: `mov dx, 0x604; mov ax, 0x2000; out dx, ax; hlt`. SeaBIOS puts the ACPI
+/// registers of both of QEMU's chipsets at 0x600; bit 13 of the control register at 0x604 sleeps, type 0 is soft-off.
+pub fn power_off_sector() -> [u8; 512] {
+    let mut sector = [0; 512];
+    sector[..10].copy_from_slice(&[0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4, 0xeb, 0xfd]);
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    sector
+}
+
+/// A VM that boots [`power_off_sector`] under KVM: where KVM works, it is off again within a second.
+pub fn kvm_probe(name: &str, uuid: Uuid, metadata: &Metadata, disk: &str) -> String {
+    let machine =
+        Machine { accelerator: Accelerator::Kvm, vcpus: 1, memory: ByteSize::mib(64), network: Network::User };
+    format!(
+        "{head}  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>destroy</on_reboot>\n  <on_crash>destroy</on_crash>\n  <devices>\n    \
+         <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>\n    \
+         <controller type='usb' model='none'/>\n    <memballoon model='none'/>\n  </devices>\n</domain>\n",
+        head = head(name, uuid, metadata, &machine, "<boot dev='hd'/>"),
+        disk = escape(disk),
+    )
+}

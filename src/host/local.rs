@@ -1,0 +1,170 @@
+//! The machine on which tpl itself runs: its clock, and locks that end with the process that holds them.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{Read as _, Seek as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::core::manifest::Run;
+
+/// How long a run on another machine, whose lock cannot be seen from here, is taken to be alive.
+const FOREIGN_RUN_HOURS: i64 = 12;
+
+/// The clock, and what is exclusive on this machine.
+pub trait Local: Sync {
+    /// The time.
+    fn now(&self) -> Timestamp;
+    /// Waits.
+    fn sleep(&self, time: Duration);
+    /// This invocation. Its lock file is held until the process ends, however it ends.
+    fn run(&self) -> &Run;
+    /// Whether an invocation may still be at work.
+    ///
+    /// # Errors
+    /// The lock folder cannot be read.
+    fn is_alive(&self, run: &Run) -> Result<bool>;
+    /// Takes the lock called `name`, waiting for it up to `patience`. Inside: what its holder wrote about itself.
+    ///
+    /// # Errors
+    /// The lock folder cannot be written to.
+    fn lock(&self, name: &str, patience: Duration) -> Result<Result<Lock, String>>;
+}
+
+/// A lock, held until dropped.
+pub struct Lock {
+    _file: Option<File>,
+}
+
+impl Lock {
+    /// A lock on nothing, for a world without other processes.
+    pub fn unshared() -> Self {
+        Self { _file: None }
+    }
+}
+
+/// The real machine.
+pub struct ThisMachine {
+    folder: PathBuf,
+    run: Run,
+    _held: File,
+}
+
+impl ThisMachine {
+    /// Registers this invocation. Root's locks are in `/run/lock/tpl`, another user's in `$XDG_RUNTIME_DIR/tpl`.
+    ///
+    /// # Errors
+    /// The lock folder cannot be written to.
+    pub fn register() -> Result<Self> {
+        let folder = default_folder();
+        fs::create_dir_all(&folder).with_context(|| format!("making the lock folder {}", folder.display()))?;
+        let run = Run { id: Uuid::new_v4(), host: hostname(), since: Timestamp::now() };
+        let held = open(&folder.join(run_file(&run)))?;
+        held.lock().context("locking this run's own file")?;
+        sweep(&folder);
+        Ok(Self { folder, run, _held: held })
+    }
+}
+
+impl Drop for ThisMachine {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.folder.join(run_file(&self.run)));
+    }
+}
+
+fn default_folder() -> PathBuf {
+    // Of the process, not of the environment: a user must not send root's locks elsewhere.
+    let root = fs::metadata("/proc/self").is_ok_and(|data| std::os::unix::fs::MetadataExt::uid(&data) == 0);
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(runtime) if !root => Path::new(&runtime).join("tpl"),
+        _ => PathBuf::from("/run/lock/tpl"),
+    }
+}
+
+fn run_file(run: &Run) -> String {
+    format!("run-{}", run.id)
+}
+
+fn hostname() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}
+
+fn open(path: &Path) -> Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    opened.with_context(|| format!("opening the lock {}", path.display()))
+}
+
+/// Removes the files of runs that were killed. One that is held is in use; a fresh one may be about to be.
+fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let old = entry.metadata().and_then(|data| data.modified()).is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() > 60));
+        let is_run = entry.file_name().to_string_lossy().starts_with("run-");
+        if old && is_run && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+impl Local for ThisMachine {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn sleep(&self, time: Duration) {
+        thread::sleep(time);
+    }
+
+    fn run(&self) -> &Run {
+        &self.run
+    }
+
+    fn is_alive(&self, run: &Run) -> Result<bool> {
+        if run.id == self.run.id {
+            return Ok(true);
+        }
+        if run.host != self.run.host {
+            let age = self.now().duration_since(run.since);
+            return Ok(age.as_hours() < FOREIGN_RUN_HOURS);
+        }
+        match File::open(self.folder.join(run_file(run))) {
+            Ok(file) => Ok(matches!(file.try_lock(), Err(TryLockError::WouldBlock))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).context("looking for another run's lock"),
+        }
+    }
+
+    fn lock(&self, name: &str, patience: Duration) -> Result<Result<Lock, String>> {
+        // Names hold URIs: a digest has no slash in it.
+        let digest: String = Sha256::digest(name).iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        let mut file = open(&self.folder.join(format!("lock-{digest}")))?;
+        let step = Duration::from_millis(50);
+        let mut waited = Duration::ZERO;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("locking {name}")),
+                Err(TryLockError::WouldBlock) if waited >= patience => {
+                    let mut holder = String::new();
+                    file.read_to_string(&mut holder).with_context(|| format!("reading the lock {name}"))?;
+                    return Ok(Err(holder));
+                }
+                Err(TryLockError::WouldBlock) => thread::sleep(step),
+            }
+            waited += step;
+        }
+        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| {
+            write!(file, "process {} since {}", std::process::id(), self.run.since.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        });
+        written.with_context(|| format!("writing the lock {name}"))?;
+        Ok(Ok(Lock { _file: Some(file) }))
+    }
+}
