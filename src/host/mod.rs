@@ -1,3 +1,5 @@
 //! The outside world. Each part stands behind a trait that speaks the domain; here are the real ones.
 
+pub mod guest;
+pub mod image;
 pub mod process;
