@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod config;
+pub mod digest;
 pub mod domain;
 pub mod error;
 pub mod installer;

@@ -1,6 +1,8 @@
 //! The outside world. Each part stands behind a trait that speaks the domain; here are the real ones.
 
+pub mod guest;
 pub mod hypervisor;
+pub mod image;
 pub mod libvirt;
 pub mod local;
 pub mod process;

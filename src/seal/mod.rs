@@ -1,1 +1,51 @@
-//! Sealing a template: the table of operations, shrink, verify.
+//! Sealing a template: what must not be shared between machines is removed, the content is made small, and then it is
+//! proved. One appliance launch does the first two, a second, read-only one the proof:
+//!
+//! ```text
+//! open(build disk, ThrowAway) → Layout::mount → seal → facts → shrink → close → image::copy → image::digest
+//! open(volume, ReadOnly)      → Layout::mount → verify → close
+//! ```
+
+pub mod facts;
+pub mod layout;
+pub mod ops;
+pub mod probe;
+pub mod shrink;
+pub mod table;
+pub mod verify;
+
+#[cfg(test)]
+mod fake;
+
+use anyhow::{Context as _, Result};
+
+use crate::{core::progress::Progress, host::guest::Files};
+
+pub use facts::{Facts, OperatingSystem, Package, facts};
+pub use layout::Layout;
+pub use shrink::{Shrunk, shrink};
+pub use table::{Operation, Outcome, Selection, table};
+pub use verify::{Invariant, verify};
+
+/// What sealing did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Each operation that ran, in order, and what it changed.
+    pub operations: Vec<(&'static str, Outcome)>,
+}
+
+/// Runs the selected operations on a mounted guest.
+///
+/// # Errors
+/// An operation broke; it is named. What ran before it stays done: sealing again is safe.
+pub fn seal(guest: &dyn Files, selection: &Selection, progress: &dyn Progress) -> Result<Sealed> {
+    let family = facts::operating_system(guest)?.family();
+    let mut operations = Vec::new();
+    let selected = selection.for_family(family);
+    for (done, operation) in selected.iter().enumerate() {
+        progress.update(operation.name, u8::try_from(done * 100 / selected.len()).ok());
+        let outcome = (operation.run)(guest).with_context(|| format!("sealing: {}", operation.name))?;
+        operations.push((operation.name, outcome));
+    }
+    Ok(Sealed { operations })
+}

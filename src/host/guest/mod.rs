@@ -1,0 +1,277 @@
+//! A guest's disk, opened in libguestfs's appliance.
+//!
+//! Two traits in the words of what is done: [`Files`] for the mounted guest, [`Disks`] for what lies below. Everything on
+//! the disk is untrusted: nothing of the guest is ever executed, and every read has a limit. Symbolic links are resolved
+//! inside the appliance, so none of them leads out of the guest.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::core::progress::Progress;
+
+/// The name of the one disk in the appliance.
+pub const DISK: &str = "/dev/sda";
+
+/// How the bytes of a disk are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageFormat {
+    /// The guest's bytes as they are: a file or a block device.
+    Raw,
+    /// A qcow2 file.
+    Qcow2,
+}
+
+impl ImageFormat {
+    /// The name that libguestfs and qemu-img know it by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+}
+
+/// What may happen to an opened disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing is written; writes of the appliance (a journal replay) go to an overlay that is thrown away.
+    ReadOnly,
+    /// Writes without waiting for the host's disk, and with discard: for a build disk, which a crash costs anyway.
+    ThrowAway,
+}
+
+/// Opens disks.
+pub trait Appliance: Sync {
+    /// Launches an appliance with `disk` in it. Takes seconds.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or the appliance does not start.
+    fn open(&self, disk: &Path, format: ImageFormat, access: Access, progress: &dyn Progress) -> Result<Box<dyn Guest>>;
+
+    /// The version of the library, for the manifest: `1.48.6`.
+    ///
+    /// # Errors
+    /// The library does not load.
+    fn version(&self) -> Result<String>;
+}
+
+/// An opened disk.
+pub trait Guest: Files + Disks {
+    /// Writes everything out and ends the appliance. Without this, an error on the way out is lost.
+    ///
+    /// # Errors
+    /// Something that was written did not reach the disk.
+    fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A plain file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, a socket or a pipe: never opened.
+    Other,
+}
+
+/// What is known about a file without opening it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStat {
+    /// What it is.
+    pub kind: FileKind,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// A file met on a walk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its absolute path in the guest.
+    pub path: String,
+    /// What it is; of a link, the link itself.
+    pub stat: FileStat,
+}
+
+/// Figures of a mounted filesystem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Bytes in use, the filesystem's own structures included.
+    pub used: u64,
+}
+
+/// The files of a mounted guest. Paths are absolute.
+pub trait Files {
+    /// Paths that match any of these shell patterns, sorted, without a slash at their end; nothing matching is an empty list.
+    ///
+    /// # Errors
+    /// A broken disk, or a name that is no UTF-8.
+    fn glob(&self, patterns: &[&str]) -> Result<Vec<String>>;
+
+    /// What `path` is, links followed; none if there is no such file.
+    ///
+    /// # Errors
+    /// A broken disk.
+    fn stat(&self, path: &str) -> Result<Option<FileStat>>;
+
+    /// Everything below a directory, at any depth, links not followed; empty if there is no such directory.
+    ///
+    /// # Errors
+    /// A broken disk, or a name that is no UTF-8.
+    fn walk(&self, directory: &str) -> Result<Vec<Entry>>;
+
+    /// The content of a plain file; none if there is no such plain file.
+    ///
+    /// # Errors
+    /// The file is larger than `limit` bytes, or a broken disk.
+    fn read(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>>;
+
+    /// Replaces a file's content in its own blocks: owner, mode and label stay, and no old byte stays behind in a freed
+    /// block. A file that was not there is made with mode 0644, owned by root.
+    ///
+    /// # Errors
+    /// Not a plain file, or a broken disk.
+    fn write(&self, path: &str, content: &[u8]) -> Result<()>;
+
+    /// Overwrites plain files with zeros and empties them; they stay. For secrets: see [`Files::write`].
+    ///
+    /// # Errors
+    /// A broken disk.
+    fn erase(&self, paths: &[String]) -> Result<()>;
+
+    /// Empties a plain file: owner, mode and label stay.
+    ///
+    /// # Errors
+    /// No such file, or a broken disk.
+    fn truncate(&self, path: &str) -> Result<()>;
+
+    /// Removes a file, link or whole directory; what is not there is removed already.
+    ///
+    /// # Errors
+    /// A broken disk.
+    fn remove(&self, path: &str) -> Result<()>;
+
+    /// Names and versions of the packages in the guest's RPM database; the appliance looks into it.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    fn rpm_packages(&self) -> Result<Vec<(String, String)>>;
+}
+
+/// What lies below the files.
+pub trait Disks {
+    /// The size of a device in bytes.
+    ///
+    /// # Errors
+    /// No such device.
+    fn device_size(&self, device: &str) -> Result<u64>;
+
+    /// `length` bytes of a device from `offset`; fewer at its end.
+    ///
+    /// # Errors
+    /// No such device, or a broken disk.
+    fn read_device(&self, device: &str, offset: u64, length: usize) -> Result<Vec<u8>>;
+
+    /// Overwrites a part of a device.
+    ///
+    /// # Errors
+    /// No such device, or a broken disk.
+    fn write_device(&self, device: &str, offset: u64, bytes: &[u8]) -> Result<()>;
+
+    /// All logical volumes, as `/dev/GROUP/VOLUME`.
+    ///
+    /// # Errors
+    /// LVM's metadata cannot be read.
+    fn logical_volumes(&self) -> Result<Vec<String>>;
+
+    /// A volume group's metadata in LVM's own text format.
+    ///
+    /// # Errors
+    /// No such group.
+    fn group_metadata(&self, group: &str) -> Result<String>;
+
+    /// Mounts a device in the guest's tree; `/` first. No device nodes and no set-uid bits count there.
+    ///
+    /// # Errors
+    /// The filesystem cannot be mounted.
+    fn mount(&self, device: &str, mount_point: &str) -> Result<()>;
+
+    /// Unmounts everything.
+    ///
+    /// # Errors
+    /// Something is in use, or did not reach the disk.
+    fn unmount_all(&self) -> Result<()>;
+
+    /// Size and use of a mounted filesystem.
+    ///
+    /// # Errors
+    /// Nothing is mounted there.
+    fn usage(&self, mount_point: &str) -> Result<Usage>;
+
+    /// Checks an unmounted ext2/3/4 filesystem and resizes it to `size` bytes.
+    ///
+    /// # Errors
+    /// The check finds what it cannot repair, or the content does not fit.
+    fn resize_ext(&self, device: &str, size: u64) -> Result<()>;
+
+    /// The smallest size, in bytes, that an unmounted ext2/3/4 filesystem can be resized to.
+    ///
+    /// # Errors
+    /// The filesystem cannot be read.
+    fn minimum_ext(&self, device: &str) -> Result<u64>;
+
+    /// Fills the unused blocks of an unmounted ext2/3/4 filesystem with zeros, where they are not.
+    ///
+    /// # Errors
+    /// The filesystem cannot be read.
+    fn zero_free_ext(&self, device: &str) -> Result<()>;
+
+    /// Gives unused blocks of a mounted filesystem back to the disk.
+    ///
+    /// # Errors
+    /// The filesystem or the disk does not support it.
+    fn trim(&self, mount_point: &str) -> Result<()>;
+
+    /// Makes an empty swap area with this UUID and label, whatever was swapped out before being gone.
+    ///
+    /// # Errors
+    /// A broken disk.
+    fn make_swap(&self, device: &str, uuid: &str, label: &str) -> Result<()>;
+
+    /// Resizes a logical volume to `size` bytes, a whole number of MiB.
+    ///
+    /// # Errors
+    /// LVM refuses.
+    fn resize_volume(&self, volume: &str, size: u64) -> Result<()>;
+
+    /// Makes a logical volume of `size` bytes, a whole number of MiB.
+    ///
+    /// # Errors
+    /// LVM refuses.
+    fn create_volume(&self, volume: &str, size: u64) -> Result<()>;
+
+    /// Removes a logical volume.
+    ///
+    /// # Errors
+    /// LVM refuses.
+    fn remove_volume(&self, volume: &str) -> Result<()>;
+
+    /// Resizes a physical volume to `size` bytes.
+    ///
+    /// # Errors
+    /// Extents behind that are in use.
+    fn resize_physical(&self, device: &str, size: u64) -> Result<()>;
+
+    /// Takes all volume groups out of use, so that nothing writes to a physical volume any more.
+    ///
+    /// # Errors
+    /// A volume is in use.
+    fn deactivate_groups(&self) -> Result<()>;
+}
