@@ -1,6 +1,9 @@
 //! What tpl decides, without touching anything: no file, no process, no network, no clock.
 
 pub mod error;
+pub mod mac;
 pub mod names;
 pub mod progress;
+pub mod secret;
 pub mod units;
+pub mod xml;
