@@ -1,0 +1,137 @@
+//! Interfaces, graphics, character devices, TPM and vsock.
+
+use anyhow::{Result, ensure};
+use roxmltree::Node;
+
+use super::CloneIdentity;
+use crate::core::xml::{
+    child, children,
+    edit::Edits,
+    is,
+    paths::{own, renamed},
+};
+
+/// Devices with a character stream behind them, which may be a file or a socket on the host.
+const STREAMS: [&str; 7] = ["serial", "parallel", "console", "channel", "redirdev", "smartcard", "rng"];
+
+pub(super) fn change<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, old: &str, identity: &CloneIdentity) -> Result<()> {
+    let new = identity.name.as_str();
+    interfaces(edits, devices, old, identity)?;
+    for device in devices.children().filter(Node::is_element) {
+        if is(device, "graphics") {
+            graphics(edits, device, old, new)?;
+        } else if is(device, "vsock") {
+            vsock(edits, device)?;
+        } else if is(device, "tpm") {
+            tpm(edits, device, old, new)?;
+        } else if STREAMS.iter().any(|name| is(device, name)) {
+            stream(edits, device, old, new)?;
+        }
+    }
+    // libvirt's own aliases are those of the running template; a user's begin with "ua-".
+    let generated =
+        |node: &Node<'_, '_>| is(*node, "alias") && !node.attribute("name").is_some_and(|name| name.starts_with("ua-"));
+    devices.children().flat_map(|device| device.children().filter(generated)).for_each(|alias| edits.remove(alias));
+    Ok(())
+}
+
+fn interfaces<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, old: &str, identity: &CloneIdentity) -> Result<()> {
+    let interfaces: Vec<_> = children(devices, "interface").collect();
+    let (need, have) = (interfaces.len(), identity.macs.len());
+    ensure!(need == have, "the template has {need} interfaces, and there are {have} MAC addresses for them");
+    for (interface, mac) in interfaces.into_iter().zip(&identity.macs) {
+        match child(interface, "mac") {
+            Some(node) => edits.set_attribute(node, "address", &mac.to_string())?,
+            None => edits.prepend(interface, &format!("<mac address='{mac}'/>")),
+        }
+        // The name of a device on the host: libvirt makes one.
+        if let Some(target) = child(interface, "target") {
+            edits.remove(target);
+        }
+        if let Some(source) = child(interface, "source") {
+            edits.remove_attribute(source, "portid");
+            rename(edits, source, "path", old, identity.name.as_str())?;
+        }
+        // Open vSwitch and 802.1Qbg know an interface by these; libvirt makes new ones.
+        if let Some(port) = child(interface, "virtualport").filter(|port| port.attribute("type") != Some("midonet")) {
+            for parameters in children(port, "parameters") {
+                edits.remove_attribute(parameters, "interfaceid");
+                edits.remove_attribute(parameters, "instanceid");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn graphics<'i>(edits: &mut Edits<'i>, graphics: Node<'_, 'i>, old: &str, new: &str) -> Result<()> {
+    let fixed = |name: &str| graphics.attribute(name).is_some_and(|port| port != "-1");
+    if fixed("port") || fixed("tlsPort") {
+        edits.set_attribute(graphics, "autoport", "yes")?;
+    }
+    for name in ["port", "tlsPort", "websocket"] {
+        if fixed(name) {
+            edits.set_attribute(graphics, name, "-1")?;
+        }
+    }
+    rename(edits, graphics, "socket", old, new)?;
+    children(graphics, "listen").try_for_each(|listen| rename(edits, listen, "socket", old, new))
+}
+
+fn vsock<'i>(edits: &mut Edits<'i>, vsock: Node<'_, 'i>) -> Result<()> {
+    match child(vsock, "cid") {
+        Some(cid) => {
+            edits.remove_attribute(cid, "address");
+            edits.set_attribute(cid, "auto", "yes")
+        }
+        None => {
+            edits.prepend(vsock, "<cid auto='yes'/>");
+            Ok(())
+        }
+    }
+}
+
+fn tpm<'i>(edits: &mut Edits<'i>, tpm: Node<'_, 'i>, old: &str, new: &str) -> Result<()> {
+    let emulated = children(tpm, "backend").filter(|backend| backend.attribute("type") == Some("emulator"));
+    for source in emulated.flat_map(|backend| children(backend, "source")) {
+        if let Some(path) = source.attribute("path") {
+            edits.set_attribute(source, "path", &own(path, old, new))?;
+        }
+    }
+    Ok(())
+}
+
+fn stream<'i>(edits: &mut Edits<'i>, device: Node<'_, 'i>, old: &str, new: &str) -> Result<()> {
+    let kind = device.attribute("type").unwrap_or_default();
+    if let Some(tty) = device.attribute_node("tty").map(|tty| tty.name()) {
+        // The pseudo-terminal of the running template.
+        edits.remove_attribute(device, tty);
+    }
+    let name = child(device, "target").and_then(|target| target.attribute("name"));
+    for source in device.descendants().filter(|node| is(*node, "source")) {
+        let Some(path) = source.attribute("path") else { continue };
+        let listens = kind == "unix" && source.attribute("mode") != Some("connect");
+        if kind == "unix" && is(device, "channel") && name.is_some_and(|name| path.contains(name)) {
+            // libvirt's own choice, with the domain's name in it: it chooses again.
+            edits.remove_attribute(source, "path");
+        } else if kind == "file" || listens {
+            edits.set_attribute(source, "path", &own(path, old, new))?;
+        } else if kind == "pty" {
+            edits.remove(source);
+        } else {
+            rename(edits, source, "path", old, new)?;
+        }
+    }
+    for log in children(device, "log") {
+        if let Some(path) = log.attribute("file") {
+            edits.set_attribute(log, "file", &own(path, old, new))?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts the new name into a path that holds the old one; any other stays as it is.
+fn rename<'i>(edits: &mut Edits<'i>, node: Node<'_, 'i>, attribute: &str, old: &str, new: &str) -> Result<()> {
+    let Some(path) = node.attribute(attribute) else { return Ok(()) };
+    let own = renamed(path, old, new);
+    if own != path { edits.set_attribute(node, attribute, &own) } else { Ok(()) }
+}

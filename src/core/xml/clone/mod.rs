@@ -1,0 +1,217 @@
+//! Makes a template's domain XML that of a clone: virt-clone's semantics, and what it forgets. All that tpl does not know
+//! stays byte for byte.
+//!
+//! Left as they are on purpose: host devices (a clone that shares one can be defined, but not run beside its sibling), fixed
+//! TCP ports of serial lines, `qemu:commandline`, file systems and shared memory. The state of an emulated TPM needs nothing:
+//! libvirt keeps it under the domain's UUID.
+
+mod devices;
+mod disks;
+mod shape;
+
+use anyhow::{Context as _, Result, ensure};
+use roxmltree::Node;
+use uuid::Uuid;
+
+use super::{child, children, edit::Edits, edit::escape, parse, parse_domain, read::nvram, text};
+use crate::core::{mac::Mac, names::VmName, units::ByteSize};
+
+/// What a clone has of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloneIdentity {
+    /// The name of the domain.
+    pub name: VmName,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// One address for each interface, in the order of the document.
+    pub macs: Vec<Mac>,
+    /// Another number of vCPUs than the template's.
+    pub vcpus: Option<u32>,
+    /// Another size of memory than the template's; rounded up to KiB.
+    pub memory: Option<ByteSize>,
+    /// The clone's own disks in place of the template's. Shared, read-only and empty ones need none.
+    pub disks: Vec<DiskChange>,
+    /// The volume with the NoCloud documents: a further, read-only disk.
+    pub seed: Option<DiskLocation>,
+    /// What `<description>` says; none removes it.
+    pub description: Option<String>,
+    /// An XML element that takes the place of the one of the same namespace in `<metadata>`.
+    pub metadata: String,
+    /// The clone's file of UEFI variables. None: `NAME_VARS.fd` beside the template's. Not used where the template has none.
+    pub nvram: Option<String>,
+}
+
+/// A disk of the template that becomes the clone's own: writable, and not shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskChange {
+    /// Which disk: its `<target dev>`.
+    pub target: String,
+    /// Where the clone's bytes are.
+    pub location: DiskLocation,
+    /// Their format.
+    pub format: DiskFormat,
+}
+
+/// A path on the hypervisor. Never a `volume`: AppArmor denies those.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskLocation {
+    /// A file.
+    File(String),
+    /// A block device.
+    Block(String),
+}
+
+/// The format of a disk's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskFormat {
+    /// QEMU's own format, which can lie over another image.
+    Qcow2,
+    /// The guest-visible bytes as they are.
+    Raw,
+}
+
+impl DiskFormat {
+    /// The name that libvirt and QEMU know it by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+impl DiskLocation {
+    /// The `type` of the disk, and the attribute of `<source>` that holds the path.
+    fn kind(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::File(_) => ("file", "file"),
+            Self::Block(_) => ("block", "dev"),
+        }
+    }
+
+    /// The path itself.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::File(path) | Self::Block(path) => path,
+        }
+    }
+
+    fn source_xml(&self) -> Result<String> {
+        let (_, attribute) = self.kind();
+        Ok(format!("<source {attribute}='{}'/>", escape(self.path())?))
+    }
+}
+
+/// The path of a clone's UEFI variables, beside the template's: `NAME_VARS.fd`, as libvirt and virt-clone name it.
+pub fn nvram_beside(template: &str, name: &VmName) -> String {
+    let folder = template.rfind('/').map_or("", |slash| &template[..=slash]);
+    format!("{folder}{name}_VARS.fd")
+}
+
+/// The domain XML of a clone, ready to be defined.
+///
+/// # Errors
+/// The template's XML is no domain XML within the limits; the number of MACs is not that of the interfaces; a writable disk
+/// has no copy, or a copy no disk; vCPUs or memory change where NUMA cells fix them; a value that XML cannot hold.
+pub fn clone_domain(template_xml: &str, identity: &CloneIdentity) -> Result<String> {
+    edited(template_xml, identity).with_context(|| format!("making the XML of clone {}", identity.name))
+}
+
+fn edited(template_xml: &str, identity: &CloneIdentity) -> Result<String> {
+    let document = parse_domain(template_xml)?;
+    let domain = document.root_element();
+    let name = child(domain, "name").context("the template has no <name>")?;
+    let mut edits = Edits::of(domain);
+    // Only a running domain has one.
+    edits.remove_attribute(domain, "id");
+    edits.set_text(name, identity.name.as_str())?;
+    uuid(&mut edits, domain, name, identity.uuid)?;
+    describe(&mut edits, domain, name, identity)?;
+    firmware(&mut edits, domain, identity)?;
+    labels(&mut edits, domain);
+    shape::change(&mut edits, domain, identity)?;
+    if let Some(devices) = child(domain, "devices") {
+        disks::change(&mut edits, devices, identity)?;
+        devices::change(&mut edits, devices, &text(name), identity)?;
+    }
+    edits.apply()
+}
+
+fn uuid<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, name: Node<'_, 'i>, new: Uuid) -> Result<()> {
+    let new = new.to_string();
+    let mut old = String::new();
+    match child(domain, "uuid") {
+        Some(node) => {
+            old = text(node).trim().to_ascii_lowercase();
+            edits.set_text(node, &new)?;
+        }
+        None => edits.insert_after(name, &format!("<uuid>{new}</uuid>")),
+    }
+    // Empty: libvirt makes a new one when the domain is defined. A clone must not tell its guest that it is the template.
+    if let Some(genid) = child(domain, "genid") {
+        edits.set_text(genid, "")?;
+    }
+    for system in children(domain, "sysinfo").flat_map(|sysinfo| children(sysinfo, "system")) {
+        for entry in children(system, "entry") {
+            // libvirt refuses a domain whose SMBIOS UUID is another than its own. Some set the serial number to it, too.
+            let value = text(entry).trim().to_ascii_lowercase();
+            if entry.attribute("name") == Some("uuid") || (!old.is_empty() && value == old) {
+                edits.set_text(entry, &new)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn describe<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, name: Node<'_, 'i>, identity: &CloneIdentity) -> Result<()> {
+    if let Some(title) = child(domain, "title") {
+        edits.remove(title);
+    }
+    let place = child(domain, "uuid").unwrap_or(name);
+    match (child(domain, "description"), &identity.description) {
+        (Some(node), Some(new)) => edits.set_text(node, new)?,
+        (Some(node), None) => edits.remove(node),
+        (None, Some(new)) => edits.insert_after(place, &format!("<description>{}</description>", escape(new)?)),
+        (None, None) => {}
+    }
+    let element = parse(&identity.metadata).context("reading the clone's metadata")?;
+    let namespace = element.root_element().tag_name().namespace();
+    ensure!(namespace.is_some(), "the clone's metadata has no namespace");
+    let Some(metadata) = child(domain, "metadata") else {
+        edits.insert_after(place, &format!("<metadata>{}</metadata>", identity.metadata));
+        return Ok(());
+    };
+    // libvirt keeps one element a namespace; those of other applications stay.
+    let own: Vec<_> = metadata.children().filter(|n| n.is_element() && n.tag_name().namespace() == namespace).collect();
+    match own.split_first() {
+        Some((first, others)) => {
+            edits.replace(*first, &*identity.metadata);
+            others.iter().for_each(|node| edits.remove(*node));
+        }
+        None => edits.append(metadata, &identity.metadata),
+    }
+    Ok(())
+}
+
+fn firmware<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, identity: &CloneIdentity) -> Result<()> {
+    let Some(old) = nvram(domain) else { return Ok(()) };
+    let new = identity.nvram.clone().unwrap_or_else(|| nvram_beside(&old, &identity.name));
+    let Some(node) = child(domain, "os").and_then(|os| child(os, "nvram")) else { return Ok(()) };
+    match child(node, "source") {
+        Some(source) => {
+            let attribute = if source.has_attribute("file") { "file" } else { "dev" };
+            edits.set_attribute(source, attribute, &new)
+        }
+        None => edits.set_text(node, &new),
+    }
+}
+
+/// A generated security label holds the domain's UUID; libvirt generates the clone's.
+fn labels<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>) {
+    for label in children(domain, "seclabel").filter(|label| label.attribute("type") == Some("dynamic")) {
+        label.children().filter(|n| super::is(*n, "label") || super::is(*n, "imagelabel")).for_each(|n| edits.remove(n));
+    }
+}
+
+#[cfg(test)]
+mod tests;
