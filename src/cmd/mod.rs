@@ -1,1 +1,3 @@
-//! One file a verb.
+//! One file a verb: read arguments, gather facts, plan, act, report.
+
+pub mod undo;

@@ -6,3 +6,4 @@ pub mod image;
 pub mod libvirt;
 pub mod local;
 pub mod process;
+pub mod reach;

@@ -12,8 +12,12 @@ use virt::{domain::Domain as VirtDomain, sys};
 
 use super::{Libvirt, node, optional, plain};
 use crate::{
-    core::{manifest::Metadata, metadata},
-    host::hypervisor::{Domain, DomainState, HostSize, Hypervisor},
+    core::{
+        facts::{Domain, DomainState, HostSize},
+        manifest::Metadata,
+        metadata,
+    },
+    host::hypervisor::Hypervisor,
 };
 
 impl Libvirt {

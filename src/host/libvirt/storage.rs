@@ -8,8 +8,11 @@ use virt::{connect::Connect, error::Error, storage_pool::StoragePool, storage_vo
 
 use super::{optional, plain};
 use crate::{
-    core::units::ByteSize,
-    host::hypervisor::{NewVolume, PoolSize, Storage, Volume, VolumeFormat},
+    core::{
+        facts::{NewVolume, PoolSize, Volume, VolumeFormat},
+        units::ByteSize,
+    },
+    host::hypervisor::Storage,
 };
 
 /// How much goes into one message of a stream: libvirt's own limit is 256 KiB, less its header.

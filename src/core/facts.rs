@@ -1,0 +1,116 @@
+//! What tpl reads of a hypervisor: plain values, gathered in one read and decided upon without going back.
+
+use uuid::Uuid;
+
+use super::units::ByteSize;
+
+/// Whether a domain runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DomainState {
+    /// Its virtual CPUs run.
+    Running,
+    /// It exists in memory, and its virtual CPUs stand still.
+    Paused,
+    /// Its emulator ended by itself.
+    Crashed,
+    /// Not running.
+    Shutoff,
+}
+
+impl DomainState {
+    /// Whether an emulator process belongs to it.
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+
+    /// The state in libvirt's words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Crashed => "crashed",
+            Self::Shutoff => "shutoff",
+        }
+    }
+}
+
+/// A domain, as libvirt has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// Whether it runs.
+    pub state: DomainState,
+    /// Its persistent definition.
+    pub xml: String,
+}
+
+/// The hypervisor's own size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostSize {
+    /// Physical memory.
+    pub memory: ByteSize,
+    /// Logical CPUs.
+    pub cpus: u32,
+}
+
+/// The format of a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VolumeFormat {
+    /// Bytes as the guest sees them.
+    Raw,
+    /// QEMU's copy-on-write format.
+    Qcow2,
+}
+
+impl VolumeFormat {
+    /// The format in the words of libvirt and qemu-img.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+}
+
+/// A volume to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewVolume<'a> {
+    /// Its name in the pool.
+    pub name: &'a str,
+    /// Its virtual size.
+    pub capacity: ByteSize,
+    /// Its format.
+    pub format: VolumeFormat,
+    /// The volume that it stands on: its path and its format.
+    pub backing: Option<(&'a str, VolumeFormat)>,
+    /// Nobody but root may write to it, and root only by intent: file mode 0444.
+    pub protected: bool,
+}
+
+/// A volume, as its pool has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name in the pool.
+    pub name: String,
+    /// Its path on the hypervisor.
+    pub path: String,
+    /// Its virtual size.
+    pub capacity: ByteSize,
+    /// What it takes of the pool.
+    pub allocation: ByteSize,
+}
+
+/// A pool's size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolSize {
+    /// All of it.
+    pub capacity: ByteSize,
+    /// What is free.
+    pub available: ByteSize,
+    /// The folder of a directory pool.
+    pub path: String,
+}
