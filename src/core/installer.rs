@@ -41,6 +41,7 @@ pub struct Watch {
     /// The percentage inside the step.
     inside: u8,
     complete: bool,
+    failed: Option<String>,
 }
 
 /// The lines of one log.
@@ -132,15 +133,24 @@ impl Watch {
     /// Takes in what the installer has logged since the last call.
     pub fn installer(&mut self, bytes: &[u8]) {
         let (mut step, mut inside, mut seen) = (self.step, self.inside, self.seen);
+        let mut failed = None;
         self.installer.feed(bytes, |line| {
-            let item = line.contains("main-menu[").then(|| line.split('\'').nth(1)).flatten();
-            let known = item.and_then(|item| STEPS.iter().position(|known| known.0 == item));
+            let Some((_, message)) = line.split_once("main-menu[").and_then(|(_, rest)| rest.split_once("Menu item '")) else {
+                return;
+            };
+            let Some((item, outcome)) = message.split_once('\'') else { return };
+            if outcome.trim() == "failed." {
+                failed = Some(item.to_owned());
+                return;
+            }
+            let known = STEPS.iter().position(|known| known.0 == item);
             if let Some(index) = known {
                 (step, inside, seen) = (index, 0, true);
             }
         });
         (self.step, self.inside, self.seen) = (step, inside, seen);
-        self.complete |= self.seen && self.step == STEPS.len() - 1;
+        self.failed = failed.or(self.failed.take());
+        self.complete = self.seen && self.step == STEPS.len() - 1 && self.failed.is_none();
     }
 
     /// What the installer does now, and the percentage of the whole that is done.
@@ -154,7 +164,12 @@ impl Watch {
         (label, start + u8::try_from(inside).unwrap_or(0))
     }
 
-    /// Whether the installer reached its last step: a power-off before it is a failure.
+    /// The step of the installer's that failed, if one did: then it sits at its menu.
+    pub fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    /// Whether the installer reached its last step and nothing failed: a power-off before that is a failure.
     pub fn complete(&self) -> bool {
         self.complete
     }
@@ -211,6 +226,8 @@ mod tests {
         watch.installer(b"Nov 21 07:59:03 main-menu[1905]: INFO: Menu item 'finish-inst");
         watch.installer(b"all' selected\n");
         assert!(watch.complete());
+        watch.installer(b"Nov 21 08:04:28 main-menu[1905]: WARNING **: Menu item 'finish-install' failed.\n");
+        assert_eq!((watch.complete(), watch.failed()), (false, Some("finish-install")));
     }
 
     #[test]
