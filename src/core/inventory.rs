@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{
     error::Refusal,
-    facts::{Domain, DomainState},
+    facts::Domain,
     mac::Mac,
-    manifest::{CloneRecord, Manifest, Metadata, Purpose, State},
+    manifest::{CloneRecord, Manifest, Metadata, Probe, Purpose, State},
     metadata,
     names::{TemplateId, TemplateName, TemplateRef},
     units::ByteSize,
@@ -36,8 +36,10 @@ pub struct Clone {
 pub struct Inventory {
     /// Templates in every state, by name and version.
     pub templates: Vec<Template>,
-    /// Clones and tpl's helpers, by name.
+    /// Clones, boot tests among them, by name.
     pub clones: Vec<Clone>,
+    /// KVM probes: there only while a run lives, or after one that was killed.
+    pub probes: Vec<Probe>,
     /// The names of all domains.
     pub names: BTreeSet<String>,
     /// The MACs of all domains.
@@ -80,6 +82,7 @@ impl Inventory {
             Ok(Some(Metadata::Clone(record))) if record.name.as_str() == domain.name => {
                 self.clones.push(Clone { record: *record, domain });
             }
+            Ok(Some(Metadata::Probe(probe))) if probe.name == domain.name => self.probes.push(probe),
             Ok(Some(_)) => self.unreadable.push(format!("domain {}: its metadata is another domain's", domain.name)),
             Ok(None) => {}
             Err(error) => self.unreadable.push(format!("domain {}: {error}", domain.name)),
@@ -144,7 +147,7 @@ impl Inventory {
         }
     }
 
-    /// The clones of one version, tpl's helpers among them.
+    /// The clones of one version, boot tests among them.
     pub fn clones_of<'a>(&'a self, id: &'a TemplateId) -> impl Iterator<Item = &'a Clone> {
         self.clones.iter().filter(|clone| clone.record.template == id.name && clone.record.version == id.version)
     }
@@ -164,10 +167,5 @@ impl Clone {
     /// Whether an operator asked for it.
     pub fn is_vm(&self) -> bool {
         self.record.purpose == Purpose::Clone
-    }
-
-    /// Whether it runs.
-    pub fn is_running(&self) -> bool {
-        self.domain.state == DomainState::Running
     }
 }

@@ -150,6 +150,8 @@ pub struct Manifest {
     pub virtual_size: ByteSize,
     /// Every volume in the pool that belongs to this version or may come to: what `rm` and `prune` remove.
     pub volumes: Vec<String>,
+    /// The pool of its volumes.
+    pub pool: String,
     /// The operating system inside. Set when sealed.
     #[serde(default)]
     pub os: Option<OperatingSystem>,
@@ -188,8 +190,6 @@ pub enum Purpose {
     Clone,
     /// It proves that a template boots, and is removed afterwards.
     BootTest,
-    /// It proves that KVM works, and is removed afterwards.
-    KvmProbe,
 }
 
 /// Everything about one clone.
@@ -223,30 +223,27 @@ pub struct CloneRecord {
     pub pool: String,
 }
 
+/// A VM that shows whether KVM works, and is removed afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Its name.
+    pub name: String,
+    /// The invocation that made it.
+    pub run: Run,
+    /// Its volumes, by name in `pool`.
+    pub volumes: Vec<String>,
+    /// The pool of its volumes.
+    pub pool: String,
+}
+
 /// tpl's own part of a domain's metadata.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Metadata {
     /// The domain is a template.
     Template(Box<Manifest>),
-    /// The domain is a clone, or a helper of tpl's own.
+    /// The domain is a clone.
     Clone(Box<CloneRecord>),
-}
-
-impl Metadata {
-    /// The invocation that wrote it.
-    pub fn run(&self) -> &Run {
-        match self {
-            Self::Template(manifest) => &manifest.run,
-            Self::Clone(record) => &record.run,
-        }
-    }
-
-    /// The volumes that belong to the domain.
-    pub fn volumes(&self) -> &[String] {
-        match self {
-            Self::Template(manifest) => &manifest.volumes,
-            Self::Clone(record) => &record.volumes,
-        }
-    }
+    /// The domain shows whether KVM works.
+    Probe(Probe),
 }

@@ -1,6 +1,8 @@
 //! What tpl decides, without touching anything: no file, no process, no network, no clock.
 
 pub mod answers;
+pub mod build_plan;
+pub mod clone_plan;
 pub mod config;
 pub mod digest;
 pub mod domain;
