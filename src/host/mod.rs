@@ -2,8 +2,12 @@
 
 pub mod guest;
 pub mod hypervisor;
+pub mod identity;
 pub mod image;
+pub mod known_hosts;
 pub mod libvirt;
 pub mod local;
 pub mod process;
 pub mod reach;
+pub mod seed_image;
+pub mod ssh_keys;
