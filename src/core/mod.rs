@@ -2,6 +2,7 @@
 
 pub mod checksums;
 pub mod error;
+pub mod mirror;
 pub mod names;
 pub mod progress;
 pub mod release;
