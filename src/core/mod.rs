@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod build_plan;
+pub mod checksums;
 pub mod clone_plan;
 pub mod config;
 pub mod digest;
@@ -14,11 +15,14 @@ pub mod known_hosts;
 pub mod mac;
 pub mod manifest;
 pub mod metadata;
+pub mod mirror;
 pub mod names;
 pub mod pipeline;
 pub mod progress;
+pub mod release;
 pub mod secret;
 pub mod seed;
+pub mod sha256;
 pub mod ssh_key;
 pub mod toml_text;
 pub mod trust;

@@ -1,18 +1,52 @@
-//! placeholder until merge
+//! How far the origin of what is installed could be checked. Stands in the manifest.
+
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-/// How sources were checked.
+/// Whether somebody who is trusted vouches for the installer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Trust {
-    /// Signed.
+    /// A key of the keyring signed the list that leads to every file.
     Signed {
-        /// fingerprint
+        /// The fingerprint of the certificate (its primary key), in upper-case hexadecimal digits.
         fingerprint: String,
     },
-    /// Not.
+    /// Nobody vouches for it, and the operator allowed that.
     Unsigned {
-        /// Why
+        /// Which link of the chain is missing.
         reason: String,
     },
+}
+
+impl fmt::Display for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signed { fingerprint } => write!(f, "signed by {fingerprint}"),
+            Self::Unsigned { reason } => write!(f, "not verified: {reason}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_the_manifest() {
+        let table = [
+            (Trust::Signed { fingerprint: "A1B2".into() }, r#"{"kind":"signed","fingerprint":"A1B2"}"#, "signed by A1B2"),
+            (
+                Trust::Unsigned { reason: "no keyring".into() },
+                r#"{"kind":"unsigned","reason":"no keyring"}"#,
+                "not verified: no keyring",
+            ),
+        ];
+        for (trust, json, text) in table {
+            assert_eq!(serde_json::to_string(&trust).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Trust>(json).unwrap(), trust);
+            assert_eq!(trust.to_string(), text);
+        }
+    }
 }

@@ -10,4 +10,5 @@ pub mod local;
 pub mod process;
 pub mod reach;
 pub mod seed_image;
+pub mod source;
 pub mod ssh_keys;

@@ -1,0 +1,212 @@
+//! HTTP with patience: time limits on every wait, a few more tries where another try may help, small lists under a limit.
+
+use std::{io::Read as _, thread, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow};
+use reqwest::{
+    StatusCode, Url,
+    blocking::{Client, Response},
+    header::{CONTENT_RANGE, RANGE},
+    redirect::{Attempt, Policy},
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// For the answer to a request, and then for each read: not for a whole file, which may take long on a slow line.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_REDIRECTS: usize = 5;
+/// Between the tries; one more try than pauses. A mirror that is restarted is back by then, and an operator still watches.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+/// Twenty times the largest list that Debian has. They are held in memory, and the signature's check holds them thrice.
+const MAX_LIST: u64 = 4 << 20;
+
+/// Why a try did not succeed.
+pub enum Fault {
+    /// Another try may.
+    Passing(anyhow::Error),
+    /// Another try would end the same way.
+    Lasting(anyhow::Error),
+}
+
+/// What a server has for a file that is partly there.
+pub enum Reply {
+    /// The bytes from the offset that was asked for.
+    Rest(Response),
+    /// All bytes: the server does not do ranges, or this one does not fit.
+    Whole(Response),
+    /// There is nothing from that offset on.
+    NothingThere,
+}
+
+/// A client for a mirror. Takes its proxies from the usual variables (`http_proxy`, `https_proxy`, `no_proxy`).
+pub struct Http(Client);
+
+impl Http {
+    /// A client that has not connected yet.
+    ///
+    /// # Errors
+    /// The system's certificates cannot be used.
+    pub fn new() -> Result<Self> {
+        let builder = Client::builder()
+            .user_agent(concat!("tpl/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(READ_TIMEOUT)
+            .redirect(Policy::custom(redirect));
+        Ok(Self(builder.build().context("preparing HTTP")?))
+    }
+
+    /// A whole small file; none if the server says that there is no such file.
+    ///
+    /// # Errors
+    /// It cannot be had, or is larger than 4 MiB.
+    pub fn list(&self, url: &str) -> Result<Option<Vec<u8>>> {
+        patiently(|| {
+            let response = self.get(url, 0)?;
+            if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
+                return Ok(None);
+            }
+            let mut bytes = Vec::new();
+            accepted(response)?.take(MAX_LIST + 1).read_to_end(&mut bytes).map_err(|error| Fault::Passing(error.into()))?;
+            if bytes.len() as u64 > MAX_LIST {
+                return Err(Fault::Lasting(anyhow!("larger than {} MiB, which no list is", MAX_LIST >> 20)));
+            }
+            Ok(Some(bytes))
+        })
+        .with_context(|| format!("fetching {url}"))
+    }
+
+    /// A file from `offset` on, if the server does that. One try.
+    ///
+    /// # Errors
+    /// The server cannot be reached or does not give the file.
+    pub fn open(&self, url: &str, offset: u64) -> Result<Reply, Fault> {
+        let response = self.get(url, offset)?;
+        match response.status() {
+            StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => Ok(Reply::NothingThere),
+            StatusCode::PARTIAL_CONTENT if offset > 0 && begins_at(&response, offset) => Ok(Reply::Rest(response)),
+            // The answer to some other question. Not asking for a range gets a whole file from any server.
+            StatusCode::PARTIAL_CONTENT => Ok(Reply::NothingThere),
+            _ => Ok(Reply::Whole(accepted(response)?)),
+        }
+    }
+
+    fn get(&self, url: &str, offset: u64) -> Result<Response, Fault> {
+        let mut request = self.0.get(url);
+        if offset > 0 {
+            request = request.header(RANGE, format!("bytes={offset}-"));
+        }
+        request.send().map_err(|error| {
+            let lasting = error.is_builder() || error.is_redirect();
+            // The URL stands in the context already.
+            let error = anyhow::Error::from(error.without_url());
+            if lasting { Fault::Lasting(error) } else { Fault::Passing(error) }
+        })
+    }
+}
+
+/// Tries until it works, the fault lasts, or the tries are used up.
+///
+/// # Errors
+/// The last try's.
+pub fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Fault>) -> Result<T> {
+    let mut pauses = PAUSES.iter();
+    loop {
+        match attempt() {
+            Ok(value) => return Ok(value),
+            Err(Fault::Lasting(error)) => return Err(error),
+            Err(Fault::Passing(error)) => match pauses.next() {
+                Some(pause) => thread::sleep(*pause),
+                None => return Err(error),
+            },
+        }
+    }
+}
+
+fn accepted(response: Response) -> Result<Response, Fault> {
+    match response.status() {
+        StatusCode::OK => Ok(response),
+        status => {
+            let error = anyhow!("the server answered {status}");
+            let passing = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
+            Err(if passing || status == StatusCode::TOO_MANY_REQUESTS { Fault::Passing(error) } else { Fault::Lasting(error) })
+        }
+    }
+}
+
+/// Whether `Content-Range: bytes FIRST-LAST/TOTAL` begins where it was asked to.
+fn begins_at(response: &Response, offset: u64) -> bool {
+    let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    range.and_then(first_byte) == Some(offset)
+}
+
+fn first_byte(content_range: &str) -> Option<u64> {
+    content_range.trim().strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
+}
+
+fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let last = attempt.previous().last();
+    match redirect_fault(attempt.previous().len(), last, attempt.url()) {
+        Some(fault) => attempt.error(fault),
+        None => attempt.follow(),
+    }
+}
+
+fn redirect_fault(followed: usize, from: Option<&Url>, to: &Url) -> Option<&'static str> {
+    if followed > MAX_REDIRECTS {
+        return Some("too many redirects");
+    }
+    match to.scheme() {
+        "https" => {}
+        // Without a signature TLS is all that vouches for the files.
+        "http" if from.is_some_and(|url| url.scheme() == "https") => return Some("a redirect from https to http"),
+        "http" => {}
+        _ => return Some("a redirect to something else than http and https"),
+    }
+    (!to.username().is_empty() || to.password().is_some()).then_some("a redirect to a URL with credentials")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_stay_on_the_web() {
+        let table = [
+            (1, "http://a.example/", "http://b.example/", None),
+            (1, "http://a.example/", "https://b.example/", None),
+            (6, "http://a.example/", "http://b.example/", Some("too many redirects")),
+            (1, "https://a.example/", "http://b.example/", Some("a redirect from https to http")),
+            (1, "http://a.example/", "file:///etc/passwd", Some("a redirect to something else than http and https")),
+            (1, "http://a.example/", "http://me:secret@b.example/", Some("a redirect to a URL with credentials")),
+        ];
+        for (followed, from, to, fault) in table {
+            let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+            assert_eq!(redirect_fault(followed, Some(&from), &to), fault, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn content_ranges() {
+        let table = [
+            ("bytes 10-19/20", Some(10)),
+            ("bytes 0-0/*", Some(0)),
+            ("bytes */20", None),
+            ("items 10-19/20", None),
+            ("", None),
+            ("bytes 99999999999999999999-1/2", None),
+        ];
+        for (header, first) in table {
+            assert_eq!(first_byte(header), first, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_lasting_fault_is_not_tried_again() {
+        let mut tries = 0;
+        let result: Result<()> = patiently(|| {
+            tries += 1;
+            Err(if tries == 1 { Fault::Passing(anyhow!("cut")) } else { Fault::Lasting(anyhow!("gone")) })
+        });
+        assert_eq!((tries, result.unwrap_err().to_string()), (2, "gone".to_owned()));
+    }
+}
