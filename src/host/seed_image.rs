@@ -3,7 +3,7 @@
 use std::io::{Cursor, Write as _};
 
 use anyhow::{Context as _, Result, ensure};
-use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
+use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
 
 use crate::core::secret::Secret;
 
@@ -14,6 +14,20 @@ const SECTOR: usize = 512;
 const OVERHEAD: usize = 16 << 10;
 /// No seed needs more; a larger one is somebody's mistake.
 const MAX_DOCUMENT: usize = 1 << 20;
+
+/// The first moment that FAT can write down.
+#[derive(Debug)]
+struct Epoch;
+
+impl TimeProvider for Epoch {
+    fn get_current_date(&self) -> Date {
+        Date { year: 1980, month: 1, day: 1 }
+    }
+
+    fn get_current_date_time(&self) -> DateTime {
+        DateTime { date: self.get_current_date(), time: Time { hour: 0, min: 0, sec: 0, millis: 0 } }
+    }
+}
 
 /// Makes the volume. The bytes hold a private key: they go into a volume that only the hypervisor can read, and into no
 /// other file. The same documents make the same bytes: no clock and no random serial number go in.
@@ -38,7 +52,7 @@ fn image(meta_data: &str, user_data: &str) -> Result<Secret<Vec<u8>>> {
         .volume_id(0x7470_6c00)
         .volume_label(LABEL);
     fatfs::format_volume(&mut disk, options)?;
-    let volume = FileSystem::new(&mut disk, FsOptions::new())?;
+    let volume = FileSystem::new(&mut disk, FsOptions::new().time_provider(&Epoch))?;
     for (name, text) in [("meta-data", meta_data), ("user-data", user_data)] {
         let mut file = volume.root_dir().create_file(name).with_context(|| format!("creating {name}"))?;
         file.truncate()?;
@@ -72,6 +86,7 @@ mod tests {
             assert_eq!(volume.read_volume_label_from_root_dir().unwrap().as_deref(), Some("CIDATA"));
             let names: Vec<_> = volume.root_dir().iter().map(|entry| entry.unwrap().file_name()).collect();
             assert_eq!(names, ["meta-data", "user-data"]);
+            assert!(volume.root_dir().iter().all(|entry| entry.unwrap().modified() == Epoch.get_current_date_time()));
             assert_eq!(read(&volume, "meta-data"), "instance-id: 1\n");
             assert_eq!(read(&volume, "user-data"), user_data);
         }

@@ -7,6 +7,8 @@ use std::ops::Range;
 use anyhow::{Context as _, Result, bail, ensure};
 use roxmltree::Node;
 
+use super::attribute_node;
+
 /// Escapes a value for an attribute in either kind of quotes, and for text.
 ///
 /// # Errors
@@ -56,10 +58,10 @@ impl<'i> Edits<'i> {
     /// As for [`escape`].
     pub fn set_attribute(&mut self, node: Node<'_, 'i>, name: &str, value: &str) -> Result<()> {
         let value = escape(value).with_context(|| format!("setting attribute {name}"))?;
-        match node.attribute_node(name) {
+        match attribute_node(node, name) {
             Some(attribute) => self.splice(attribute.range_value(), value),
             None => {
-                let end = node.attributes().last().map_or_else(|| self.name_end(node), |last| last.range().end);
+                let end = node.attributes().next_back().map_or_else(|| self.name_end(node), |last| last.range().end);
                 self.splice(end..end, format!(" {name}='{value}'"));
             }
         }
@@ -68,7 +70,7 @@ impl<'i> Edits<'i> {
 
     /// Removes an attribute, if it is there, with the space before it.
     pub fn remove_attribute(&mut self, node: Node<'_, 'i>, name: &str) {
-        if let Some(attribute) = node.attribute_node(name) {
+        if let Some(attribute) = attribute_node(node, name) {
             let range = attribute.range();
             let start = self.xml[..range.start].trim_end_matches(is_space).len();
             self.splice(start..range.end, String::new());
@@ -106,19 +108,15 @@ impl<'i> Edits<'i> {
         }
     }
 
-    /// Inserts well-formed XML behind an element, on lines of its own if the element has one. Each line of it gets the
-    /// element's indentation.
+    /// Inserts well-formed XML behind an element, on a line of its own if the element has one. Only the first line is
+    /// indented: XML of other makers may hold text in which spaces count.
     pub fn insert_after(&mut self, node: Node<'_, 'i>, xml: &str) {
         let end = node.range().end;
-        let text = match self.indentation(node) {
-            Some(indent) => format!("\n{}", indented(xml, indent)),
-            None => xml.to_owned(),
-        };
+        let text = self.indentation(node).map_or_else(|| xml.to_owned(), |indent| format!("\n{indent}{xml}"));
         self.splice(end..end, text);
     }
 
-    /// Inserts well-formed XML as the last child of an element. Only its first line is indented: XML of other makers may
-    /// hold text in which spaces count.
+    /// Inserts well-formed XML as the last child of an element, indented as for [`Edits::insert_after`].
     pub fn append(&mut self, parent: Node<'_, 'i>, xml: &str) {
         let indent = self.indentation(parent).map(str::to_owned);
         let block = match &indent {
@@ -163,7 +161,7 @@ impl<'i> Edits<'i> {
         let mut result = String::with_capacity(self.xml.len() + self.splices.iter().map(|s| s.text.len()).sum::<usize>());
         let mut done = 0;
         for splice in &self.splices {
-            let line = || self.xml[..splice.range.start].lines().count().max(1);
+            let line = || self.xml[..splice.range.start].matches('\n').count() + 1;
             ensure!(splice.range.start >= done, "editing XML: two edits overlap in line {}", line());
             result.push_str(&self.xml[done..splice.range.start]);
             result.push_str(&splice.text);
@@ -222,15 +220,11 @@ impl<'i> Edits<'i> {
     }
 
     /// What stands before an element on its line, if that is nothing but blanks.
-    fn indentation(&self, node: Node<'_, 'i>) -> Option<&'i str> {
+    pub fn indentation(&self, node: Node<'_, 'i>) -> Option<&'i str> {
         let before = &self.xml[..node.range().start];
         let start = before.trim_end_matches(is_blank).len();
         (start == 0 || before[..start].ends_with('\n')).then(|| &before[start..])
     }
-}
-
-fn indented(xml: &str, indent: &str) -> String {
-    xml.lines().map(|line| format!("{indent}{line}")).collect::<Vec<_>>().join("\n")
 }
 
 fn is_space(c: char) -> bool {
@@ -240,3 +234,6 @@ fn is_space(c: char) -> bool {
 fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t')
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ mod paths;
 pub mod read;
 
 use anyhow::{Context as _, Result, ensure};
-use roxmltree::{Document, Node, ParsingOptions};
+use roxmltree::{Attribute, Document, Node, ParsingOptions};
 
 /// libvirt's own limit on a string in its protocol.
 const MAX_BYTES: usize = 4 << 20;
@@ -49,6 +49,16 @@ pub(crate) fn child<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Node<'a, '
 /// All child elements of that name.
 pub(crate) fn children<'a, 'i, 'n>(node: Node<'a, 'i>, name: &'n str) -> impl Iterator<Item = Node<'a, 'i>> + use<'a, 'i, 'n> {
     node.children().filter(move |child| is(*child, name))
+}
+
+/// An attribute of that name and of no namespace. roxmltree's own look-up by a bare name takes one of any namespace.
+pub(crate) fn attribute_node<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Attribute<'a, 'i>> {
+    node.attributes().find(|attribute| attribute.namespace().is_none() && attribute.name() == name)
+}
+
+/// The value of [`attribute_node`].
+pub(crate) fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
+    attribute_node(node, name).map(|attribute| attribute.value())
 }
 
 /// All the text directly in a node, comments and CDATA borders left out.

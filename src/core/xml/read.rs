@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use roxmltree::Node;
 use uuid::Uuid;
 
-use super::{child, children, parse_domain, text};
+use super::{attribute, child, children, parse_domain, text};
 use crate::core::{mac::Mac, units::ByteSize};
 
 /// The facts about a defined domain that tpl decides by.
@@ -91,12 +91,12 @@ pub fn domain_facts(xml: &str) -> Result<DomainFacts> {
 fn facts(domain: Node<'_, '_>, name: &str) -> Result<DomainFacts> {
     let devices = child(domain, "devices");
     let interfaces: Vec<_> = devices.iter().flat_map(|devices| children(*devices, "interface")).collect();
-    let macs = interfaces.iter().filter_map(|interface| child(*interface, "mac")?.attribute("address"));
+    let macs = interfaces.iter().filter_map(|interface| attribute(child(*interface, "mac")?, "address"));
     let vcpus = required(domain, "vcpu")?;
     Ok(DomainFacts {
         name: name.to_owned(),
         uuid: required(domain, "uuid")?.parse().context("reading <uuid>")?,
-        domain_type: domain.attribute("type").context("<domain> has no type")?.to_owned(),
+        domain_type: attribute(domain, "type").context("<domain> has no type")?.to_owned(),
         vcpus: vcpus.parse().map_err(|_| anyhow!("<vcpu> is {vcpus:?}, no number"))?,
         memory: memory(domain)?,
         disks: devices.iter().flat_map(|devices| children(*devices, "disk")).map(disk).collect::<Result<_>>()?,
@@ -116,7 +116,7 @@ fn required(domain: Node<'_, '_>, name: &str) -> Result<String> {
 
 fn memory(domain: Node<'_, '_>) -> Result<ByteSize> {
     let value = required(domain, "memory")?;
-    let unit = child(domain, "memory").and_then(|node| node.attribute("unit")).unwrap_or("KiB");
+    let unit = child(domain, "memory").and_then(|node| attribute(node, "unit")).unwrap_or("KiB");
     // The units of libvirt's virScaleInteger: a letter alone is binary.
     let factor: u64 = match unit {
         "b" | "bytes" => 1,
@@ -138,22 +138,22 @@ fn memory(domain: Node<'_, '_>) -> Result<ByteSize> {
 pub(super) fn nvram(domain: Node<'_, '_>) -> Option<String> {
     let nvram = child(child(domain, "os")?, "nvram")?;
     let path = match child(nvram, "source") {
-        Some(source) => source.attribute("file").or_else(|| source.attribute("dev"))?.to_owned(),
+        Some(source) => attribute(source, "file").or_else(|| attribute(source, "dev"))?.to_owned(),
         None => text(nvram).trim().to_owned(),
     };
     (!path.is_empty()).then_some(path)
 }
 
 fn disk(disk: Node<'_, '_>) -> Result<DiskFacts> {
-    let target = child(disk, "target").and_then(|node| node.attribute("dev")).context("a <disk> has no target")?;
+    let target = child(disk, "target").and_then(|node| attribute(node, "dev")).context("a <disk> has no target")?;
     let backing = child(disk, "backingStore");
     Ok(DiskFacts {
         target: target.to_owned(),
-        device: disk.attribute("device").unwrap_or("disk").to_owned(),
+        device: attribute(disk, "device").unwrap_or("disk").to_owned(),
         source: source(disk),
         readonly: child(disk, "readonly").is_some(),
         shareable: child(disk, "shareable").is_some(),
-        driver_type: child(disk, "driver").and_then(|node| node.attribute("type")).map(str::to_owned),
+        driver_type: child(disk, "driver").and_then(|node| attribute(node, "type")).map(str::to_owned),
         backing: backing.and_then(source),
     })
 }
@@ -161,11 +161,100 @@ fn disk(disk: Node<'_, '_>) -> Result<DiskFacts> {
 /// The source that a `<disk>` or a `<backingStore>` names.
 pub(super) fn source(of: Node<'_, '_>) -> Option<DiskSource> {
     let source = child(of, "source")?;
-    let attribute = |name: &str| source.attribute(name).filter(|value| !value.is_empty()).map(str::to_owned);
-    match of.attribute("type").unwrap_or("file") {
-        "file" => attribute("file").map(DiskSource::File),
-        "block" => attribute("dev").map(DiskSource::Block),
-        "volume" => Some(DiskSource::Volume { pool: attribute("pool")?, volume: attribute("volume")? }),
+    let value = |name: &str| attribute(source, name).filter(|value| !value.is_empty()).map(str::to_owned);
+    match attribute(of, "type").unwrap_or("file") {
+        "file" => value("file").map(DiskSource::File),
+        "block" => value("dev").map(DiskSource::Block),
+        "volume" => Some(DiskSource::Volume { pool: value("pool")?, volume: value("volume")? }),
         other => Some(DiskSource::Other(other.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_facts_of_a_rich_domain() {
+        let facts = domain_facts(include_str!("../../../tests/fixtures/xml/rich.xml")).unwrap();
+        let disk = |target: &str, device: &str, source, driver: Option<&str>| DiskFacts {
+            target: target.to_owned(),
+            device: device.to_owned(),
+            source,
+            readonly: true,
+            shareable: false,
+            driver_type: driver.map(str::to_owned),
+            backing: None,
+        };
+        let file = |path: &str| Some(DiskSource::File(path.to_owned()));
+        let expected = DomainFacts {
+            name: "debian13.20261121-031000".to_owned(),
+            uuid: "11111111-2222-4333-8444-555555555555".parse().unwrap(),
+            domain_type: "qemu".to_owned(),
+            vcpus: 4,
+            memory: ByteSize(2 << 30),
+            disks: vec![
+                disk("vda", "disk", Some(DiskSource::Block("/dev/vg0/debian13.20261121-031000".to_owned())), Some("raw")),
+                DiskFacts {
+                    readonly: false,
+                    backing: file("/images/base.raw"),
+                    ..disk("sda", "disk", file("/images/data.qcow2"), Some("qcow2"))
+                },
+                DiskFacts {
+                    readonly: false,
+                    shareable: true,
+                    ..disk("vdb", "disk", file("/images/shared&all.raw"), Some("raw"))
+                },
+                disk("sdb", "cdrom", file("/iso/tools.iso"), None),
+                disk("sdc", "cdrom", None, None),
+            ],
+            macs: vec![Mac([0x52, 0x54, 0, 0x11, 0x11, 0x11]), Mac([0x52, 0x54, 0, 0x22, 0x22, 0x22])],
+            interfaces: 2,
+            nvram: Some("/var/lib/libvirt/qemu/nvram/debian13.20261121-031000_VARS.fd".to_owned()),
+        };
+        assert_eq!(facts, expected);
+    }
+
+    fn domain(memory: &str, devices: &str) -> String {
+        format!(
+            "<domain type='kvm'><name>a</name><uuid>11111111-2222-4333-8444-555555555555</uuid><vcpu>1</vcpu>{memory}\
+             <devices>{devices}</devices></domain>"
+        )
+    }
+
+    #[test]
+    fn units_of_memory() {
+        let table = [
+            ("<memory>1024</memory>", Ok(1 << 20)),
+            ("<memory unit='b'> 512 </memory>", Ok(512)),
+            ("<memory unit='MB'>3</memory>", Ok(3_000_000)),
+            ("<memory unit='T'>1</memory>", Ok(1 << 40)),
+            ("<memory unit='EiB'>1</memory>", Err("<memory> has the unknown unit \"EiB\"")),
+            ("<memory unit='T'>99999999999</memory>", Err("<memory> is \"99999999999\", no size")),
+            ("<memory>-1</memory>", Err("<memory> is \"-1\", no size")),
+            ("", Err("reading domain XML: <memory> is missing or empty")),
+        ];
+        for (memory, expected) in table {
+            let facts = domain_facts(&domain(memory, "")).map(|facts| facts.memory.0).map_err(|error| format!("{error:#}"));
+            assert_eq!(facts, expected.map_err(|error| format!("reading the XML of domain a: {error}")), "{memory}");
+        }
+    }
+
+    #[test]
+    fn sources_of_disks() {
+        let table = [
+            (
+                "type='volume'><source pool='p' volume='v'/>",
+                Some(DiskSource::Volume { pool: "p".to_owned(), volume: "v".to_owned() }),
+            ),
+            ("type='network'><source protocol='rbd' name='a/b'/>", Some(DiskSource::Other("network".to_owned()))),
+            ("><source file='/a' x:file='/b' xmlns:x='y'/>", Some(DiskSource::File("/a".to_owned()))),
+            ("type='file'><source startupPolicy='optional'/>", None),
+            (">", None),
+        ];
+        for (disk, source) in table {
+            let xml = domain("<memory>1</memory>", &format!("<disk {disk}<target dev='vda'/></disk>"));
+            assert_eq!(domain_facts(&xml).unwrap().disks[0].source, source, "{disk}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use roxmltree::Node;
 
 use super::CloneIdentity;
 use crate::core::xml::{
-    child, children,
+    attribute, child, children,
     edit::Edits,
     is,
     paths::{own, renamed},
@@ -30,7 +30,7 @@ pub(super) fn change<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, old: &str
     }
     // libvirt's own aliases are those of the running template; a user's begin with "ua-".
     let generated =
-        |node: &Node<'_, '_>| is(*node, "alias") && !node.attribute("name").is_some_and(|name| name.starts_with("ua-"));
+        |node: &Node<'_, '_>| is(*node, "alias") && !attribute(*node, "name").is_some_and(|name| name.starts_with("ua-"));
     devices.children().flat_map(|device| device.children().filter(generated)).for_each(|alias| edits.remove(alias));
     Ok(())
 }
@@ -53,7 +53,7 @@ fn interfaces<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, old: &str, ident
             rename(edits, source, "path", old, identity.name.as_str())?;
         }
         // Open vSwitch and 802.1Qbg know an interface by these; libvirt makes new ones.
-        if let Some(port) = child(interface, "virtualport").filter(|port| port.attribute("type") != Some("midonet")) {
+        if let Some(port) = child(interface, "virtualport").filter(|port| attribute(*port, "type") != Some("midonet")) {
             for parameters in children(port, "parameters") {
                 edits.remove_attribute(parameters, "interfaceid");
                 edits.remove_attribute(parameters, "instanceid");
@@ -64,7 +64,7 @@ fn interfaces<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, old: &str, ident
 }
 
 fn graphics<'i>(edits: &mut Edits<'i>, graphics: Node<'_, 'i>, old: &str, new: &str) -> Result<()> {
-    let fixed = |name: &str| graphics.attribute(name).is_some_and(|port| port != "-1");
+    let fixed = |name: &str| attribute(graphics, name).is_some_and(|port| port != "-1");
     if fixed("port") || fixed("tlsPort") {
         edits.set_attribute(graphics, "autoport", "yes")?;
     }
@@ -91,9 +91,9 @@ fn vsock<'i>(edits: &mut Edits<'i>, vsock: Node<'_, 'i>) -> Result<()> {
 }
 
 fn tpm<'i>(edits: &mut Edits<'i>, tpm: Node<'_, 'i>, old: &str, new: &str) -> Result<()> {
-    let emulated = children(tpm, "backend").filter(|backend| backend.attribute("type") == Some("emulator"));
+    let emulated = children(tpm, "backend").filter(|backend| attribute(*backend, "type") == Some("emulator"));
     for source in emulated.flat_map(|backend| children(backend, "source")) {
-        if let Some(path) = source.attribute("path") {
+        if let Some(path) = attribute(source, "path") {
             edits.set_attribute(source, "path", &own(path, old, new))?;
         }
     }
@@ -101,15 +101,13 @@ fn tpm<'i>(edits: &mut Edits<'i>, tpm: Node<'_, 'i>, old: &str, new: &str) -> Re
 }
 
 fn stream<'i>(edits: &mut Edits<'i>, device: Node<'_, 'i>, old: &str, new: &str) -> Result<()> {
-    let kind = device.attribute("type").unwrap_or_default();
-    if let Some(tty) = device.attribute_node("tty").map(|tty| tty.name()) {
-        // The pseudo-terminal of the running template.
-        edits.remove_attribute(device, tty);
-    }
-    let name = child(device, "target").and_then(|target| target.attribute("name"));
+    let kind = attribute(device, "type").unwrap_or_default();
+    // The pseudo-terminal of the running template.
+    edits.remove_attribute(device, "tty");
+    let name = child(device, "target").and_then(|target| attribute(target, "name"));
     for source in device.descendants().filter(|node| is(*node, "source")) {
-        let Some(path) = source.attribute("path") else { continue };
-        let listens = kind == "unix" && source.attribute("mode") != Some("connect");
+        let Some(path) = attribute(source, "path") else { continue };
+        let listens = kind == "unix" && attribute(source, "mode") != Some("connect");
         if kind == "unix" && is(device, "channel") && name.is_some_and(|name| path.contains(name)) {
             // libvirt's own choice, with the domain's name in it: it chooses again.
             edits.remove_attribute(source, "path");
@@ -122,7 +120,7 @@ fn stream<'i>(edits: &mut Edits<'i>, device: Node<'_, 'i>, old: &str, new: &str)
         }
     }
     for log in children(device, "log") {
-        if let Some(path) = log.attribute("file") {
+        if let Some(path) = attribute(log, "file") {
             edits.set_attribute(log, "file", &own(path, old, new))?;
         }
     }
@@ -130,8 +128,8 @@ fn stream<'i>(edits: &mut Edits<'i>, device: Node<'_, 'i>, old: &str, new: &str)
 }
 
 /// Puts the new name into a path that holds the old one; any other stays as it is.
-fn rename<'i>(edits: &mut Edits<'i>, node: Node<'_, 'i>, attribute: &str, old: &str, new: &str) -> Result<()> {
-    let Some(path) = node.attribute(attribute) else { return Ok(()) };
+fn rename<'i>(edits: &mut Edits<'i>, node: Node<'_, 'i>, name: &str, old: &str, new: &str) -> Result<()> {
+    let Some(path) = attribute(node, name) else { return Ok(()) };
     let own = renamed(path, old, new);
-    if own != path { edits.set_attribute(node, attribute, &own) } else { Ok(()) }
+    if own != path { edits.set_attribute(node, name, &own) } else { Ok(()) }
 }

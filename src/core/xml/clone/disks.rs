@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
-use roxmltree::Node;
+use roxmltree::{Attribute, Node};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{CloneIdentity, DiskChange, DiskLocation};
-use crate::core::xml::{child, children, edit::Edits, read::source, text};
+use crate::core::xml::{attribute, child, children, edit::Edits, is, read::source, text};
 
 pub(super) fn change<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, identity: &CloneIdentity) -> Result<()> {
     let mut unused: BTreeSet<&str> = identity.disks.iter().map(|disk| disk.target.as_str()).collect();
@@ -34,16 +34,18 @@ pub(super) fn change<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, identity:
 }
 
 fn target<'a>(disk: Node<'a, '_>) -> Result<&'a str> {
-    child(disk, "target").and_then(|target| target.attribute("dev")).context("a <disk> of the template has no target")
+    child(disk, "target").and_then(|target| attribute(target, "dev")).context("a <disk> of the template has no target")
 }
 
 fn is_empty(disk: Node<'_, '_>) -> bool {
     // CD-ROMs are read-only without saying so.
-    source(disk).is_none() || disk.attribute("device") == Some("cdrom")
+    source(disk).is_none() || attribute(disk, "device") == Some("cdrom")
 }
 
 /// A disk of the template becomes the clone's own.
 fn own<'i>(edits: &mut Edits<'i>, disk: Node<'_, 'i>, change: &DiskChange, uuid: Uuid) -> Result<()> {
+    let encrypted = [Some(disk), child(disk, "source")].into_iter().flatten().any(|node| child(node, "encryption").is_some());
+    ensure!(!encrypted, "it is encrypted by QEMU, and tpl makes no encrypted copies");
     let (kind, _) = change.location.kind();
     edits.set_attribute(disk, "type", kind)?;
     let format = change.format.as_str();
@@ -52,10 +54,9 @@ fn own<'i>(edits: &mut Edits<'i>, disk: Node<'_, 'i>, change: &DiskChange, uuid:
         Some(driver) => edits.set_attribute(driver, "type", format)?,
         None => edits.prepend(disk, &format!("<driver name='qemu' type='{format}'/>")),
     }
-    let source = change.location.source_xml()?;
     match child(disk, "source") {
-        Some(node) => edits.replace(node, source),
-        None => edits.insert_after(target, &source),
+        Some(node) => relocate(edits, node, &change.location)?,
+        None => edits.insert_after(target, &change.location.source_xml()?),
     }
     // The backing chain is read from the image's own header; the rest speaks of the template's volume.
     for name in ["backingStore", "mirror", "auth", "readonly", "shareable"] {
@@ -75,6 +76,19 @@ fn own<'i>(edits: &mut Edits<'i>, disk: Node<'_, 'i>, change: &DiskChange, uuid:
     Ok(())
 }
 
+/// Points `<source>` elsewhere. What the operator says about labels and a missing file stays; all else, slices and
+/// reservations say, is about the template's volume.
+fn relocate<'i>(edits: &mut Edits<'i>, source: Node<'_, 'i>, location: &DiskLocation) -> Result<()> {
+    let (_, wanted) = location.kind();
+    let other = |a: &Attribute<'_, '_>| a.namespace().is_none() && a.name() != wanted && a.name() != "startupPolicy";
+    for attribute in source.attributes().filter(other) {
+        edits.remove_attribute(source, attribute.name());
+    }
+    edits.set_attribute(source, wanted, location.path())?;
+    source.children().filter(|node| node.is_element() && !is(*node, "seclabel")).for_each(|node| edits.remove(node));
+    Ok(())
+}
+
 /// 64 hexadecimal digits that only this disk of this clone has.
 fn hex(uuid: Uuid, target: &str) -> String {
     let digest = Sha256::new().chain_update(uuid.as_bytes()).chain_update(target).finalize();
@@ -86,13 +100,19 @@ fn insert_seed<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, seed: &DiskLoca
     let taken = children(devices, "disk").map(target).collect::<Result<BTreeSet<_>>>()?;
     let free = (0..).map(device_name).find(|name| !taken.contains(name.as_str())).unwrap_or_default();
     let (kind, _) = seed.kind();
-    let xml = format!(
-        "<disk type='{kind}' device='disk'>\n  <driver name='qemu' type='raw'/>\n  {}\n  <target dev='{free}' bus='virtio'/>\n  \
-         <readonly/>\n</disk>",
-        seed.source_xml()?
-    );
+    let last = children(devices, "disk").last();
+    let indent = last.and_then(|disk| edits.indentation(disk)).unwrap_or("    ");
+    let xml = [
+        format!("<disk type='{kind}' device='disk'>"),
+        "  <driver name='qemu' type='raw'/>".to_owned(),
+        format!("  {}", seed.source_xml()?),
+        format!("  <target dev='{free}' bus='virtio'/>"),
+        "  <readonly/>".to_owned(),
+        "</disk>".to_owned(),
+    ]
+    .join(&format!("\n{indent}"));
     // Behind the last one: libvirt boots from the first disk.
-    match children(devices, "disk").last() {
+    match last {
         Some(last) => edits.insert_after(last, &xml),
         None => edits.append(devices, &xml),
     }

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use roxmltree::Node;
 use uuid::Uuid;
 
-use super::{child, children, edit::Edits, edit::escape, parse, parse_domain, read::nvram, text};
+use super::{attribute, child, children, edit::Edits, edit::escape, parse, parse_domain, read::nvram, text};
 use crate::core::{mac::Mac, names::VmName, units::ByteSize};
 
 /// What a clone has of its own.
@@ -155,7 +155,7 @@ fn uuid<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, name: Node<'_, 'i>, new
         for entry in children(system, "entry") {
             // libvirt refuses a domain whose SMBIOS UUID is another than its own. Some set the serial number to it, too.
             let value = text(entry).trim().to_ascii_lowercase();
-            if entry.attribute("name") == Some("uuid") || (!old.is_empty() && value == old) {
+            if attribute(entry, "name") == Some("uuid") || (!old.is_empty() && value == old) {
                 edits.set_text(entry, &new)?;
             }
         }
@@ -199,8 +199,8 @@ fn firmware<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, identity: &CloneIde
     let Some(node) = child(domain, "os").and_then(|os| child(os, "nvram")) else { return Ok(()) };
     match child(node, "source") {
         Some(source) => {
-            let attribute = if source.has_attribute("file") { "file" } else { "dev" };
-            edits.set_attribute(source, attribute, &new)
+            let name = if attribute(source, "file").is_some() { "file" } else { "dev" };
+            edits.set_attribute(source, name, &new)
         }
         None => edits.set_text(node, &new),
     }
@@ -208,7 +208,7 @@ fn firmware<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, identity: &CloneIde
 
 /// A generated security label holds the domain's UUID; libvirt generates the clone's.
 fn labels<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>) {
-    for label in children(domain, "seclabel").filter(|label| label.attribute("type") == Some("dynamic")) {
+    for label in children(domain, "seclabel").filter(|label| attribute(*label, "type") == Some("dynamic")) {
         label.children().filter(|n| super::is(*n, "label") || super::is(*n, "imagelabel")).for_each(|n| edits.remove(n));
     }
 }

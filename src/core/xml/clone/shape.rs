@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use roxmltree::Node;
 
 use super::CloneIdentity;
-use crate::core::xml::{child, children, edit::Edits};
+use crate::core::xml::{attribute, child, children, edit::Edits};
 
 pub(super) fn change<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, identity: &CloneIdentity) -> Result<()> {
     if identity.vcpus.is_none() && identity.memory.is_none() {
@@ -39,7 +39,8 @@ fn vcpus<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, count: u32) -> Result<
         edits.remove(list);
     }
     if let Some(tune) = child(domain, "cputune") {
-        let beyond = |node: &Node<'_, '_>| node.attribute("vcpu").and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n >= count);
+        let beyond =
+            |node: &Node<'_, '_>| attribute(*node, "vcpu").and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n >= count);
         children(tune, "vcpupin").filter(beyond).for_each(|pin| edits.remove(pin));
     }
     if let Some(topology) = child(domain, "cpu").and_then(|cpu| child(cpu, "topology")) {
@@ -50,13 +51,13 @@ fn vcpus<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, count: u32) -> Result<
 
 /// libvirt wants the product of the topology to be the number of vCPUs. The shape of a socket is kept where it can be.
 fn fit<'i>(edits: &mut Edits<'i>, topology: Node<'_, 'i>, count: u32) -> Result<()> {
-    let part = |name: &str| topology.attribute(name).and_then(|n| n.parse::<u32>().ok()).unwrap_or(1);
+    let part = |name: &str| attribute(topology, name).and_then(|n| n.parse::<u32>().ok()).unwrap_or(1);
     let socket = ["dies", "clusters", "cores", "threads"].into_iter().map(part).try_fold(1, u32::checked_mul).unwrap_or(0);
     if socket > 0 && count.is_multiple_of(socket) {
         return edits.set_attribute(topology, "sockets", &(count / socket).to_string());
     }
     for name in ["sockets", "dies", "clusters", "threads"] {
-        if topology.has_attribute(name) {
+        if attribute(topology, name).is_some() {
             edits.set_attribute(topology, name, "1")?;
         }
     }
