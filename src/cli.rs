@@ -12,7 +12,11 @@ use crate::core::{
 /// A golden-template pipeline for plain libvirt/KVM hosts: installs a template VM unattended, shrinks and seals it, proves
 /// that it boots, publishes it as an immutable version, and stamps out clones of it with identities of their own.
 #[derive(Debug, Parser)]
-#[command(name = "tpl", version, after_help = "Exit codes: 0 done · 1 failed · 2 usage · 3 refused · 4 failed, and the undo was incomplete")]
+#[command(
+    name = "tpl",
+    version,
+    after_help = "Exit codes: 0 done · 1 failed · 2 usage · 3 refused · 4 failed, and the undo was incomplete"
+)]
 pub struct Cli {
     /// What holds for every command.
     #[command(flatten)]

@@ -1,3 +1,17 @@
 //! Parse, run, map the result to an exit code; nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tpl::{cli::Cli, cmd, core::error::exit_code, ui};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cmd::run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui::note(&format!("tpl: {error:#}"));
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}

@@ -1,3 +1,56 @@
 //! One file a verb: read arguments, gather facts, plan, act, report.
 
+pub mod build;
+pub mod clone;
+pub mod destroy;
+pub mod docs;
+pub mod doctor;
+pub mod kvm;
+pub mod list;
+pub mod pipelines;
+pub mod promote;
+pub mod prune;
+pub mod remove;
+pub mod rm;
+pub mod seal_ops;
+pub mod settings;
+pub mod show;
 pub mod undo;
+pub mod verify;
+pub mod vms;
+pub mod world;
+
+use anyhow::Result;
+
+use crate::cli::{Cli, Command};
+
+/// Runs the command that was given.
+///
+/// # Errors
+/// The command's; `core::error::exit_code` has the exit code for it.
+pub fn run(cli: &Cli) -> Result<()> {
+    let output = cli.global.output;
+    match &cli.command {
+        Command::SealOps => return seal_ops::run(output),
+        Command::Completions { shell } => return docs::completions(*shell),
+        Command::Man { folder } => return docs::man(folder),
+        _ => {}
+    }
+    let config = settings::load(&cli.global)?;
+    if matches!(cli.command, Command::Doctor) {
+        return doctor::run(&config, output);
+    }
+    world::Opened::new(&config)?.with(|world| match &cli.command {
+        Command::Build(args) => build::run(world, &config, args, output),
+        Command::Clone(args) => clone::run(world, &config, args, output),
+        Command::List => list::run(world, output),
+        Command::Show(args) => show::run(world, args, output),
+        Command::Vms => vms::run(world, output),
+        Command::Verify(args) => verify::run(world, args, output),
+        Command::Promote(args) => promote::run(world, args, output),
+        Command::Rm(args) => rm::run(world, args, output),
+        Command::Destroy(args) => destroy::run(world, args, output),
+        Command::Prune(args) => prune::run(world, args, output),
+        Command::Doctor | Command::SealOps | Command::Completions { .. } | Command::Man { .. } => Ok(()),
+    })
+}

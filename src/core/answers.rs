@@ -66,7 +66,11 @@ pub fn render(file: &str, template: &str, variables: &Variables<'_>) -> Result<S
     };
     environment.add_template("answers", template).map_err(invalid)?;
     // minijinja drops a final newline, without which the last setting would be read as incomplete.
-    environment.get_template("answers").and_then(|answers| answers.render(Serde(variables))).map(|text| text + "\n").map_err(invalid)
+    environment
+        .get_template("answers")
+        .and_then(|answers| answers.render(Serde(variables)))
+        .map(|text| text + "\n")
+        .map_err(invalid)
 }
 
 impl<'a> Variables<'a> {

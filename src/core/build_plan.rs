@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    answers::Url,
+    answers::{Url, Variables},
     config::Config,
     domain::{Accelerator, Machine, Network},
     error::Invalid,
@@ -73,7 +73,13 @@ impl BuildPlan {
     ///
     /// # Errors
     /// [`Invalid`] for mirrors that are no HTTP URLs.
-    pub fn new(id: TemplateId, pipeline: Pipeline, pipeline_digest: String, config: &Config, choices: &Choices) -> Result<Self, Invalid> {
+    pub fn new(
+        id: TemplateId,
+        pipeline: Pipeline,
+        pipeline_digest: String,
+        config: &Config,
+        choices: &Choices,
+    ) -> Result<Self, Invalid> {
         let url = |text: &str| mirror::checked(text).map_err(Invalid::argument);
         let mirror = url(&choices.mirror)?;
         let guest = mirror::guest_view(&mirror);
@@ -109,12 +115,19 @@ impl BuildPlan {
 
     /// All volumes that this build may come to have.
     pub fn volumes(&self) -> Vec<String> {
-        ["", suffix::CHUNKS, suffix::BUILD, suffix::SEAL, suffix::KERNEL, suffix::INITRD].map(|suffix| self.volume(suffix)).to_vec()
+        ["", suffix::CHUNKS, suffix::BUILD, suffix::SEAL, suffix::KERNEL, suffix::INITRD]
+            .map(|suffix| self.volume(suffix))
+            .to_vec()
     }
 
     /// The volumes that a finished template keeps.
     pub fn lasting_volumes(&self) -> Vec<String> {
         ["", suffix::CHUNKS].map(|suffix| self.volume(suffix)).to_vec()
+    }
+
+    /// The variables of the answer file, with a fixed text for the password's hash.
+    pub fn variables(&self) -> Variables<'_> {
+        Variables::new(&self.pipeline, self.guest_mirror.clone(), self.guest_security.clone(), self.allow_unsigned, self.services)
     }
 
     /// What clones get by default.
@@ -140,9 +153,10 @@ impl BuildPlan {
         self.pipeline.install.deadline
     }
 
-    /// The most space that the build takes of the pool at one time: the build disk, what sealing rewrites, the template.
+    /// The space that the build may take of the pool: the size of the build disk. It is sparse, and so are the overlay in which
+    /// sealing works and the template; together they stay below it.
     pub fn space(&self) -> ByteSize {
-        ByteSize(self.pipeline.install.disk.0 * 2)
+        self.pipeline.install.disk
     }
 
     /// The plan for people.
@@ -218,7 +232,14 @@ mod tests {
 
     #[test]
     fn the_file_names_the_template() {
-        let table = [("debian13", Some("debian13")), ("x/lab_1.toml", Some("lab_1")), ("../x", Some("x")), ("a b", None), ("..", None), ("x/", None)];
+        let table = [
+            ("debian13", Some("debian13")),
+            ("x/lab_1.toml", Some("lab_1")),
+            ("../x", Some("x")),
+            ("a b", None),
+            ("..", None),
+            ("x/", None),
+        ];
         for (file, name) in table {
             assert_eq!(template_of(file).ok().as_ref().map(TemplateName::as_str), name, "{file}");
         }

@@ -6,11 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{
-    error::Invalid,
-    names::TemplateName,
-    pipeline::Word,
-};
+use super::{error::Invalid, names::TemplateName, pipeline::Word};
 
 /// What a configuration file may say. Each key may be absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{
     manifest::{Manifest, Metadata},
     metadata,
+    names::{TemplateName, Version},
     units::ByteSize,
 };
 
@@ -81,6 +82,15 @@ pub fn console_log(domain: &str) -> String {
 /// The file that the installer logs to.
 pub fn installer_log(domain: &str) -> String {
     format!("{LOG_FOLDER}/{domain}-installer.log")
+}
+
+/// The build whose log a file is, if its name is one that only a build's log has: `NAME.VERSION-installer.log`.
+pub fn log_owner(path: &str) -> Option<String> {
+    let file = path.strip_prefix(LOG_FOLDER)?.strip_prefix('/')?;
+    let owner = file.strip_suffix("-serial.log").or_else(|| file.strip_suffix("-installer.log"))?;
+    let (name, version) = owner.split_once('.')?;
+    let ours = name.parse::<TemplateName>().is_ok() && version.parse::<Version>().is_ok();
+    ours.then(|| owner.to_owned())
 }
 
 fn escape(text: &str) -> String {
@@ -167,8 +177,7 @@ pub fn power_off_sector() -> [u8; 512] {
 
 /// A VM that boots [`power_off_sector`] under KVM: where KVM works, it is off again within a second.
 pub fn kvm_probe(name: &str, uuid: Uuid, metadata: &Metadata, disk: &str) -> String {
-    let machine =
-        Machine { accelerator: Accelerator::Kvm, vcpus: 1, memory: ByteSize::mib(64), network: Network::User };
+    let machine = Machine { accelerator: Accelerator::Kvm, vcpus: 1, memory: ByteSize::mib(64), network: Network::User };
     format!(
         "{head}  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>destroy</on_reboot>\n  <on_crash>destroy</on_crash>\n  <devices>\n    \
          <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>\n    \
@@ -176,4 +185,29 @@ pub fn kvm_probe(name: &str, uuid: Uuid, metadata: &Metadata, disk: &str) -> Str
         head = head(name, uuid, metadata, &machine, "<boot dev='hd'/>"),
         disk = escape(disk),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_builds_log_has_an_owner() {
+        let table = [
+            ("debian13.20261121-031000-installer.log", Some("debian13.20261121-031000")),
+            ("debian13.20261121-031000-serial.log", Some("debian13.20261121-031000")),
+            ("debian13.20261121-031000.log", None),
+            ("web01-serial.log", None),
+            ("../x.20261121-031000-serial.log", None),
+        ];
+        for (file, owner) in table {
+            assert_eq!(log_owner(&format!("{LOG_FOLDER}/{file}")).as_deref(), owner, "{file}");
+        }
+    }
+
+    #[test]
+    fn the_boot_sector_is_one() {
+        let sector = power_off_sector();
+        assert_eq!((&sector[..2], &sector[510..]), ([0xba, 0x04].as_slice(), [0x55, 0xaa].as_slice()));
+    }
 }

@@ -113,6 +113,45 @@ impl fmt::Display for UndoIncomplete {
 
 impl std::error::Error for UndoIncomplete {}
 
+/// A failure with what the operator can do about it, as the last line.
+#[derive(Debug)]
+pub struct Advised {
+    /// The failure.
+    pub cause: anyhow::Error,
+    advice: String,
+}
+
+impl Advised {
+    /// Puts advice behind a failure.
+    pub fn new(cause: anyhow::Error, advice: impl Into<String>) -> Self {
+        Self { cause, advice: advice.into() }
+    }
+}
+
+impl fmt::Display for Advised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}\n{}", self.cause, self.advice)
+    }
+}
+
+impl std::error::Error for Advised {}
+
+/// The exit code for an error: 1 failed · 2 usage · 3 refused · 4 failed, and the undo was incomplete.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(advised) = error.downcast_ref::<Advised>() {
+        return exit_code(&advised.cause);
+    }
+    if error.downcast_ref::<Invalid>().is_some() {
+        2
+    } else if error.downcast_ref::<Refusal>().is_some() {
+        3
+    } else if error.downcast_ref::<UndoIncomplete>().is_some() {
+        4
+    } else {
+        1
+    }
+}
+
 fn lines<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
@@ -136,6 +175,22 @@ mod tests {
         ];
         for (error, text) in table {
             assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn each_outcome_has_its_exit_code_also_below_context() {
+        let failed = || anyhow::anyhow!("x");
+        let incomplete = UndoIncomplete { cause: failed(), left: Vec::new() };
+        let table = [
+            (failed(), 1),
+            (Invalid::argument("x").into(), 2),
+            (anyhow::Error::new(Refusal::new("x")).context("building"), 3),
+            (incomplete.into(), 4),
+            (Advised::new(Refusal::new("x").into(), "y").into(), 3),
+        ];
+        for (error, code) in table {
+            assert_eq!(exit_code(&error), code, "{error:#}");
         }
     }
 

@@ -92,9 +92,7 @@ impl Inventory {
     /// The current version of a template: the published one that was promoted last.
     pub fn current(&self, name: &TemplateName) -> Option<&Template> {
         let published = self.templates.iter().filter(|t| t.manifest.name == *name && t.manifest.state == State::Published);
-        published.max_by(|a, b| {
-            (a.manifest.promoted_at, &a.manifest.version).cmp(&(b.manifest.promoted_at, &b.manifest.version))
-        })
+        published.max_by(|a, b| (a.manifest.promoted_at, &a.manifest.version).cmp(&(b.manifest.promoted_at, &b.manifest.version)))
     }
 
     /// Whether this version is the current one.
@@ -117,7 +115,8 @@ impl Inventory {
             if of_name.is_empty() {
                 return refusal.advise(self.offer());
             }
-            let versions: Vec<_> = of_name.iter().map(|t| format!("{} ({})", t.manifest.id(), t.manifest.state.as_str())).collect();
+            let versions: Vec<_> =
+                of_name.iter().map(|t| format!("{} ({})", t.manifest.id(), t.manifest.state.as_str())).collect();
             refusal.advise(format!("there are: {}", versions.join(", ")))
         })
     }

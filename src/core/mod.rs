@@ -5,6 +5,7 @@ pub mod build_plan;
 pub mod checksums;
 pub mod clone_plan;
 pub mod config;
+pub mod cpio;
 pub mod digest;
 pub mod domain;
 pub mod error;

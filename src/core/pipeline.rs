@@ -220,7 +220,9 @@ impl<'de> Deserialize<'de> for AnswerPath {
         if inside && !text.is_empty() && !text.chars().any(char::is_control) {
             return Ok(Self(path));
         }
-        Err(D::Error::custom(format!("{text:?} leaves the folder that holds pipelines/: write a path below it, as in preseed/debian13.cfg")))
+        Err(D::Error::custom(format!(
+            "{text:?} leaves the folder that holds pipelines/: write a path below it, as in preseed/debian13.cfg"
+        )))
     }
 }
 
@@ -274,15 +276,27 @@ disk = "8G"
     #[test]
     fn each_fault_has_its_place() {
         let table = [
-            (("suite = ", "siute = "), "p.toml:4:1: unknown field `siute`, expected one of `kind`, `suite`, `arch`, `keyring`, `mirror`"),
+            (
+                ("suite = ", "siute = "),
+                "p.toml:4:1: unknown field `siute`, expected one of `kind`, `suite`, `arch`, `keyring`, `mirror`",
+            ),
             (("\"512M\"", "[1]"), "p.toml:10:10: a size: bytes, or text as in \"20G\""),
-            (("\"8G\"", "\"8 bananas\""), "p.toml:11:8: '8 bananas' is no size: write a number with a unit, as in 1536MiB or 20G"),
-            (("\"trixie\"", "\"trixie\\nd-i\""), "p.toml:4:9: \"trixie\\nd-i\" is not one plain word: letters, digits and + - . _ ~ : / @ , = % [ ] ? only"),
+            (
+                ("\"8G\"", "\"8 bananas\""),
+                "p.toml:11:8: '8 bananas' is no size: write a number with a unit, as in 1536MiB or 20G",
+            ),
+            (
+                ("\"trixie\"", "\"trixie\\nd-i\""),
+                "p.toml:4:9: \"trixie\\nd-i\" is not one plain word: letters, digits and + - . _ ~ : / @ , = % [ ] ? only",
+            ),
             (
                 ("preseed/debian13.cfg", "../../etc/shadow"),
                 "p.toml:7:8: \"../../etc/shadow\" leaves the folder that holds pipelines/: write a path below it, as in preseed/debian13.cfg",
             ),
-            (("user = \"debian\"", "user = \"Root;\""), "p.toml:9:8: \"Root;\" is no user name: 1 to 32 lower-case letters, digits, '-' and '_', a letter first"),
+            (
+                ("user = \"debian\"", "user = \"Root;\""),
+                "p.toml:9:8: \"Root;\" is no user name: 1 to 32 lower-case letters, digits, '-' and '_', a letter first",
+            ),
             (("\"512M\"", "\"1M\""), "p.toml:10:1: an installer needs at least 256 MiB of memory, a clone 128 MiB"),
             (("arch = \"amd64\"", ""), "p.toml:2:1: missing field `arch`"),
         ];

@@ -4,8 +4,8 @@
 
 use std::{collections::BTreeMap, io::Read, net::IpAddr};
 
-use anyhow::Result;
 use crate::core::facts::{Domain, DomainState, HostSize, NewVolume, PoolSize, Volume};
+use anyhow::Result;
 
 /// Domains and networks.
 pub trait Hypervisor: Sync {
@@ -76,6 +76,11 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The log cannot be read.
     fn read_log(&self, path: &str, from: u64) -> Result<Vec<u8>>;
+    /// The paths of all guests' logs in a folder; none where there is no such folder.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    fn guest_logs(&self, folder: &str) -> Result<Vec<String>>;
     /// Removes a guest's log. One that does not exist is no error.
     ///
     /// # Errors

@@ -1,11 +1,14 @@
 //! Keys and hashes that are made at random, for one machine each.
 
-use anyhow::{Result, anyhow, ensure};
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
 use sha_crypt::{PasswordHasher as _, ShaCrypt};
 use ssh_key::{
     Algorithm, HashAlg, LineEnding, PrivateKey,
     rand_core::{OsRng, RngCore as _},
 };
+use tempfile::NamedTempFile;
 
 use crate::core::{names::VmName, secret::Secret};
 
@@ -33,6 +36,38 @@ impl HostKey {
     /// The kernel's random numbers cannot be had.
     pub fn generate(name: &VmName) -> Result<Self> {
         make(name).map_err(|error| anyhow!(error).context(format!("making the SSH host key of {name}")))
+    }
+}
+
+/// A key to log in with, once.
+#[derive(Debug)]
+pub struct LoginKey {
+    private: Secret<String>,
+    /// The public half as one line.
+    pub public: String,
+}
+
+impl LoginKey {
+    /// Makes an Ed25519 key.
+    ///
+    /// # Errors
+    /// The kernel's random numbers cannot be had.
+    pub fn generate() -> Result<Self> {
+        let make = || -> ssh_key::Result<Self> {
+            let key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519)?;
+            Ok(Self { private: Secret::new(key.to_openssh(LineEnding::LF)?.to_string()), public: key.public_key().to_openssh()? })
+        };
+        make().map_err(|error| anyhow!(error).context("making a login key"))
+    }
+
+    /// The private half in a file that only its owner can read, as SSH clients want it; gone when dropped.
+    ///
+    /// # Errors
+    /// No file can be made.
+    pub fn file(&self) -> Result<NamedTempFile> {
+        let mut file = NamedTempFile::new().context("making a file for the login key")?;
+        file.write_all(self.private.expose().as_bytes()).context("writing the login key")?;
+        Ok(file)
     }
 }
 

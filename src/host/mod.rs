@@ -4,6 +4,7 @@ pub mod guest;
 pub mod hypervisor;
 pub mod identity;
 pub mod image;
+pub mod images;
 pub mod known_hosts;
 pub mod libvirt;
 pub mod local;

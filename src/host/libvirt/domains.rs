@@ -158,6 +158,16 @@ impl Hypervisor for Libvirt {
         absent_is_empty(read()).with_context(|| format!("reading {path}"))
     }
 
+    fn guest_logs(&self, folder: &str) -> Result<Vec<String>> {
+        let list = || -> std::io::Result<Vec<String>> {
+            let entries: std::io::Result<Vec<_>> = std::fs::read_dir(folder)?.collect();
+            Ok(entries?.iter().map(|entry| entry.path().display().to_string()).collect())
+        };
+        let mut logs = absent_is_empty(list()).with_context(|| format!("listing {folder}"))?;
+        logs.sort();
+        Ok(logs)
+    }
+
     fn remove_log(&self, path: &str) -> Result<()> {
         absent_is_empty(std::fs::remove_file(path)).with_context(|| format!("removing {path}"))
     }

@@ -45,7 +45,11 @@ fn optional<T>(result: Result<T, Error>) -> Result<Option<T>> {
     use virt::error::ErrorNumber::{NoDomain, NoNetwork, NoStoragePool, NoStorageVolume};
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(error) if error.code().is_known_and(|code| matches!(code, NoDomain | NoNetwork | NoStoragePool | NoStorageVolume)) => Ok(None),
+        Err(error)
+            if error.code().is_known_and(|code| matches!(code, NoDomain | NoNetwork | NoStoragePool | NoStorageVolume)) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(plain(error)),
     }
 }

@@ -150,7 +150,8 @@ impl Storage for LibvirtPool<'_> {
         let same = NewVolume { capacity: ByteSize(size), backing: None, ..volume.clone() };
         let copy = self.create_from_xml(&same, Some(&original))?;
         if volume.capacity.0 > size {
-            let grown = copy.resize(volume.capacity.0, 0).map_err(plain).with_context(|| format!("growing volume {}", volume.name));
+            let grown =
+                copy.resize(volume.capacity.0, 0).map_err(plain).with_context(|| format!("growing volume {}", volume.name));
             if let Err(error) = grown {
                 // The caller takes a failed copy for no copy.
                 let _ = copy.delete(0);

@@ -1,0 +1,316 @@
+//! `tpl build`: install, seal + shrink, verify, boot test, publish.
+//!
+//! Each stage ends with a write of the next state into the domain's metadata; that write is the commit point, and `--resume`
+//! goes on behind the last one. Nothing before `publish` touches the current version.
+
+mod boot_test;
+mod install;
+mod publish;
+pub mod resume;
+pub mod seal;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    cli::{BuildArgs, Output},
+    cmd::{kvm, pipelines, pipelines::Loaded, undo::Undo, world::World},
+    core::{
+        answers,
+        build_plan::{BuildPlan, Choices},
+        config::Config,
+        domain::{Accelerator, Network},
+        error::{Advised, Invalid, Refusal},
+        manifest::{Inputs, Manifest, Metadata, SourceFile, StageTime, State},
+        names::{TemplateId, Version},
+        progress::Progress,
+    },
+    host::{
+        process,
+        source::{NetbootRequest, Resolved, mirror},
+    },
+    ui::{self, StageLine},
+};
+
+/// A build under way.
+pub struct Build<'a> {
+    world: World<'a>,
+    plan: BuildPlan,
+    answers_file: String,
+    answers: String,
+    accelerator: Accelerator,
+    manifest: Manifest,
+    uuid: Uuid,
+}
+
+/// What `--output json` prints.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    name: &'a str,
+    version: &'a str,
+    digest: Option<&'a str>,
+    virtual_size: u64,
+    changed: bool,
+    stages: &'a [StageTime],
+}
+
+/// Runs `tpl build`.
+///
+/// # Errors
+/// A refusal or a bad pipeline changes nothing. A failed installation is removed, unless it is to be kept; a failure behind it
+/// leaves what `--resume` goes on with.
+pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) -> Result<()> {
+    let loaded = pipelines::load(&args.pipeline, config)?;
+    let choices = choices(args, &loaded, config)?;
+    let id = TemplateId { name: loaded.name.clone(), version: Version::of(world.local.now()) };
+    let plan = BuildPlan::new(id, loaded.pipeline.clone(), loaded.digest.clone(), config, &choices)?;
+    // An undefined variable must be found before anything is touched.
+    let answers_digest = hex_digest(&answers::render(&loaded.answers_file, &loaded.answers, &plan.variables())?);
+    if args.dry_run {
+        return dry_run(&plan, output);
+    }
+    let lock = world.local.lock(&format!("build {} {}", world.hypervisor.uri(), plan.id.name), Duration::ZERO)?;
+    let _lock = lock.map_err(|holder| Refusal::new(format!("{} is being built already, by {holder}", plan.id.name)))?;
+    preflight(world, &plan)?;
+    if args.resume {
+        let mut build = resume::find(world, plan, &loaded, answers_digest)?;
+        return build.go_on(args).and_then(|()| build.report(output));
+    }
+    let resolved = StageLine::begin("source").resolve(world, &plan)?;
+    let inputs = inputs(&plan, answers_digest, &resolved);
+    if args.if_changed {
+        let inventory = world.inventory()?;
+        let current = inventory.current(&plan.id.name).map(|template| &template.manifest);
+        if let Some(manifest) = current.filter(|manifest| manifest.inputs == inputs) {
+            ui::note(&format!("unchanged: {} is of this pipeline, these answers and these sources", manifest.id()));
+            return report(manifest, false, output);
+        }
+    }
+    let mut build = Build::new(world, plan, loaded, inputs, &resolved)?;
+    build.install(args, &resolved)?;
+    build.finish()?;
+    build.report(output)
+}
+
+impl StageLine {
+    fn resolve(self, world: World<'_>, plan: &BuildPlan) -> Result<Resolved> {
+        self.update("checking the mirror's chain of signatures", None);
+        let request = NetbootRequest {
+            mirror: plan.mirror.clone(),
+            suite: plan.pipeline.source.suite.as_str().to_owned(),
+            arch: plan.pipeline.source.arch.as_str().to_owned(),
+            keyring: plan.pipeline.source.keyring.clone(),
+            allow_unsigned: plan.allow_unsigned,
+        };
+        world.source.resolve(&request, &self)
+    }
+}
+
+fn choices(args: &BuildArgs, loaded: &Loaded, config: &Config) -> Result<Choices> {
+    let pipeline = loaded.pipeline.source.mirror.as_ref().map(|mirror| mirror.as_str().to_owned());
+    let named = args.mirror.clone().or(pipeline).or_else(|| config.debian_mirror.clone());
+    let mirror_named = named.is_some();
+    let mirror = named.or_else(|| mirror::of_machine(std::path::Path::new("/"))).ok_or_else(|| {
+        Invalid::argument("no Debian mirror is known: this machine's APT configuration names none\nname one with --mirror URL or TPL_DEBIAN_MIRROR")
+    })?;
+    let security_mirror = args.security_mirror.clone().or_else(|| config.debian_security_mirror.clone());
+    Ok(Choices { mirror, mirror_named, security_mirror, allow_unsigned: args.allow_unsigned })
+}
+
+fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
+    match output {
+        Output::Text => ui::data(&plan.describe()),
+        Output::Json => {
+            let id = &plan.id;
+            ui::json(&serde_json::json!({"dry_run": true, "name": id.name, "version": id.version, "plan": plan.describe()}))
+        }
+    }
+}
+
+/// Everything that can be seen to be missing before anything is made.
+fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
+    let mut reasons = Vec::new();
+    let mut networks = vec![plan.network.as_str()];
+    if let Network::Named(name) = &plan.install_network {
+        networks.push(name);
+    }
+    networks.dedup();
+    for name in networks {
+        match world.hypervisor.network(name)? {
+            Some(true) => {}
+            Some(false) => reasons.push(format!("network {name} is not running: `virsh net-start {name}` starts it")),
+            None => reasons.push(format!("network {name} does not exist")),
+        }
+    }
+    let free = world.storage.size()?.available;
+    if free < plan.space() {
+        reasons.push(format!("pool {} has {free} free, and the build may need {}", plan.pool, plan.space()));
+    }
+    let missing = process::ALL.iter().filter(|program| program.path().is_none());
+    reasons.extend(missing.map(|program| format!("{} is not installed", program.name())));
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal { reasons, advice: Some("`tpl doctor` checks this host and says what to do".to_owned()) }.into())
+}
+
+fn inputs(plan: &BuildPlan, answers_digest: String, resolved: &Resolved) -> Inputs {
+    let file = |wanted: &crate::host::source::Wanted| SourceFile { url: wanted.url.clone(), sha256: wanted.sha256.to_string() };
+    Inputs {
+        pipeline_digest: plan.pipeline_digest.clone(),
+        answers_digest,
+        sources: vec![file(&resolved.kernel), file(&resolved.initrd)],
+    }
+}
+
+fn hex_digest(text: &str) -> String {
+    crate::core::digest::hex(&Sha256::digest(text))
+}
+
+impl<'a> Build<'a> {
+    fn new(world: World<'a>, plan: BuildPlan, loaded: Loaded, inputs: Inputs, resolved: &Resolved) -> Result<Self> {
+        let accelerator = kvm::accelerator(world).context("looking whether KVM works")?;
+        if accelerator == Accelerator::Tcg {
+            ui::note("warning: KVM does not work here, so VMs are emulated, which is slow; `tpl doctor` says more");
+        }
+        let mut tools = world.hypervisor.versions()?;
+        tools.insert("tpl".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        tools.insert("libguestfs".to_owned(), (world.appliance)(accelerator).version()?);
+        let manifest = Manifest {
+            name: plan.id.name.clone(),
+            version: plan.id.version.clone(),
+            state: State::Building,
+            run: world.local.run().clone(),
+            created_at: world.local.now(),
+            promoted_at: None,
+            inputs,
+            trust: resolved.trust.clone(),
+            digest: None,
+            virtual_size: plan.pipeline.install.disk,
+            volumes: plan.volumes(),
+            pool: plan.pool.clone(),
+            os: None,
+            packages: Vec::new(),
+            identity: "nocloud".to_owned(),
+            clone: plan.clone_defaults(),
+            operations: Vec::new(),
+            invariants: Vec::new(),
+            stages: Vec::new(),
+            tools,
+        };
+        Ok(Self {
+            world,
+            plan,
+            answers_file: loaded.answers_file,
+            answers: loaded.answers,
+            accelerator,
+            manifest,
+            uuid: Uuid::new_v4(),
+        })
+    }
+
+    /// Runs one stage under a progress line, and notes how long it took.
+    fn stage<T>(&mut self, name: &str, work: impl FnOnce(&mut Self, &dyn Progress) -> Result<T>) -> Result<T> {
+        let line = StageLine::begin(name);
+        let outcome = work(self, &line).with_context(|| format!("building {}: {name}", self.plan.id))?;
+        let seconds = (line.done().as_secs_f64() * 1000.0).round() / 1000.0;
+        self.manifest.stages.push(StageTime { name: name.to_owned(), seconds });
+        Ok(outcome)
+    }
+
+    /// From nothing to `installed`.
+    fn install(&mut self, args: &BuildArgs, resolved: &Resolved) -> Result<()> {
+        let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, progress))?;
+        let mut undo = Undo::default();
+        let outcome = self.stage("install", |build, progress| {
+            build.begin_install(&files, &mut undo)?;
+            build.watch(progress)
+        });
+        self.end_install(outcome, undo, args.keep_failed)
+    }
+
+    fn end_install(&mut self, outcome: Result<()>, undo: Undo<'_>, keep_failed: bool) -> Result<()> {
+        match outcome.and_then(|()| self.installed()) {
+            Ok(()) => {
+                undo.commit();
+                Ok(())
+            }
+            Err(error) if keep_failed => {
+                undo.commit();
+                let advice = format!("the VM {} is kept, as you asked; `tpl prune` removes it", self.plan.id.domain());
+                Err(Advised::new(error, advice).into())
+            }
+            Err(error) => Err(undo.roll_back(error)),
+        }
+    }
+
+    /// From `installed`, or a later state, to `published`.
+    fn finish(&mut self) -> Result<()> {
+        let id = self.plan.id.clone();
+        self.stages_behind_install().map_err(|error| {
+            let advice = format!(
+                "what is done is kept: `tpl build {} --resume` goes on from {}, `tpl prune` removes it",
+                id.name,
+                self.manifest.state.as_str()
+            );
+            Advised::new(error, advice).into()
+        })
+    }
+
+    fn stages_behind_install(&mut self) -> Result<()> {
+        if self.manifest.state == State::Installed {
+            self.stage("seal", Self::seal)?;
+            self.stage("verify", Self::verify)?;
+            self.sealed()?;
+        }
+        if self.manifest.state == State::Sealed {
+            self.stage("boot test", Self::boot_test)?;
+            self.manifest.state = State::Tested;
+            self.write()?;
+        }
+        if self.manifest.state == State::Tested {
+            self.stage("publish", |build, _| build.publish())?;
+        }
+        self.stage("retention", |build, _| build.retain())
+    }
+
+    /// Writes the manifest into the domain's metadata.
+    fn write(&self) -> Result<()> {
+        let metadata = Metadata::Template(Box::new(self.manifest.clone()));
+        self.world.hypervisor.write_metadata(&self.plan.id.domain(), &metadata)
+    }
+
+    fn report(&self, output: Output) -> Result<()> {
+        report(&self.manifest, true, output)
+    }
+}
+
+fn report(manifest: &Manifest, changed: bool, output: Output) -> Result<()> {
+    let id = manifest.id();
+    let digest = manifest.digest.as_deref();
+    match output {
+        Output::Json => ui::json(&Report {
+            name: id.name.as_str(),
+            version: id.version.as_str(),
+            digest,
+            virtual_size: manifest.virtual_size.0,
+            changed,
+            stages: &manifest.stages,
+        }),
+        Output::Text => {
+            let kind = if changed { "published" } else { "current" };
+            let total: f64 = manifest.stages.iter().map(|stage| stage.seconds).sum();
+            ui::data(&format!(
+                "{kind} {id}: {}, built in {:.0} s\ndigest {}\n`tpl clone {} --count 5` makes five VMs of it\n",
+                manifest.virtual_size,
+                total,
+                digest.unwrap_or("none"),
+                id.name
+            ))
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The stages `seal` and `verify`: from the build disk to a small, read-only, proven volume.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::Build;
+use crate::{
+    core::{
+        build_plan::suffix,
+        digest::{ChunkList, hex},
+        domain,
+        facts::{NewVolume, VolumeFormat},
+        manifest::{OperatingSystem, State},
+        progress::Progress,
+        units::ByteSize,
+    },
+    host::guest::{Access, ImageFormat},
+    seal::{self, Layout, Selection, Shrunk},
+};
+
+impl Build<'_> {
+    /// Seals in an overlay on the build disk, moves the bytes into the template's volume, and digests them.
+    ///
+    /// Whatever breaks, the build disk stays as the installer left it: sealing can begin again.
+    pub(super) fn seal(&mut self, progress: &dyn Progress) -> Result<()> {
+        self.discard_sealed()?;
+        let storage = self.world.storage;
+        let (build, overlay) = (storage.path_of(&self.plan.volume(suffix::BUILD))?, self.plan.volume(suffix::SEAL));
+        let backing = Some((build.as_str(), VolumeFormat::Qcow2));
+        let capacity = self.plan.pipeline.install.disk;
+        let overlay =
+            storage.create(&NewVolume { name: &overlay, capacity, format: VolumeFormat::Qcow2, backing, protected: false })?;
+        let size = self.seal_overlay(Path::new(&overlay), progress)?;
+        progress.update("moving the bytes", Some(85));
+        let name = self.plan.id.domain();
+        let template = storage.create(&NewVolume {
+            name: &name,
+            capacity: size,
+            format: VolumeFormat::Raw,
+            backing: None,
+            protected: true,
+        })?;
+        self.world.images.copy(Path::new(&overlay), ImageFormat::Qcow2, Path::new(&template), size.0)?;
+        progress.update("digesting", Some(92));
+        let chunks = self.world.images.digest(Path::new(&template), size.0, progress)?;
+        self.store_chunks(&chunks)?;
+        self.manifest.virtual_size = size;
+        self.manifest.digest = Some(hex(&chunks.content_digest()));
+        Ok(())
+    }
+
+    /// What an earlier attempt at sealing has left.
+    fn discard_sealed(&self) -> Result<()> {
+        for suffix in [suffix::SEAL, suffix::CHUNKS, ""] {
+            self.world.storage.delete(&self.plan.volume(suffix))?;
+        }
+        Ok(())
+    }
+
+    /// The one appliance launch: clean, look around, make small. The size that the template's volume needs.
+    fn seal_overlay(&mut self, overlay: &Path, progress: &dyn Progress) -> Result<ByteSize> {
+        progress.update("launching the appliance", Some(1));
+        let appliance = (self.world.appliance)(self.accelerator);
+        let selection = Selection::new(&self.plan.pipeline.seal.enable, &self.plan.pipeline.seal.disable)?;
+        let guest = appliance.open(overlay, ImageFormat::Qcow2, Access::ThrowAway, progress)?;
+        let layout = Layout::mount(guest.as_ref())?;
+        let sealed = seal::seal(guest.as_ref(), &selection, progress)?;
+        let facts = seal::facts(guest.as_ref())?;
+        progress.update("shrinking", Some(40));
+        let shrunk = seal::shrink(guest.as_ref(), &layout, progress)?;
+        guest.close().context("closing the appliance")?;
+        if let Shrunk::Kept { reason, .. } = &shrunk {
+            progress.note(&format!("the template keeps its size: {reason}"));
+        }
+        self.manifest.operations = sealed.operations.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let os = facts.os;
+        self.manifest.os = Some(OperatingSystem { id: os.id, version: os.version, name: os.name });
+        self.manifest.packages =
+            facts.packages.into_iter().map(|p| crate::core::manifest::Package { name: p.name, version: p.version }).collect();
+        Ok(ByteSize(shrunk.size()))
+    }
+
+    fn store_chunks(&self, chunks: &ChunkList) -> Result<()> {
+        let bytes = chunks.to_bytes();
+        self.world.storage.store(&self.plan.volume(suffix::CHUNKS), bytes.len() as u64, &mut bytes.as_slice())?;
+        Ok(())
+    }
+
+    /// Opens the template's volume again, read-only, and asserts every invariant.
+    pub(super) fn verify(&mut self, progress: &dyn Progress) -> Result<()> {
+        let volume = self.world.storage.path_of(&self.plan.id.domain())?;
+        let appliance = (self.world.appliance)(self.accelerator);
+        progress.update("launching the appliance", Some(1));
+        self.manifest.invariants = invariants(appliance, Path::new(&volume), progress)?;
+        Ok(())
+    }
+
+    /// Makes the installer's VM the template. One definition replaces the one by the other, its state included: the commit
+    /// point.
+    pub(super) fn sealed(&mut self) -> Result<()> {
+        let volume = self.world.storage.path_of(&self.plan.id.domain())?;
+        self.manifest.state = State::Sealed;
+        let machine = self.plan.template_machine(self.accelerator);
+        let xml = domain::template(&self.manifest, self.uuid, &machine, &volume);
+        self.world.hypervisor.define(&xml).with_context(|| format!("defining template {}", self.plan.id))?;
+        self.discard_scaffolding()
+    }
+
+    /// What only the way to a sealed template needed: disks, and the installer's logs.
+    pub(super) fn discard_scaffolding(&self) -> Result<()> {
+        for suffix in [suffix::SEAL, suffix::BUILD, suffix::KERNEL, suffix::INITRD] {
+            self.world.storage.delete(&self.plan.volume(suffix))?;
+        }
+        let name = self.plan.id.domain();
+        for log in [domain::console_log(&name), domain::installer_log(&name)] {
+            self.world.hypervisor.remove_log(&log)?;
+        }
+        Ok(())
+    }
+}
+
+/// Asserts the invariants of a sealed volume; the names of those that hold, which is all of them.
+///
+/// # Errors
+/// One does not hold, or could not be looked for.
+pub fn invariants(appliance: &dyn crate::host::guest::Appliance, volume: &Path, progress: &dyn Progress) -> Result<Vec<String>> {
+    let guest = appliance.open(volume, ImageFormat::Raw, Access::ReadOnly, progress)?;
+    let layout = Layout::mount(guest.as_ref())?;
+    progress.update("looking for what must not be there", Some(60));
+    let found = seal::verify(guest.as_ref(), &layout)?;
+    guest.close().context("closing the appliance")?;
+    let broken: Vec<String> = found
+        .iter()
+        .filter_map(|invariant| invariant.holds.as_ref().err().map(|what| format!("  {}: {}", invariant.name, what.join(", "))))
+        .collect();
+    if !broken.is_empty() {
+        bail!("the volume is not sealed:\n{}", broken.join("\n"));
+    }
+    Ok(found.iter().map(|invariant| invariant.name.to_owned()).collect())
+}

@@ -1,0 +1,175 @@
+//! `tpl doctor`: each thing that tpl needs, ok, or what to do.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::{
+    cli::Output,
+    cmd::{kvm, world::Opened, world::World},
+    core::{config::Config, domain::Accelerator, error::Refusal, progress::Silent},
+    host::{
+        guest::{Access, ImageFormat},
+        process,
+        source::debian_keyring,
+    },
+    ui,
+};
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Health {
+    Ok,
+    /// It works, with a drawback.
+    Warning,
+    /// tpl does not work until it is mended.
+    Broken,
+}
+
+/// One line of the report.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: String,
+    health: Health,
+    /// What was found; and what to do.
+    detail: String,
+}
+
+impl Check {
+    fn new(name: &str, health: Health, detail: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), health, detail: detail.into() }
+    }
+
+    fn of<T>(name: &str, result: Result<T>, found: impl FnOnce(T) -> String, remedy: &str) -> Self {
+        match result {
+            Ok(value) => Self::new(name, Health::Ok, found(value)),
+            Err(error) => Self::new(name, Health::Broken, format!("{error:#}: {remedy}").replace('\n', "; ")),
+        }
+    }
+}
+
+/// Runs `tpl doctor`.
+///
+/// # Errors
+/// [`Refusal`] if anything is broken.
+pub fn run(config: &Config, output: Output) -> Result<()> {
+    let mut checks = tools();
+    match Opened::new(config) {
+        Ok(opened) => opened.with(|world| {
+            checks.extend(hypervisor(world, config));
+            Ok(())
+        })?,
+        Err(error) => checks.push(Check::new(
+            "libvirt",
+            Health::Broken,
+            format!("{error:#}: start it with `systemctl start libvirtd`, or without systemd with `virtlogd -d; libvirtd -d`")
+                .replace('\n', "; "),
+        )),
+    }
+    match output {
+        Output::Json => ui::json(&checks)?,
+        Output::Text => ui::data(&table(&checks))?,
+    }
+    let broken: Vec<&str> =
+        checks.iter().filter(|check| check.health == Health::Broken).map(|check| check.name.as_str()).collect();
+    if broken.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new(format!("not ready: {}", broken.join(", "))).into())
+}
+
+fn tools() -> Vec<Check> {
+    let mut checks: Vec<Check> = process::ALL
+        .iter()
+        .map(|program| match program.path() {
+            Some(path) => Check::new(program.name(), Health::Ok, path.display().to_string()),
+            None => Check::new(
+                program.name(),
+                Health::Broken,
+                format!("not installed: install the package that has {}", program.name()),
+            ),
+        })
+        .collect();
+    checks.push(match debian_keyring() {
+        Some(path) => Check::new("keyring", Health::Ok, path.display().to_string()),
+        None => Check::new("keyring", Health::Warning, "Debian's archive keyring is not here: install debian-archive-keyring"),
+    });
+    checks
+}
+
+fn hypervisor(world: World<'_>, config: &Config) -> Vec<Check> {
+    let versions = |found: std::collections::BTreeMap<String, String>| {
+        found.iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ")
+    };
+    let mut checks = vec![Check::of(
+        "libvirt",
+        world.hypervisor.versions(),
+        |found| format!("{}: {}", world.hypervisor.uri(), versions(found)),
+        "is its QEMU driver installed?",
+    )];
+    let pool = world.storage.size();
+    let pool_is_there = pool.is_ok();
+    let remedy = format!(
+        "make one with `virsh pool-define-as {0} dir --target /var/lib/libvirt/images; virsh pool-build {0}; virsh pool-start {0}`",
+        config.pool
+    );
+    checks.push(Check::of("pool", pool, |size| format!("{}: {} free in {}", config.pool, size.available, size.path), &remedy));
+    checks.push(network(world, &config.network));
+    // Both of these need the pool: the probe boots from a volume in it.
+    let accelerator = if pool_is_there { kvm::accelerator(world) } else { Ok(Accelerator::Tcg) };
+    checks.push(match &accelerator {
+        Ok(Accelerator::Kvm) => Check::new("kvm", Health::Ok, "a guest ran on it"),
+        Ok(Accelerator::Tcg) => Check::new(
+            "kvm",
+            Health::Warning,
+            "no guest runs on it, so VMs are emulated, which is slow: is virtualisation on in the firmware (or nested, in the \
+             hypervisor below), and the kvm module loaded?",
+        ),
+        Err(error) => Check::new("kvm", Health::Broken, format!("{error:#}")),
+    });
+    checks.push(appliance(world, accelerator.unwrap_or(Accelerator::Tcg)));
+    checks
+}
+
+fn network(world: World<'_>, name: &str) -> Check {
+    match world.hypervisor.network(name) {
+        Ok(Some(true)) => Check::new("network", Health::Ok, format!("{name} is active")),
+        Ok(Some(false)) => {
+            Check::new("network", Health::Broken, format!("{name} is not active: `virsh net-start {name}` starts it"))
+        }
+        Ok(None) => Check::new(
+            "network",
+            Health::Broken,
+            format!("{name} does not exist: `virsh net-define /usr/share/libvirt/networks/default.xml` makes libvirt's default"),
+        ),
+        Err(error) => Check::new("network", Health::Broken, format!("{error:#}")),
+    }
+}
+
+/// Launches the appliance on an empty disk: the only way to know.
+fn appliance(world: World<'_>, accelerator: Accelerator) -> Check {
+    let appliance = (world.appliance)(accelerator);
+    let launch = || -> Result<String> {
+        let disk = tempfile::NamedTempFile::new()?;
+        disk.as_file().set_len(1 << 20)?;
+        appliance.open(disk.path(), ImageFormat::Raw, Access::ReadOnly, &Silent)?.close()?;
+        appliance.version()
+    };
+    let remedy = "libguestfs needs a kernel in /boot that its user can read: install one, as linux-image-cloud-amd64";
+    Check::of("appliance", launch(), |version| format!("libguestfs {version} launches"), remedy)
+}
+
+fn table(checks: &[Check]) -> String {
+    let rows: Vec<Vec<String>> = checks
+        .iter()
+        .map(|check| {
+            let health = match check.health {
+                Health::Ok => "ok",
+                Health::Warning => "warning",
+                Health::Broken => "BROKEN",
+            };
+            vec![check.name.clone(), health.to_owned(), check.detail.clone()]
+        })
+        .collect();
+    ui::table(&rows)
+}

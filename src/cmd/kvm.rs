@@ -1,0 +1,78 @@
+//! Whether KVM works. `/dev/kvm` that opens, and libvirt's capabilities, both claim it on hosts where guests only spin: so a
+//! boot sector that powers its machine off is run, and the machine must be off soon.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use uuid::Uuid;
+
+use crate::{
+    cmd::{undo::Undo, world::World},
+    core::{
+        domain::{Accelerator, kvm_probe, power_off_sector},
+        facts::DomainState,
+        manifest::{Metadata, Probe},
+    },
+};
+
+/// A machine under KVM is off within a second.
+const PATIENCE: Duration = Duration::from_secs(6);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What guests run on here.
+///
+/// # Errors
+/// The probe's volume cannot be made, or the probe cannot be removed.
+pub fn accelerator(world: World<'_>) -> Result<Accelerator> {
+    let uuid = Uuid::new_v4();
+    let name = format!("tpl-kvm-{:.8}", uuid.simple());
+    let probe = Probe {
+        name: name.clone(),
+        run: world.local.run().clone(),
+        volumes: vec![name.clone()],
+        pool: world.storage.pool().to_owned(),
+    };
+    let xml = kvm_probe(&name, uuid, &Metadata::Probe(probe), &world.storage.path_of(&name)?);
+    // A host without KVM at all refuses the definition.
+    if world.hypervisor.define(&xml).is_err() {
+        return Ok(Accelerator::Tcg);
+    }
+    let mut undo = Undo::default();
+    let removed = name.clone();
+    undo.push(format!("removing domain {name}"), move || world.hypervisor.undefine(&removed));
+    let outcome = run(world, &name, &mut undo);
+    // Both outcomes end in the same removal; an answer that came with a removal that failed is a failure.
+    match undo.roll_back(anyhow::anyhow!("probing KVM")).downcast::<crate::core::error::UndoIncomplete>() {
+        Ok(incomplete) => Err(incomplete.into()),
+        Err(_) => outcome,
+    }
+}
+
+fn run<'a>(world: World<'a>, name: &str, undo: &mut Undo<'a>) -> Result<Accelerator> {
+    let sector = power_off_sector();
+    world.storage.store(name, sector.len() as u64, &mut sector.as_slice())?;
+    let volume = name.to_owned();
+    undo.push(format!("removing volume {name}"), move || world.storage.delete(&volume));
+    if world.hypervisor.start(name).is_err() {
+        return Ok(Accelerator::Tcg);
+    }
+    let stopped = name.to_owned();
+    undo.push(format!("stopping domain {name}"), move || world.hypervisor.power_off(&stopped));
+    let mut waited = Duration::ZERO;
+    while waited < PATIENCE {
+        match world.hypervisor.state(name)? {
+            Some(DomainState::Shutoff) => return Ok(Accelerator::Kvm),
+            Some(DomainState::Running) => {}
+            _ => return Ok(Accelerator::Tcg),
+        }
+        world.local.sleep(PAUSE);
+        waited += PAUSE;
+    }
+    Ok(Accelerator::Tcg)
+}
+
+/// The accelerator that a template was built with: its clones have the same.
+pub fn accelerator_of(domain_xml: &str) -> Result<Accelerator> {
+    let kvm = crate::core::xml::read::domain_facts(domain_xml)?.domain_type == "kvm";
+    Ok(if kvm { Accelerator::Kvm } else { Accelerator::Tcg })
+}

@@ -1,0 +1,143 @@
+//! `tpl prune`: removes what failed or killed runs have left. What belongs to a run that still lives is left alone.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::{
+    cli::{Output, PruneArgs},
+    cmd::{remove, world::World},
+    core::{
+        build_plan,
+        domain::{LOG_FOLDER, log_owner},
+        error::UndoIncomplete,
+        inventory::{Clone, Inventory, Template},
+        manifest::{Manifest, Metadata, Probe, Purpose, State},
+        names::TemplateName,
+    },
+    ui,
+};
+
+/// One thing to remove.
+enum Leftover<'a> {
+    Build(&'a Template),
+    Clone(&'a Clone),
+    Probe(&'a Probe),
+    /// A finished template that a killed run has left with disks of its build.
+    Scaffolding(&'a Template),
+    Log(String),
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    removed: Vec<String>,
+    dry_run: bool,
+}
+
+/// Runs `tpl prune`.
+///
+/// # Errors
+/// Something cannot be removed; the rest is removed all the same.
+pub fn run(world: World<'_>, args: &PruneArgs, output: Output) -> Result<()> {
+    let inventory = world.inventory()?;
+    super::list::warn_unreadable(&inventory);
+    let logs = world.hypervisor.guest_logs(LOG_FOLDER)?;
+    let mut removed = Vec::new();
+    let mut failed = Vec::new();
+    for leftover in leftovers(world, &inventory, &logs, args.template.as_ref())? {
+        match if args.dry_run { Ok(()) } else { leftover.remove(world) } {
+            Ok(()) => removed.push(leftover.describe()),
+            Err(error) => failed.push(error),
+        }
+    }
+    match output {
+        Output::Json => ui::json(&Report { removed, dry_run: args.dry_run })?,
+        Output::Text if removed.is_empty() && failed.is_empty() => ui::data("nothing to prune\n")?,
+        Output::Text => {
+            let verb = if args.dry_run { "would be removed" } else { "removed" };
+            ui::data(&removed.iter().map(|what| format!("{what} {verb}\n")).collect::<String>())?;
+        }
+    }
+    match failed.len() {
+        0 => Ok(()),
+        _ => Err(UndoIncomplete { cause: anyhow::anyhow!("not everything could be pruned"), left: failed }.into()),
+    }
+}
+
+fn leftovers<'a>(
+    world: World<'_>,
+    inventory: &'a Inventory,
+    logs: &[String],
+    only: Option<&TemplateName>,
+) -> Result<Vec<Leftover<'a>>> {
+    let mut found = Vec::new();
+    let wanted = |name: &TemplateName| only.is_none_or(|only| only == name);
+    // Clones first: a template cannot go while clones stand on it.
+    for clone in inventory.clones.iter().filter(|clone| wanted(&clone.record.template)) {
+        let unfinished = clone.record.creating || clone.record.purpose == Purpose::BootTest;
+        if unfinished && !world.local.is_alive(&clone.record.run)? {
+            found.push(Leftover::Clone(clone));
+        }
+    }
+    for template in inventory.templates.iter().filter(|template| wanted(&template.manifest.name)) {
+        let manifest = &template.manifest;
+        if world.local.is_alive(&manifest.run)? {
+            continue;
+        }
+        let id = manifest.id();
+        let idle = inventory
+            .clones_of(&id)
+            .all(|clone| clone.record.purpose == Purpose::BootTest || clone.record.creating || !clone.record.linked);
+        if manifest.state < State::Published {
+            if idle {
+                found.push(Leftover::Build(template));
+            }
+        } else if manifest.volumes.len() > lasting(manifest).len() {
+            found.push(Leftover::Scaffolding(template));
+        }
+    }
+    if only.is_some() {
+        return Ok(found);
+    }
+    for probe in &inventory.probes {
+        if !world.local.is_alive(&probe.run)? {
+            found.push(Leftover::Probe(probe));
+        }
+    }
+    let ownerless = logs.iter().filter(|log| log_owner(log).is_some_and(|owner| !inventory.names.contains(&owner)));
+    found.extend(ownerless.map(|log| Leftover::Log(log.clone())));
+    Ok(found)
+}
+
+fn lasting(manifest: &Manifest) -> Vec<String> {
+    ["", build_plan::suffix::CHUNKS].map(|suffix| format!("{}{suffix}", manifest.id().domain())).to_vec()
+}
+
+impl Leftover<'_> {
+    fn describe(&self) -> String {
+        match self {
+            Self::Build(template) => format!("build {} ({})", template.manifest.id(), template.manifest.state.as_str()),
+            Self::Clone(clone) if clone.is_vm() => format!("unfinished clone {}", clone.record.name),
+            Self::Clone(clone) => format!("boot test {}", clone.record.name),
+            Self::Probe(probe) => format!("KVM probe {}", probe.name),
+            Self::Scaffolding(template) => format!("build disks of {}", template.manifest.id()),
+            Self::Log(path) => format!("log {path}"),
+        }
+    }
+
+    fn remove(&self, world: World<'_>) -> Result<()> {
+        match self {
+            Self::Build(template) => remove::template(world, template),
+            Self::Clone(clone) => remove::clone(world, clone),
+            Self::Probe(probe) => remove::probe(world, probe),
+            Self::Log(path) => world.hypervisor.remove_log(path),
+            Self::Scaffolding(template) => {
+                let lasting = lasting(&template.manifest);
+                for volume in template.manifest.volumes.iter().filter(|volume| !lasting.contains(volume)) {
+                    world.storage.delete(volume)?;
+                }
+                let manifest = Manifest { volumes: lasting, ..template.manifest.clone() };
+                world.hypervisor.write_metadata(&template.domain.name, &Metadata::Template(Box::new(manifest)))
+            }
+        }
+    }
+}

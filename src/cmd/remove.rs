@@ -1,0 +1,57 @@
+//! Removing what carries tpl's metadata: the volumes that it names, then the domain. In this order, so that a removal that is
+//! cut short can be taken up again: while the domain is there, its metadata says what belongs to it.
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    cmd::world::World,
+    core::{
+        domain::{console_log, installer_log},
+        inventory::{Clone, Template},
+        manifest::Probe,
+    },
+};
+
+/// Removes a template's version, whatever its state.
+///
+/// # Errors
+/// Something cannot be removed; what has been removed stays removed.
+pub fn template(world: World<'_>, template: &Template) -> Result<()> {
+    let manifest = &template.manifest;
+    whole(world, &template.domain.name, &manifest.volumes, &manifest.pool)
+}
+
+/// Removes a clone, running or not.
+///
+/// # Errors
+/// As for [`template`].
+pub fn clone(world: World<'_>, clone: &Clone) -> Result<()> {
+    whole(world, &clone.domain.name, &clone.record.volumes, &clone.record.pool)
+}
+
+/// Removes a KVM probe.
+///
+/// # Errors
+/// As for [`template`].
+pub fn probe(world: World<'_>, probe: &Probe) -> Result<()> {
+    whole(world, &probe.name, &probe.volumes, &probe.pool)
+}
+
+fn whole(world: World<'_>, domain: &str, volumes: &[String], pool: &str) -> Result<()> {
+    ensure!(
+        pool == world.storage.pool(),
+        "domain {domain} has its volumes in pool {pool}, and this command works on pool {}\nname it with --pool {pool}",
+        world.storage.pool()
+    );
+    let remove = || {
+        world.hypervisor.power_off(domain)?;
+        for volume in volumes {
+            world.storage.delete(volume)?;
+        }
+        for log in [console_log(domain), installer_log(domain)] {
+            world.hypervisor.remove_log(&log)?;
+        }
+        world.hypervisor.undefine(domain)
+    };
+    remove().with_context(|| format!("removing {domain}"))
+}

@@ -1,0 +1,43 @@
+//! `tpl verify`: a template's digest and invariants, again.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    cli::{Output, TemplateArgs},
+    cmd::{build::seal::invariants, kvm, world::World},
+    core::{digest::hex, error::Refusal, manifest::State},
+    ui::{self, StageLine},
+};
+
+/// Runs `tpl verify`.
+///
+/// # Errors
+/// The volume's bytes are not those that were published, or an invariant does not hold.
+pub fn run(world: World<'_>, args: &TemplateArgs, output: Output) -> Result<()> {
+    let inventory = world.inventory()?;
+    let template = inventory.find(&args.template)?;
+    let (manifest, id) = (&template.manifest, template.manifest.id());
+    let published = manifest.digest.as_deref().filter(|_| manifest.state >= State::Sealed);
+    let published = published.ok_or_else(|| Refusal::new(format!("{id} is not sealed: it is {}", manifest.state.as_str())))?;
+    let path = world.storage.path_of(&id.domain())?;
+    let line = StageLine::begin("digest");
+    let found =
+        world.images.digest(Path::new(&path), manifest.virtual_size.0, &line).with_context(|| format!("digesting {id}"))?;
+    line.done();
+    let found = hex(&found.content_digest());
+    if found != published {
+        bail!("{id} is damaged: its content digest is {found}, and was {published} when it was sealed");
+    }
+    let line = StageLine::begin("invariants");
+    let appliance = (world.appliance)(kvm::accelerator_of(&template.domain.xml)?);
+    let held = invariants(appliance, Path::new(&path), &line).with_context(|| format!("verifying {id}"))?;
+    line.done();
+    match output {
+        Output::Json => ui::json(&serde_json::json!({
+            "name": id.name, "version": id.version, "digest": found, "invariants": held, "holds": true
+        })),
+        Output::Text => ui::data(&format!("{id} is as it was sealed\n  digest {found}\n  holds  {}\n", held.join(", "))),
+    }
+}

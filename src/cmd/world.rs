@@ -1,0 +1,99 @@
+//! Everything outside that a command may touch, behind its traits.
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    core::{clone_plan::Facts, config::Config, domain::Accelerator, inventory::Inventory},
+    host::{
+        guest::{Appliance, Libguestfs},
+        hypervisor::{Hypervisor, Storage},
+        images::{Images, LocalImages},
+        local::Local,
+        reach::Reach,
+        source::Source,
+    },
+};
+
+/// The outside world, as commands see it. Tests put fakes into it.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// Domains and networks.
+    pub hypervisor: &'a dyn Hypervisor,
+    /// The volumes of the pool.
+    pub storage: &'a dyn Storage,
+    /// The insides of disks, through an appliance that runs on KVM or emulated.
+    pub appliance: &'a dyn Fn(Accelerator) -> &'a dyn Appliance,
+    /// The bytes of disks.
+    pub images: &'a dyn Images,
+    /// Installers.
+    pub source: &'a dyn Source,
+    /// Guests, from outside.
+    pub reach: &'a dyn Reach,
+    /// This machine.
+    pub local: &'a dyn Local,
+}
+
+impl World<'_> {
+    /// The hypervisor's domains, sorted.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn inventory(&self) -> Result<Inventory> {
+        Ok(Inventory::of(self.hypervisor.domains()?))
+    }
+
+    /// What a clone's plan needs to know, in one read.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn facts(&self) -> Result<Facts> {
+        Ok(Facts {
+            volumes: self.storage.volumes()?,
+            pool: self.storage.size()?,
+            host: self.hypervisor.size()?,
+            inventory: self.inventory()?,
+        })
+    }
+}
+
+/// What is needed of the outside besides the hypervisor, opened.
+pub struct Opened {
+    hypervisor: crate::host::libvirt::Libvirt,
+    appliances: [Libguestfs; 2],
+    source: crate::host::source::DebianSource,
+    local: crate::host::local::ThisMachine,
+    pool: String,
+}
+
+impl Opened {
+    /// Opens the real world.
+    ///
+    /// # Errors
+    /// libvirt does not answer, or this run cannot be registered.
+    pub fn new(config: &Config) -> Result<Self> {
+        Ok(Self {
+            local: crate::host::local::ThisMachine::register()?,
+            hypervisor: crate::host::libvirt::Libvirt::open(&config.uri)?,
+            appliances: [Libguestfs { tcg: false }, Libguestfs { tcg: true }],
+            source: crate::host::source::DebianSource::new(config.cache.clone()).context("preparing downloads")?,
+            pool: config.pool.clone(),
+        })
+    }
+
+    /// Runs a command in it.
+    ///
+    /// # Errors
+    /// The command's.
+    pub fn with<T>(&self, command: impl FnOnce(World<'_>) -> Result<T>) -> Result<T> {
+        let storage = self.hypervisor.pool(&self.pool);
+        command(World {
+            hypervisor: &self.hypervisor,
+            storage: &storage,
+            appliance: &|accelerator| &self.appliances[usize::from(accelerator == Accelerator::Tcg)],
+            images: &LocalImages,
+            source: &self.source,
+            reach: &crate::host::reach::OpenSsh,
+            local: &self.local,
+        })
+    }
+}
