@@ -9,8 +9,7 @@ const RELEASE_LIMIT: usize = 64 << 10;
 /// Enough for some 10,000 packages; Debian's full desktop has 2,500.
 const STATUS_LIMIT: usize = 16 << 20;
 const STATUS: &str = "/var/lib/dpkg/status";
-const RPM_DATABASES: [&str; 2] =
-    ["/var/lib/rpm/{Packages,Packages.db,rpmdb.sqlite}", "/usr/lib/sysimage/rpm/{Packages,Packages.db,rpmdb.sqlite}"];
+const RPM_DATABASES: [&str; 3] = ["/var/lib/rpm/Packages", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite"];
 
 /// A package in the guest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,22 +1,166 @@
-//! Where a guest's filesystems are, and mounting them as its fstab says.
+//! Where a guest's filesystems are, and mounting them as its fstab says. libguestfs could inspect that too, and takes
+//! seconds to; a template has one root, and its fstab is right or the template is broken.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 
-use crate::host::guest::Guest;
+use crate::{
+    host::guest::{DISK, Disks, Files, Guest, Mount},
+    seal::{
+        fstab::{self, FstabEntry},
+        partition::Table,
+        probe::{Content, HEAD, Kind, probe},
+    },
+};
+
+/// Larger than any fstab.
+const FSTAB_LIMIT: usize = 64 << 10;
+/// Where distributions keep their root in a btrfs filesystem; the first is the whole of it.
+const SUBVOLUMES: [Option<&str>; 4] = [None, Some("root"), Some("@"), Some("@rootfs")];
+
+/// A partition, a logical volume, or the whole disk, and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its device in the appliance.
+    pub device: String,
+    /// The number of the partition, if it is one.
+    pub partition: Option<u32>,
+    /// How fstab's `PARTUUID=` names it; empty if it is no partition.
+    pub partition_uuid: String,
+    /// What it holds, if that is known.
+    pub content: Option<Content>,
+}
 
 /// A guest's disk layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// The device of the root filesystem.
-    pub root: String,
+    /// The size of the disk in bytes.
+    pub disk_size: u64,
+    /// The partition table; none where a filesystem fills the whole disk.
+    pub table: Option<Table>,
+    /// All partitions and logical volumes.
+    pub volumes: Vec<Volume>,
+    /// The guest's fstab.
+    pub fstab: Vec<FstabEntry>,
+    /// What is mounted, root first.
+    pub mounts: Vec<Mount>,
+}
+
+impl Volume {
+    /// Whether it holds this.
+    pub fn holds(&self, kind: Kind) -> bool {
+        self.content.as_ref().is_some_and(|content| content.kind == kind)
+    }
 }
 
 impl Layout {
     /// Finds the root filesystem and mounts the guest's whole tree.
     ///
     /// # Errors
-    /// No root, or more than one; a filesystem in fstab that is not there.
-    pub fn mount(_guest: &dyn Guest) -> Result<Self> {
-        Ok(Self { root: String::new() })
+    /// There is no root filesystem, or something cannot be mounted.
+    pub fn mount(guest: &dyn Guest) -> Result<Self> {
+        let disk_size = guest.device_size(DISK)?;
+        let table =
+            Table::parse(&|offset, length| guest.read_device(DISK, offset, length)).context("reading the partition table")?;
+        let volumes = volumes(guest, table.as_ref())?;
+        let root = mount_root(guest, &volumes)?;
+        let text = guest.read("/etc/fstab", FSTAB_LIMIT)?.unwrap_or_default();
+        let fstab = fstab::parse(&String::from_utf8_lossy(&text));
+        let mut layout = Self { disk_size, table, volumes, fstab, mounts: vec![root] };
+        layout.mount_rest(guest)?;
+        Ok(layout)
     }
+
+    /// The device of the root filesystem.
+    pub fn root(&self) -> &str {
+        self.mounts.first().map_or("", |mount| &mount.device)
+    }
+
+    /// The volume that an fstab's first field names; none if there is no such volume.
+    pub fn resolve(&self, spec: &str) -> Option<&Volume> {
+        fstab::resolve(spec, &self.volumes)
+    }
+
+    fn mount_rest(&mut self, guest: &dyn Guest) -> Result<()> {
+        let mut mounts: Vec<_> = self.fstab.iter().filter_map(|entry| self.mount_of(entry)).collect();
+        // A parent before its children.
+        mounts.sort_by_key(|mount| mount.mount_point.split('/').count());
+        for mount in mounts {
+            guest.mount(&mount)?;
+            self.mounts.push(mount);
+        }
+        Ok(())
+    }
+
+    /// What an entry mounts; none for the root, swap, what is not a filesystem on this disk, and what has no directory.
+    fn mount_of(&self, entry: &FstabEntry) -> Option<Mount> {
+        let volume = self.resolve(&entry.spec)?;
+        let filesystem = volume.content.as_ref().is_some_and(|content| content.kind.is_filesystem());
+        let wanted = filesystem && entry.mount_point.starts_with('/') && entry.mount_point != "/";
+        wanted.then(|| Mount {
+            device: volume.device.clone(),
+            mount_point: entry.mount_point.clone(),
+            subvolume: entry.subvolume.clone(),
+        })
+    }
+}
+
+fn volumes(guest: &dyn Disks, table: Option<&Table>) -> Result<Vec<Volume>> {
+    let content = |device: &str| Ok::<_, anyhow::Error>(probe(&guest.read_device(device, 0, HEAD)?));
+    let whole = |device: &str| {
+        Ok::<_, anyhow::Error>(Volume {
+            device: device.to_owned(),
+            partition: None,
+            partition_uuid: String::new(),
+            content: content(device)?,
+        })
+    };
+    let Some(table) = table else {
+        return Ok(vec![whole(DISK)?]);
+    };
+    let mut volumes = Vec::new();
+    for partition in &table.partitions {
+        let device = format!("{DISK}{}", partition.number);
+        // The appliance's kernel may see less than the table says; and an unknown content hides nothing that could be sealed.
+        let content = content(&device)?;
+        volumes.push(Volume { device, partition: Some(partition.number), partition_uuid: partition.uuid.clone(), content });
+    }
+    if volumes.iter().any(|volume| volume.holds(Kind::Physical)) {
+        for device in guest.logical_volumes()? {
+            volumes.push(whole(&device)?);
+        }
+    }
+    Ok(volumes)
+}
+
+/// Mounts the volume that holds the guest's root: the one with an fstab or an os-release.
+fn mount_root(guest: &dyn Guest, volumes: &[Volume]) -> Result<Mount> {
+    // From the end: a boot partition stands before the root, on every common layout.
+    for volume in volumes.iter().rev() {
+        let Some(kind) = volume.content.as_ref().map(|content| content.kind).filter(|kind| kind.can_be_root()) else {
+            continue;
+        };
+        let subvolumes = if kind == Kind::Btrfs { &SUBVOLUMES[..] } else { &SUBVOLUMES[..1] };
+        for subvolume in subvolumes {
+            let subvolume = subvolume.map(str::to_owned);
+            let mount = Mount { device: volume.device.clone(), mount_point: "/".to_owned(), subvolume };
+            if let Err(error) = guest.mount(&mount) {
+                if mount.subvolume.is_none() {
+                    return Err(error);
+                }
+                continue;
+            }
+            if is_root(guest)? {
+                return Ok(mount);
+            }
+            guest.unmount_all()?;
+        }
+    }
+    if volumes.iter().any(|volume| volume.holds(Kind::Luks)) {
+        bail!("the guest has no root filesystem that can be read: its disk is encrypted");
+    }
+    bail!("the guest has no root filesystem: none of its volumes has an /etc/fstab or /etc/os-release");
+}
+
+fn is_root(guest: &dyn Files) -> Result<bool> {
+    Ok(guest.stat("/etc/fstab")?.is_some() || guest.stat("/etc/os-release")?.is_some())
 }

@@ -7,8 +7,11 @@
 //! ```
 
 pub mod facts;
+pub mod fstab;
 pub mod layout;
+pub mod lvm;
 pub mod ops;
+pub mod partition;
 pub mod probe;
 pub mod shrink;
 pub mod table;

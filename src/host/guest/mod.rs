@@ -4,11 +4,18 @@
 //! the disk is untrusted: nothing of the guest is ever executed, and every read has a limit. Symbolic links are resolved
 //! inside the appliance, so none of them leads out of the guest.
 
+mod appliance;
+mod disks;
+mod ffi;
+mod files;
+
 use std::path::Path;
 
 use anyhow::Result;
 
 use crate::core::progress::Progress;
+
+pub use appliance::Libguestfs;
 
 /// The name of the one disk in the appliance.
 pub const DISK: &str = "/dev/sda";
@@ -96,6 +103,17 @@ pub struct Entry {
     pub path: String,
     /// What it is; of a link, the link itself.
     pub stat: FileStat,
+}
+
+/// What is mounted where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The device.
+    pub device: String,
+    /// Where in the guest's tree.
+    pub mount_point: String,
+    /// The btrfs subvolume; none for a whole filesystem.
+    pub subvolume: Option<String>,
 }
 
 /// Figures of a mounted filesystem.
@@ -197,11 +215,11 @@ pub trait Disks {
     /// No such group.
     fn group_metadata(&self, group: &str) -> Result<String>;
 
-    /// Mounts a device in the guest's tree; `/` first. No device nodes and no set-uid bits count there.
+    /// Mounts a device, or a btrfs subvolume on it, in the guest's tree; `/` first. No device nodes count there.
     ///
     /// # Errors
     /// The filesystem cannot be mounted.
-    fn mount(&self, device: &str, mount_point: &str) -> Result<()>;
+    fn mount(&self, mount: &Mount) -> Result<()>;
 
     /// Unmounts everything.
     ///

@@ -1,0 +1,42 @@
+//! Downloads and lists of package managers: large, old when a clone is made, and made anew by the first update.
+
+use anyhow::Result;
+
+use crate::{
+    host::guest::Files,
+    seal::{
+        ops::remove,
+        table::{Operation, Outcome},
+    },
+};
+
+/// The operation.
+pub const OPERATION: Operation = Operation {
+    name: "package-cache",
+    summary: "removes package managers' downloads and lists",
+    families: &[],
+    default: true,
+    run,
+};
+
+const FILES: [&str; 14] = [
+    "/var/cache/apt/archives/*.deb",
+    "/var/cache/apt/archives/partial/*",
+    "/var/cache/apt/*.bin",
+    // Not the lock and the folders, which apt wants.
+    "/var/lib/apt/lists/*_*",
+    "/var/lib/apt/lists/partial/*",
+    "/var/lib/apt/lists/auxfiles/*",
+    "/var/cache/dnf/*",
+    "/var/cache/libdnf5/*",
+    "/var/cache/yum/*",
+    "/var/cache/PackageKit/*",
+    "/var/cache/zypp/packages/*",
+    "/var/cache/zypp/raw/*",
+    "/var/cache/zypp/solv/*",
+    "/var/cache/pacman/pkg/*",
+];
+
+fn run(files: &dyn Files) -> Result<Outcome> {
+    remove(files, &FILES)
+}
