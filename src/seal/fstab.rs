@@ -47,20 +47,23 @@ pub fn resolve<'a>(spec: &str, volumes: &'a [Volume]) -> Option<&'a Volume> {
         |value: &str| by(&|volume| volume.content.as_ref().is_some_and(|content| content.uuid.eq_ignore_ascii_case(value)));
     let label = |value: &str| by(&|volume| volume.content.as_ref().is_some_and(|content| content.label == value));
     let part = |value: &str| by(&|volume| volume.partition.is_some() && volume.partition_uuid.eq_ignore_ascii_case(value));
-    let tags: [(&str, &dyn Fn(&str) -> Option<&'a Volume>); 6] = [
-        ("UUID=", &uuid),
-        ("LABEL=", &label),
-        ("PARTUUID=", &part),
-        ("/dev/disk/by-uuid/", &uuid),
-        ("/dev/disk/by-label/", &label),
-        ("/dev/disk/by-partuuid/", &part),
-    ];
-    if let Some((value, find)) = tags.iter().find_map(|(tag, find)| Some((spec.strip_prefix(tag)?, find))) {
-        // An empty UUID would match every volume that has none.
-        return find(value).filter(|_| !value.is_empty());
+    // An empty value would match every volume that has none.
+    if let Some(value) = tag(spec, "UUID=", "/dev/disk/by-uuid/") {
+        return uuid(value).filter(|_| !value.is_empty());
+    }
+    if let Some(value) = tag(spec, "LABEL=", "/dev/disk/by-label/") {
+        return label(value).filter(|_| !value.is_empty());
+    }
+    if let Some(value) = tag(spec, "PARTUUID=", "/dev/disk/by-partuuid/") {
+        return part(value).filter(|_| !value.is_empty());
     }
     let device = device_name(spec);
     by(&|volume| volume.device == device)
+}
+
+/// The value behind either notation of a tag.
+fn tag<'a>(spec: &'a str, name: &str, folder: &str) -> Option<&'a str> {
+    spec.strip_prefix(name).or_else(|| spec.strip_prefix(folder))
 }
 
 /// A device's name in the appliance: the guest's first disk is called `vda` or `sda` there, and volumes have two names.

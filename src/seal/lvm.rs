@@ -83,7 +83,7 @@ impl Group {
         let (_, first) = physical.first().context("the group has no physical volume")?;
         let logical = group.section("logical_volumes").map(|section| &section.sections[..]).unwrap_or_default();
         let extent = group.number("extent_size")?.saturating_mul(SECTOR);
-        ensure!(extent >= SECTOR && extent < 1 << 50, "an extent has {extent} bytes");
+        ensure!((SECTOR..1 << 50).contains(&extent), "an extent has {extent} bytes");
         Ok(Self {
             name: name.clone(),
             extent,
@@ -118,7 +118,7 @@ struct Section {
 }
 
 impl Section {
-    fn parse<'a>(lines: &mut dyn Iterator<Item = &'a str>, depth: usize) -> Result<Self> {
+    fn parse(lines: &mut dyn Iterator<Item = &str>, depth: usize) -> Result<Self> {
         ensure!(depth < DEPTH_LIMIT, "sections are nested too deeply");
         let mut section = Self::default();
         while let Some(line) = lines.next() {

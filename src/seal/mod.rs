@@ -8,6 +8,7 @@
 
 pub mod facts;
 pub mod fstab;
+mod geometry;
 pub mod layout;
 pub mod lvm;
 pub mod ops;

@@ -110,6 +110,26 @@ impl Table {
             Scheme::Gpt { header, entries } => cut_gpt(partition, length, header, entries, read),
         }
     }
+
+    /// What is wrong with the table on a disk of `disk_size` bytes; nothing, as a rule.
+    ///
+    /// # Errors
+    /// The disk cannot be read.
+    pub fn faults(&self, disk_size: u64, read: &Read<'_>) -> Result<Vec<String>> {
+        let outside = self.partitions.iter().filter(|partition| partition.start + partition.length > disk_size);
+        let mut faults: Vec<_> =
+            outside.map(|partition| format!("partition {} ends behind the end of the disk", partition.number)).collect();
+        if let Scheme::Gpt { header, entries } = &self.scheme {
+            let last = disk_size / SECTOR - 1;
+            let backup = read(last * SECTOR, SECTOR as usize)?;
+            let array = u64_at(&backup, 72);
+            let same = backup == gpt_header(header, entries, (last, 1), array, u64_at(header, 48));
+            if !same || read(array.saturating_mul(SECTOR), entries.len())? != *entries {
+                faults.push("the GPT has no second copy at the end of the disk".to_owned());
+            }
+        }
+        Ok(faults)
+    }
 }
 
 fn u32_at(bytes: &[u8], offset: usize) -> u64 {

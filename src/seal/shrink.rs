@@ -11,15 +11,13 @@ use crate::{
     host::guest::{DISK, Disks, Usage},
     seal::{
         Layout,
+        geometry::Geometry,
         lvm::{Group, LogicalVolume},
-        probe::{HEAD, Kind},
+        probe::Kind,
     },
 };
 
 const MIB: u64 = 1 << 20;
-/// What stays free in a shrunk root besides 5 % of what is in use: enough for a first boot on a disk that nobody enlarged.
-const ROOM: u64 = 64 * MIB;
-
 /// What shrinking came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shrunk {
@@ -143,8 +141,7 @@ fn refresh_swap(guest: &dyn Disks, layout: &Layout) -> Result<()> {
 /// Shrinks the root filesystem to a whole number of `step` bytes; none if that gains nothing.
 fn resize(guest: &dyn Disks, layout: &Layout, usage: Usage, step: u64, progress: &dyn Progress) -> Result<Option<u64>> {
     let root = layout.root();
-    let geometry =
-        Geometry::parse(&guest.read_device(root, 0, HEAD)?).with_context(|| format!("reading the superblock of {root}"))?;
+    let geometry = Geometry::read(guest, root)?.with_context(|| format!("reading the superblock of {root}"))?;
     progress.update("resize", Some(10));
     let size = geometry.wanted(usage).max(guest.minimum_ext(root)?).next_multiple_of(step);
     let gains = size < geometry.size;
@@ -217,38 +214,4 @@ fn swap_behind<'a>(layout: &Layout, group: &'a Group, end: u64) -> Vec<(&'a Logi
         (volume.end(u64::MAX) > end).then(|| (volume, content.uuid.clone(), content.label.clone()))
     };
     group.volumes.iter().filter_map(swap).collect()
-}
-
-/// The figures of an ext filesystem's superblock that decide how small it can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Geometry {
-    /// The filesystem's size in bytes.
-    size: u64,
-    /// The size of its inode tables, which shrinks with it.
-    inode_tables: u64,
-}
-
-impl Geometry {
-    /// Reads a device's first bytes. Reference: the kernel's Documentation/filesystems/ext4/super.rst.
-    fn parse(head: &[u8]) -> Option<Self> {
-        let number = |offset: usize| -> Option<u64> {
-            let bytes = head.get(1024 + offset..)?.first_chunk::<4>()?;
-            Some(u32::from_le_bytes(*bytes).into())
-        };
-        let has_64bit = number(0x60)? & 0x80 != 0;
-        let blocks = number(0x4)? | if has_64bit { number(0x150)? << 32 } else { 0 };
-        let block = 1024_u64.checked_shl(u32::try_from(number(0x18)?).ok()?).filter(|block| *block <= 1 << 16)?;
-        let inode = number(0x58)? & 0xffff;
-        Some(Self { size: blocks.checked_mul(block)?, inode_tables: number(0)?.checked_mul(inode)? })
-    }
-
-    /// The size in bytes that leaves 5 % of what is in use, and [`ROOM`], free.
-    fn wanted(self, usage: Usage) -> u64 {
-        // The filesystem does not count its own structures as used: the journal and the like, which stay, and the
-        // inode tables, which are a fixed share of any size.
-        let fixed = self.size.saturating_sub(usage.size).saturating_sub(self.inode_tables);
-        let wanted = u128::from(usage.used + usage.used / 20 + fixed + ROOM);
-        let scaled = wanted * u128::from(self.size) / u128::from(self.size.saturating_sub(self.inode_tables).max(1));
-        u64::try_from(scaled).unwrap_or(u64::MAX)
-    }
 }

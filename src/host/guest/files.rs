@@ -1,5 +1,7 @@
 //! [`Files`] by libguestfs.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, ensure};
 use guestfs::{GlobExpandOptArgs, StatNS};
 
@@ -16,8 +18,11 @@ impl Files for Session {
         if patterns.is_empty() {
             return Ok(Vec::new());
         }
-        // All in one round trip: the appliance's glob knows braces.
-        let pattern = if let [one] = patterns { (*one).to_owned() } else { format!("{{{}}}", patterns.join(",")) };
+        // All in one round trip: the appliance's glob knows braces, though not before the first slash.
+        let pattern = match patterns {
+            [one] => (*one).to_owned(),
+            _ => format!("/{{{}}}", patterns.iter().map(|pattern| pattern.trim_start_matches('/')).collect::<Vec<_>>().join(",")),
+        };
         let options = GlobExpandOptArgs { directoryslash: Some(false) };
         let mut paths = self.call(&format!("listing {pattern}"), |g| g.glob_expand(&pattern, options))?;
         paths.sort();
@@ -35,11 +40,20 @@ impl Files for Session {
         }
         let what = format!("listing {directory}");
         let found = self.call(&what, |g| g.find(directory))?;
-        // Some versions leave a slash at the front; looked up with it, the name would be one of the appliance's own.
-        let names: Vec<_> = found.iter().map(|name| name.trim_start_matches('/')).filter(|name| !name.is_empty()).collect();
-        let stats = self.call(&what, |g| g.lstatnslist(directory, &names))?;
-        let entry = |(name, stat): (&&str, &StatNS)| Entry { path: format!("{directory}/{name}"), stat: file_stat(stat) };
-        Ok(names.iter().zip(&stats).map(entry).collect())
+        let mut folders: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for name in found.iter().map(|name| name.trim_start_matches('/')).filter(|name| !name.is_empty()) {
+            let (folder, name) = name.rsplit_once('/').unwrap_or(("", name));
+            folders.entry(folder).or_default().push(name);
+        }
+        let mut entries = Vec::with_capacity(found.len());
+        for (folder, names) in folders {
+            // Asked for by folder: that is one round trip for many files, which may not have a slash in their names.
+            let folder = if folder.is_empty() { directory.to_owned() } else { format!("{directory}/{folder}") };
+            let stats = self.call(&what, |g| g.lstatnslist(&folder, &names))?;
+            let entry = |(name, stat): (&&str, &StatNS)| Entry { path: format!("{folder}/{name}"), stat: file_stat(stat) };
+            entries.extend(names.iter().zip(&stats).map(entry));
+        }
+        Ok(entries)
     }
 
     fn read(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>> {

@@ -1,0 +1,143 @@
+//! What must not be in a template. Written apart from the operations that remove it, by what the guest would use: a
+//! pattern that an operation forgot is not forgotten here for the same reason.
+
+use anyhow::Result;
+
+use crate::{
+    host::guest::{FileKind, Files, Guest},
+    seal::{
+        Layout,
+        ops::{TEXT_LIMIT, history, homes, passwords},
+    },
+};
+
+/// Enough to say what is wrong with a template.
+const SHOWN: usize = 20;
+
+fn none(files: &dyn Files, patterns: &[&str]) -> Result<Vec<String>> {
+    Ok(shown(files.glob(patterns)?))
+}
+
+fn shown(mut found: Vec<String>) -> Vec<String> {
+    let more = found.len().saturating_sub(SHOWN);
+    found.truncate(SHOWN);
+    if more > 0 {
+        found.push(format!("and {more} more"));
+    }
+    found
+}
+
+/// Plain files below these folders that have content.
+fn full_below(files: &dyn Files, folders: &[&str]) -> Result<Vec<String>> {
+    let mut full = Vec::new();
+    for folder in folders {
+        let entries = files.walk(folder)?;
+        let with_content = entries.into_iter().filter(|entry| entry.stat.kind == FileKind::Regular && entry.stat.size > 0);
+        full.extend(with_content.map(|entry| entry.path));
+    }
+    Ok(shown(full))
+}
+
+pub(super) fn ssh_host_keys(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+    none(guest, &["/etc/ssh/*_key", "/etc/ssh/*_key.pub", "/etc/dropbear/*_key"])
+}
+
+pub(super) fn machine_id(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+    let mut broken = Vec::new();
+    // The second is a link to the first, as a rule.
+    for path in ["/etc/machine-id", "/var/lib/dbus/machine-id"] {
+        let id = guest.read(path, TEXT_LIMIT)?.unwrap_or_default();
+        let id = id.trim_ascii();
+        // systemd's own word for "not yet".
+        if !id.is_empty() && id != b"uninitialized" {
+            broken.push(format!("{path} is {}", String::from_utf8_lossy(id)));
+        }
+    }
+    Ok(broken)
+}
+
+pub(super) fn password_hashes(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+    let mut broken = Vec::new();
+    for path in guest.glob(&passwords::FILES)? {
+        let text = guest.read(&path, TEXT_LIMIT)?.unwrap_or_default();
+        broken.extend(passwords::users_with_hash(&text).iter().map(|user| format!("{path} has a hash for {user}")));
+    }
+    Ok(shown(broken))
+}
+
+pub(super) fn random_seed(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+    none(
+        guest,
+        &[
+            "/var/lib/systemd/random-seed",
+            "/var/lib/systemd/credential.secret",
+            "/var/lib/*/random-seed",
+            "/var/lib/random-seed",
+            "/boot/loader/random-seed",
+            "/boot/efi/loader/random-seed",
+            "/efi/loader/random-seed",
+        ],
+    )
+}
+
+pub(super) fn cloud_init(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+    none(guest, &["/var/lib/cloud/instance", "/var/lib/cloud/instances/*", "/var/lib/cloud/data/*", "/var/lib/cloud/sem/*"])
+}
+
+pub(super) fn installer_files(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+    let mut broken = none(
+        guest,
+        &[
+            "/root/*ks*.cfg",
+            "/root/autoinst.xml",
+            "/preseed.cfg",
+            "/autoinstall.yaml",
+            "/etc/cloud/cloud.cfg.d/99-installer.cfg",
+            "/var/log/installer/*",
+            "/var/log/anaconda/*",
+        ],
+    )?;
+    if guest.stat("/var/cache/debconf/passwords.dat")?.is_some_and(|stat| stat.size > 0) {
+        broken.push("/var/cache/debconf/passwords.dat has content".to_owned());
+    }
+    Ok(broken)
+}
+
+pub(super) fn dhcp_leases(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+    none(
+        guest,
+        &[
+            "/var/lib/dhclient/*",
+            "/var/lib/dhcp/*lease*",
+            "/var/lib/dhcpcd*/*lease*",
+            "/var/lib/dhcpcd*/duid",
+            "/etc/dhcpcd.duid",
+            "/var/lib/NetworkManager/*lease*",
+            "/var/lib/NetworkManager/secret_key",
+            "/var/lib/systemd/network/*",
+        ],
+    )
+}
+
+pub(super) fn logs(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+    full_below(guest, &["/var/log"])
+}
+
+pub(super) fn shell_history(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+    let patterns = homes(guest, &history::PATTERNS)?;
+    none(guest, &patterns.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+pub(super) fn storage_identity(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+    let mut broken = none(guest, &["/etc/nvme/hostnqn", "/etc/nvme/hostid"])?;
+    let initiator = guest.read("/etc/iscsi/initiatorname.iscsi", TEXT_LIMIT)?.unwrap_or_default();
+    let named = |line: &str| line.trim_start().starts_with("InitiatorName=");
+    if String::from_utf8_lossy(&initiator).lines().any(named) {
+        broken.push("/etc/iscsi/initiatorname.iscsi has a name".to_owned());
+    }
+    Ok(broken)
+}
+
+pub(super) fn temporary_files(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+    full_below(guest, &["/tmp", "/var/tmp"])
+}

@@ -1,0 +1,57 @@
+//! The proof: each invariant of a sealed template is looked for on the finished volume, opened read-only.
+
+mod boot;
+mod content;
+
+use anyhow::{Context as _, Result};
+
+use crate::{host::guest::Guest, seal::Layout};
+
+/// What was found out about one invariant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invariant {
+    /// Its name, as the manifest has it.
+    pub name: &'static str,
+    /// Whether it holds; if not, each thing that breaks it.
+    pub holds: Result<(), Vec<String>>,
+}
+
+/// One thing that must hold.
+pub struct Check {
+    /// Its name.
+    pub name: &'static str,
+    /// What must hold, one line.
+    pub summary: &'static str,
+    /// Looks. The outer result is a broken check, the inner one each thing that breaks the invariant.
+    run: fn(&dyn Guest, &Layout) -> Result<Vec<String>>,
+}
+
+/// All invariants, in the order in which they are looked for.
+pub const INVARIANTS: &[Check] = &[
+    Check { name: "ssh-host-keys", summary: "there are no SSH host keys", run: content::ssh_host_keys },
+    Check { name: "machine-id", summary: "the machine-id is empty", run: content::machine_id },
+    Check { name: "password-hashes", summary: "no account has a password hash", run: content::password_hashes },
+    Check { name: "random-seed", summary: "there is no random seed", run: content::random_seed },
+    Check { name: "cloud-init", summary: "cloud-init has seen no instance", run: content::cloud_init },
+    Check { name: "installer-files", summary: "nothing of the installer is left", run: content::installer_files },
+    Check { name: "dhcp-leases", summary: "there are no DHCP leases", run: content::dhcp_leases },
+    Check { name: "logs", summary: "no log has content", run: content::logs },
+    Check { name: "shell-history", summary: "there is no shell history", run: content::shell_history },
+    Check { name: "storage-identity", summary: "iSCSI and NVMe have no name yet", run: content::storage_identity },
+    Check { name: "temporary-files", summary: "there are no temporary files", run: content::temporary_files },
+    Check { name: "disk", summary: "partitions and filesystems end within the disk", run: boot::disk },
+    Check { name: "fstab", summary: "fstab names filesystems that are there", run: boot::fstab },
+    Check { name: "bootloader", summary: "the boot loader's kernels and filesystems are there", run: boot::bootloader },
+];
+
+/// Looks for every invariant on a mounted guest.
+///
+/// # Errors
+/// A check that broke. An invariant that does not hold is no error: it is in the list.
+pub fn verify(guest: &dyn Guest, layout: &Layout) -> Result<Vec<Invariant>> {
+    let look = |check: &Check| {
+        let broken = (check.run)(guest, layout).with_context(|| format!("verifying: {}", check.name))?;
+        Ok(Invariant { name: check.name, holds: if broken.is_empty() { Ok(()) } else { Err(broken) } })
+    };
+    INVARIANTS.iter().map(look).collect()
+}
