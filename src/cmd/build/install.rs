@@ -99,8 +99,7 @@ impl<'a> Build<'a> {
         let mut watch = Watch::default();
         let mut read = (0, 0);
         let mut asked: Option<(String, jiff::Timestamp)> = None;
-        // From its start, not from ours: a resumed build must not get a second deadline.
-        let end = self.manifest.created_at + self.plan.deadline().0;
+        let end = self.world.local.now() + self.plan.deadline().0;
         loop {
             let state = self.world.hypervisor.state(&name)?;
             self.follow(&console, &mut read.0, |bytes| watch.console(bytes))?;

@@ -80,7 +80,7 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
         let mut build = resume::find(world, plan, &loaded, answers_digest)?;
         return build.go_on(args).and_then(|()| build.report(output));
     }
-    let resolved = StageLine::begin("source").resolve(world, &plan)?;
+    let resolved = resolve(world, &plan)?;
     let inputs = inputs(&plan, answers_digest, &resolved);
     if args.if_changed {
         let inventory = world.inventory()?;
@@ -96,18 +96,19 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
     build.report(output)
 }
 
-impl StageLine {
-    fn resolve(self, world: World<'_>, plan: &BuildPlan) -> Result<Resolved> {
-        self.update("checking the mirror's chain of signatures", None);
-        let request = NetbootRequest {
-            mirror: plan.mirror.clone(),
-            suite: plan.pipeline.source.suite.as_str().to_owned(),
-            arch: plan.pipeline.source.arch.as_str().to_owned(),
-            keyring: plan.pipeline.source.keyring.clone(),
-            allow_unsigned: plan.allow_unsigned,
-        };
-        world.source.resolve(&request, &self)
-    }
+/// Finds the installer's files, and who vouches for them.
+fn resolve(world: World<'_>, plan: &BuildPlan) -> Result<Resolved> {
+    let line = StageLine::begin("mirror");
+    let request = NetbootRequest {
+        mirror: plan.mirror.clone(),
+        suite: plan.pipeline.source.suite.as_str().to_owned(),
+        arch: plan.pipeline.source.arch.as_str().to_owned(),
+        keyring: plan.pipeline.source.keyring.clone(),
+        allow_unsigned: plan.allow_unsigned,
+    };
+    let resolved = world.source.resolve(&request, &line)?;
+    line.done();
+    Ok(resolved)
 }
 
 fn choices(args: &BuildArgs, loaded: &Loaded, config: &Config) -> Result<Choices> {

@@ -1,0 +1,15 @@
+//! The main job for real: libvirtd, QEMU, libguestfs and the installer from a mirror.
+//!
+//! One template is installed for all tests, and on its way the build is killed twice. Tests that need no template run beside
+//! the installation. Everything here is called `tpl-e2e…`; `scripts/test` removes what a failed test has left.
+//! The mirror comes from `TPL_DEBIAN_MIRROR`, else from this machine's own APT configuration.
+
+mod e2e {
+    pub mod lab;
+
+    mod around;
+    mod build;
+    mod clones;
+    mod failures;
+    mod sealed;
+}

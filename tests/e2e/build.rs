@@ -1,0 +1,73 @@
+//! The shared template: built for real, and killed with SIGKILL in the middle of the installation and of sealing.
+
+use std::{sync::OnceLock, time::Duration};
+
+use serde_json::Value;
+
+use super::lab::{Background, TEMPLATE, left, pipeline, tpl};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The report of the build, which the first test that asks for it runs.
+pub fn template() -> &'static Value {
+    static TEMPLATE_REPORT: OnceLock<Value> = OnceLock::new();
+    TEMPLATE_REPORT.get_or_init(build_with_kills)
+}
+
+/// The template as `NAME@VERSION`.
+pub fn template_id() -> String {
+    format!("{TEMPLATE}@{}", template()["version"].as_str().unwrap())
+}
+
+fn build_with_kills() -> Value {
+    let file = pipeline(TEMPLATE);
+    let mut first = Background::start("build", &["build", &file]);
+    first.wait_for("install: loading installer components", 10 * MINUTE);
+    let second = tpl(&["build", &file]);
+    assert_eq!(second.code, 3, "{second:#?}");
+    assert!(second.stderr.starts_with(&format!("tpl: {TEMPLATE} is being built already, by process ")), "{second:#?}");
+    first.kill();
+    assert_eq!(states(), ["building"], "a killed build is there, and not published");
+
+    let mut second = Background::start("resume-install", &["build", &file, "--resume", "--output", "json"]);
+    second.wait_for("seal: shrinking", 40 * MINUTE);
+    second.kill();
+    assert_eq!(states(), ["installed"], "a killed seal costs no installation");
+
+    let third = Background::start("resume-seal", &["build", &file, "--resume", "--output", "json"]).end();
+    let report = third.json();
+    assert!(third.stderr.contains("resuming tpl-e2e@"), "{third:#?}");
+    assert_eq!(states(), ["published"]);
+    report
+}
+
+fn states() -> Vec<String> {
+    let list = tpl(&["list", "--output", "json"]).json();
+    let ours = list.as_array().unwrap().iter().filter(|row| row["name"] == TEMPLATE);
+    ours.map(|row| row["state"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_build_that_is_killed_twice_is_published_in_the_end() {
+    let report = template();
+    let version = report["version"].as_str().unwrap();
+    assert_eq!(report["name"], TEMPLATE);
+    assert_eq!(report["digest"].as_str().unwrap().len(), 64);
+    let stages: Vec<_> = report["stages"].as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap()).collect();
+    for stage in ["install", "seal", "verify", "boot test", "publish"] {
+        assert!(stages.contains(&stage), "{stages:?}");
+    }
+    let mut rest = left(&format!("{TEMPLATE}."));
+    rest.sort();
+    let domain = format!("{TEMPLATE}.{version}");
+    assert_eq!(rest, [domain.clone(), domain.clone(), format!("{domain}-chunks")], "a domain, its volume, its chunk list");
+}
+
+#[test]
+fn a_build_that_would_make_the_same_again_is_not_made() {
+    template();
+    let unchanged = tpl(&["build", &pipeline(TEMPLATE), "--if-changed", "--output", "json"]);
+    let report = unchanged.json();
+    assert_eq!((&report["changed"], &report["version"]), (&Value::Bool(false), &template()["version"]));
+    assert!(unchanged.stderr.contains("unchanged: tpl-e2e@"), "{unchanged:#?}");
+}

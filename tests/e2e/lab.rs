@@ -1,0 +1,167 @@
+//! Running tpl and looking at what it made, with tools that are not tpl's.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The template that all tests share.
+pub const TEMPLATE: &str = "tpl-e2e";
+
+/// How a call of tpl ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The JSON document on stdout, of a call that must have worked.
+    pub fn json(&self) -> Value {
+        assert_eq!(self.code, 0, "{self:#?}");
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:#?}"))
+    }
+
+    /// The same without a document.
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "{self:#?}");
+        self
+    }
+}
+
+/// A folder for this test run: pipelines, keys, logs. Removed with the machine's temporary files.
+pub fn folder() -> &'static Path {
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    FOLDER
+        .get_or_init(|| {
+            let folder = TempDir::new().unwrap();
+            for (from, to) in
+                [("pipelines/debian13.toml", "pipelines/tpl-e2e.toml"), ("preseed/debian13.cfg", "preseed/debian13.cfg")]
+            {
+                let to = folder.path().join(to);
+                fs::create_dir_all(to.parent().unwrap()).unwrap();
+                fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(from), to).unwrap();
+            }
+            folder
+        })
+        .path()
+}
+
+/// The path of a pipeline in the folder.
+pub fn pipeline(name: &str) -> String {
+    folder().join(format!("pipelines/{name}.toml")).display().to_string()
+}
+
+/// Another pipeline, the shared one with its text changed.
+pub fn other_pipeline(name: &str, change: impl FnOnce(String) -> String) -> String {
+    let text = fs::read_to_string(pipeline(TEMPLATE)).unwrap();
+    fs::write(pipeline(name), change(text)).unwrap();
+    pipeline(name)
+}
+
+/// A call of tpl.
+pub fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tpl"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// Runs tpl to its end.
+pub fn tpl(args: &[&str]) -> Ended {
+    let output = command(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Runs another program that must work; what it printed.
+pub fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).stdin(Stdio::null()).env("LC_ALL", "C").output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{program} {args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// A call of tpl in the background, whose stderr can be watched.
+pub struct Background {
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl Background {
+    /// Starts it. `name` tells its files apart.
+    pub fn start(name: &str, args: &[&str]) -> Self {
+        let file = |kind: &str| folder().join(format!("{name}.{kind}"));
+        let (stdout, stderr) = (file("stdout"), file("stderr"));
+        let mut command = command(args);
+        command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
+        Self { child: command.spawn().unwrap(), stdout, stderr }
+    }
+
+    /// What it has said on stderr so far.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap()
+    }
+
+    /// Waits until its stderr holds `text`.
+    pub fn wait_for(&mut self, text: &str, patience: Duration) {
+        let end = Instant::now() + patience;
+        while !self.said().contains(text) {
+            assert!(self.child.try_wait().unwrap().is_none(), "ended before it said {text:?}: {}", self.said());
+            assert!(Instant::now() < end, "did not say {text:?} in time: {}", self.said());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// SIGKILL: no clean-up of any kind.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Ended {
+        let status: ExitStatus = self.child.wait().unwrap();
+        Ended { code: status.code().unwrap_or(-1), stdout: fs::read_to_string(&self.stdout).unwrap(), stderr: self.said() }
+    }
+}
+
+/// The names of all domains and volumes that begin so.
+pub fn left(prefix: &str) -> Vec<String> {
+    run("virsh", &["-q", "-c", "qemu:///system", "pool-refresh", "default"]);
+    let domains = run("virsh", &["-q", "-c", "qemu:///system", "list", "--all", "--name"]);
+    let volumes = run("virsh", &["-q", "-c", "qemu:///system", "vol-list", "default"]);
+    let volumes = volumes.lines().filter_map(|line| line.split_whitespace().next());
+    domains.lines().chain(volumes).filter(|name| name.starts_with(prefix)).map(str::to_owned).collect()
+}
+
+/// The key pair that the tests log in with: the private half's path.
+pub fn login_key() -> PathBuf {
+    static KEY: OnceLock<PathBuf> = OnceLock::new();
+    KEY.get_or_init(|| {
+        let key = folder().join("login");
+        run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", key.to_str().unwrap()]);
+        key
+    })
+    .clone()
+}
+
+/// Logs in with the published host key and without a prompt, and runs a command there.
+pub fn ssh(known_hosts: &Path, address: &str, remote: &str) -> String {
+    let known_hosts = format!("UserKnownHostsFile={}", known_hosts.display());
+    let key = login_key();
+    let options =
+        ["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=/dev/null"];
+    let target = format!("debian@{address}");
+    let mut args = options.to_vec();
+    args.extend(["-o", &known_hosts, "-o", "IdentityAgent=none", "-i", key.to_str().unwrap(), &target, remote]);
+    run("ssh", &args)
+}
