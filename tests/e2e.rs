@@ -4,6 +4,9 @@
 //! the installation. Everything here is called `tpl-e2e…`; `scripts/test` removes what a failed test has left.
 //! The mirror comes from `TPL_DEBIAN_MIRROR`, else from this machine's own APT configuration.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::disallowed_methods, reason = "the tests look at the world with other tools than tpl")]
+
 mod e2e {
     pub mod lab;
 

@@ -66,6 +66,7 @@ fn run<'a>(world: World<'a>, name: &str, undo: &mut Undo<'a>) -> Result<Accelera
             _ => return Ok(Accelerator::Tcg),
         }
         world.local.sleep(PAUSE);
+        world.local.go_on()?;
         waited += PAUSE;
     }
     Ok(Accelerator::Tcg)

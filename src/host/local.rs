@@ -5,13 +5,18 @@ use std::{
     io::{Read as _, Seek as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use uuid::Uuid;
 
 use crate::core::manifest::Run;
@@ -25,6 +30,13 @@ pub trait Local: Sync {
     fn now(&self) -> Timestamp;
     /// Waits.
     fn sleep(&self, time: Duration);
+    /// Whether to go on. Long waits ask it each time around, so that an interrupt is undone like any other failure.
+    ///
+    /// # Errors
+    /// The operator, or the system, has asked for the end.
+    fn go_on(&self) -> Result<()> {
+        Ok(())
+    }
     /// This invocation. Its lock file is held until the process ends, however it ends.
     fn run(&self) -> &Run;
     /// Whether an invocation may still be at work.
@@ -55,6 +67,7 @@ impl Lock {
 pub struct ThisMachine {
     folder: PathBuf,
     run: Run,
+    interrupted: Arc<AtomicBool>,
     _held: File,
 }
 
@@ -70,8 +83,19 @@ impl ThisMachine {
         let held = open(&folder.join(run_file(&run)))?;
         held.lock().context("locking this run's own file")?;
         sweep(&folder);
-        Ok(Self { folder, run, _held: held })
+        Ok(Self { folder, run, interrupted: watch_signals()?, _held: held })
     }
+}
+
+/// The first interrupt sets the flag; the second ends the process, as if nobody had caught it.
+fn watch_signals() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // In this order: the second interrupt finds the flag already set.
+        let second = signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag));
+        second.and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag))).context("catching interrupts")?;
+    }
+    Ok(flag)
 }
 
 impl Drop for ThisMachine {
@@ -124,6 +148,11 @@ impl Local for ThisMachine {
 
     fn sleep(&self, time: Duration) {
         thread::sleep(time);
+    }
+
+    fn go_on(&self) -> Result<()> {
+        ensure!(!self.interrupted.load(Ordering::Relaxed), "interrupted");
+        Ok(())
     }
 
     fn run(&self) -> &Run {

@@ -124,6 +124,7 @@ impl<'a> Build<'a> {
                 bail!("{}", report(&fault, &watch, &console, &installer));
             }
             self.world.local.sleep(PAUSE);
+            self.world.local.go_on()?;
         }
     }
 

@@ -216,6 +216,7 @@ impl<'a> Build<'a> {
 
     /// Runs one stage under a progress line, and notes how long it took.
     fn stage<T>(&mut self, name: &str, work: impl FnOnce(&mut Self, &dyn Progress) -> Result<T>) -> Result<T> {
+        self.world.local.go_on()?;
         let line = StageLine::begin(name);
         let outcome = work(self, &line).with_context(|| format!("building {}: {name}", self.plan.id))?;
         let seconds = (line.done().as_secs_f64() * 1000.0).round() / 1000.0;

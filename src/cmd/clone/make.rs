@@ -184,6 +184,7 @@ pub fn wait_ready(world: World<'_>, made: &mut [Made], timeout: Duration, progre
         }
         waiting = still;
         world.local.sleep(PAUSE);
+        world.local.go_on()?;
     }
 }
 
