@@ -15,7 +15,7 @@ use crate::core::names::UserName;
 
 const PORT: u16 = 22;
 const CONNECT: Duration = Duration::from_secs(2);
-/// A guest under emulation takes its time for a key exchange.
+/// How long a knock may take: a guest under emulation takes its time for a key exchange.
 const SESSION: Duration = Duration::from_secs(60);
 
 /// What a knock at a guest's door showed.
@@ -29,6 +29,17 @@ pub enum Knock {
     WrongKey,
 }
 
+/// Who runs a command in a guest, and for how long at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Login<'a> {
+    /// The user.
+    pub user: &'a UserName,
+    /// The file with the user's private key.
+    pub key: &'a Path,
+    /// When to give up.
+    pub deadline: Duration,
+}
+
 /// Reaches guests.
 pub trait Reach: Sync {
     /// Whether SSH answers at `address` with `host_key` (type and base64). Logs nobody in.
@@ -36,11 +47,11 @@ pub trait Reach: Sync {
     /// # Errors
     /// The SSH client is missing or does not run.
     fn knock(&self, address: IpAddr, host_key: &str) -> Result<Knock>;
-    /// Runs a command as a user whose private key is in a file; what it printed. The host key is checked.
+    /// Runs a command in a guest; what it printed. The host key is checked.
     ///
     /// # Errors
     /// The login or the command fails.
-    fn command(&self, address: IpAddr, host_key: &str, user: &UserName, key: &Path, command: &str) -> Result<String>;
+    fn command(&self, address: IpAddr, host_key: &str, login: &Login<'_>, command: &str) -> Result<String>;
 }
 
 /// Through the system's own SSH client.
@@ -72,9 +83,9 @@ fn known_hosts(address: IpAddr, host_key: &str) -> Result<NamedTempFile> {
     Ok(file)
 }
 
-fn ssh(args: &[String]) -> Result<process::Output> {
+fn ssh(args: &[String], deadline: Duration) -> Result<process::Output> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    process::output(SSH, &args, SESSION)
+    process::output(SSH, &args, deadline)
 }
 
 impl Reach for OpenSsh {
@@ -87,7 +98,7 @@ impl Reach for OpenSsh {
         // With no way to log in, the client ends right after it has checked the host key.
         args.extend(["-o", "PreferredAuthentications=none", "--"].map(str::to_owned));
         args.extend([format!("tpl@{address}"), "true".to_owned()]);
-        let output = ssh(&args)?;
+        let output = ssh(&args, SESSION)?;
         // The client tells these apart by its words alone: its exit code is 255 for both.
         if output.stderr.contains("Permission denied") {
             return Ok(Knock::Ready);
@@ -98,12 +109,13 @@ impl Reach for OpenSsh {
         Ok(Knock::NotYet(output.stderr.trim().lines().last().unwrap_or("SSH does not answer").to_owned()))
     }
 
-    fn command(&self, address: IpAddr, host_key: &str, user: &UserName, key: &Path, command: &str) -> Result<String> {
+    fn command(&self, address: IpAddr, host_key: &str, login: &Login<'_>, command: &str) -> Result<String> {
+        let user = login.user;
         let hosts = known_hosts(address, host_key)?;
         let mut args = options(hosts.path());
-        args.extend(["-i".to_owned(), key.display().to_string(), "--".to_owned()]);
+        args.extend(["-i".to_owned(), login.key.display().to_string(), "--".to_owned()]);
         args.extend([format!("{user}@{address}"), command.to_owned()]);
-        let output = ssh(&args)?;
+        let output = ssh(&args, login.deadline)?;
         anyhow::ensure!(output.success, "logging in to {address} as {user}: {}{}", output.stderr.trim(), output.stdout.trim());
         Ok(output.stdout)
     }

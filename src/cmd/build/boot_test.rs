@@ -16,11 +16,12 @@ use crate::{
         seed::machine_id,
         ssh_key::parse_public_keys,
     },
-    host::identity::LoginKey,
+    host::{identity::LoginKey, reach::Login},
 };
 
-/// cloud-init's exit code is 2 for a recoverable fault, such as a deprecated key: still done. The machine-id comes last.
-const QUESTION: &str = "cloud-init status --wait >/dev/null; test $? -ne 1 && hostname && cat /etc/machine-id";
+/// cloud-init's exit code is 2 for a recoverable fault, such as a deprecated key: still done. As root, who can ask systemd also
+/// where there is no D-Bus: without an answer cloud-init waits for ever.
+const QUESTION: &str = "sudo -n cloud-init status --wait >/dev/null; test $? -ne 1 && hostname && cat /etc/machine-id";
 
 impl<'a> Build<'a> {
     /// Boots a clone, logs in, compares, and removes it, whatever came out.
@@ -76,9 +77,10 @@ impl<'a> Build<'a> {
     fn compare(&self, clone: &Made, key: &LoginKey) -> Result<()> {
         let name: &VmName = &clone.planned.name;
         let file = key.file()?;
+        let login = Login { user: &clone.record.user, key: file.path(), deadline: self.plan.pipeline.install.boot_deadline.0 };
         let address = clone.addresses.first().copied().context("the clone has lost its address")?;
         let host_key = make::host_key_without_comment(&clone.host_key.public);
-        let answer = self.world.reach.command(address, &host_key, &clone.record.user, file.path(), QUESTION)?;
+        let answer = self.world.reach.command(address, &host_key, &login, QUESTION)?;
         let expected = format!("{name}\n{}\n", machine_id(clone.planned.uuid));
         ensure!(answer == expected, "the clone is not who it should be: it says {answer:?}, and should say {expected:?}");
         Ok(())
