@@ -49,3 +49,34 @@ impl Geometry {
         u64::try_from(scaled).unwrap_or(u64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wanted_size_leaves_room() {
+        // Size, inode tables, the filesystem's own count of its size and use; the wanted size, all in MiB.
+        let table = [
+            (4094, 64, 3950, 447, 623),
+            // A large disk with little on it: the inode tables shrink with it.
+            (40_960, 640, 40_064, 447, 801),
+            (900, 16, 884, 884, 1010),
+        ];
+        for (size, tables, counted, used, wanted) in table {
+            let geometry = Geometry { size: size * MIB, inode_tables: tables * MIB };
+            let usage = Usage { size: counted * MIB, used: used * MIB };
+            assert_eq!(geometry.wanted(usage) / MIB, wanted, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_broken_superblock_makes_no_size() {
+        let mut head = vec![0xff; HEAD];
+        assert_eq!(Geometry::parse(&head), None);
+        assert_eq!(Geometry::parse(&head[..1100]), None);
+        head[1024 + 0x18..][..4].copy_from_slice(&[2, 0, 0, 0]);
+        assert_eq!(Geometry::parse(&head), None, "more blocks than bytes can be");
+        assert_eq!(Geometry::parse(&vec![0; HEAD]), Some(Geometry { size: 0, inode_tables: 0 }));
+    }
+}

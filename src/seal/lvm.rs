@@ -152,3 +152,60 @@ impl Section {
         text.parse().with_context(|| format!("{name} is {text:?}, not a number"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "contents = \"Text Format Volume Group\"\ndebian-vg {\n\tid = \"a\"\n\textent_size = 8192\t\t# 4 Megabytes\n\
+        \tphysical_volumes {\n\t\tpv0 {\n\t\t\tpe_start = 2048\n\t\t\tpe_count = 9\t# x\n\t\t}\n\t}\n\tlogical_volumes {\n\
+        \t\troot {\n\t\t\tsegment1 {\n\t\t\t\tstart_extent = 0\n\t\t\t\textent_count = 5\n\t\t\t\ttype = \"striped\"\n\
+        \t\t\t\tstripe_count = 1\t# linear\n\t\t\t\tstripes = [\n\t\t\t\t\t\"pv0\", 3\n\t\t\t\t]\n\t\t\t}\n\t\t\tsegment2 {\n\
+        \t\t\t\tstart_extent = 5\n\t\t\t\textent_count = 1\n\t\t\t\ttype = \"striped\"\n\t\t\t\tstripe_count = 1\n\
+        \t\t\t\tstripes = [\n\"pv0\", 0\n]\n}\n}\n}\n}\n";
+
+    #[test]
+    fn a_group_is_read_with_its_segments() {
+        let group = Group::parse(TEXT).unwrap();
+        let segment = |logical, count, physical| Segment { logical, count, physical: Some(physical) };
+        let root = LogicalVolume { name: "root".to_owned(), segments: vec![segment(0, 5, 3), segment(5, 1, 0)] };
+        assert_eq!((root.extents(), root.end(6), root.end(5), root.end(2), root.end(0)), (6, 8, 8, 5, 0));
+        assert!(group.is_plain());
+        assert_eq!(
+            group,
+            Group {
+                name: "debian-vg".to_owned(),
+                extent: 4 << 20,
+                physical_volumes: 1,
+                data_start: 1 << 20,
+                volumes: vec![root]
+            }
+        );
+    }
+
+    #[test]
+    fn stripes_and_thin_volumes_are_not_plain() {
+        for (old, new) in [
+            ("stripe_count = 1\t", "stripe_count = 2\t"),
+            ("type = \"striped\"", "type = \"thin\""),
+            ("\t\t\t\t\t\"pv0\", 3", "\"pv0\""),
+        ] {
+            assert!(!Group::parse(&TEXT.replacen(old, new, 1)).unwrap().is_plain(), "{new}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_metadata_is_refused() {
+        let table = [
+            ("".to_owned(), "there is no group"),
+            (TEXT[..200].to_owned(), "a section does not end"),
+            ("a {\n".repeat(20), "sections are nested too deeply"),
+            (TEXT.replace("extent_size = 8192", "extent_size = x"), "extent_size is \"x\", not a number"),
+            (TEXT.replace("extent_size = 8192", ""), "extent_size is missing"),
+            (TEXT.replace("extent_size = 8192", "extent_size = 0"), "an extent has 0 bytes"),
+        ];
+        for (text, error) in table {
+            assert_eq!(Group::parse(&text).unwrap_err().to_string(), error);
+        }
+    }
+}

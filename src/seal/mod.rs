@@ -20,6 +20,8 @@ pub mod verify;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod fake_disks;
 
 use anyhow::{Context as _, Result};
 

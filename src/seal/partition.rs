@@ -294,3 +294,6 @@ fn crc32(bytes: &[u8]) -> u32 {
     };
     !bytes.iter().fold(!0, step)
 }
+
+#[cfg(test)]
+pub(super) mod tests;

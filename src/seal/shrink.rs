@@ -215,3 +215,6 @@ fn swap_behind<'a>(layout: &Layout, group: &'a Group, end: u64) -> Vec<(&'a Logi
     };
     group.volumes.iter().filter_map(swap).collect()
 }
+
+#[cfg(test)]
+mod tests;
