@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts share. Sourced, not run.
 say() { printf '%s\n' "$*"; }
 step() { printf '\n== %s\n' "$*"; }
@@ -12,3 +13,21 @@ wait_for() {
   done
   die "waited $seconds s for $what"
 }
+
+# part NAME COMMAND…: runs it under a heading, and says how long it took.
+part() {
+  local name=$1 began=$SECONDS; shift
+  step "$name: $*"
+  "$@" || { local status=$?; say "-- $name: FAILED with exit code $status after $((SECONDS - began)) s"; return "$status"; }
+  say "-- $name: $((SECONDS - began)) s"
+}
+
+# The toolchain that scripts/setup may just have installed is not in this shell's PATH yet.
+use_cargo() {
+  # shellcheck source=/dev/null
+  [ ! -r "${CARGO_HOME:-${HOME:-/root}/.cargo}/env" ] || . "${CARGO_HOME:-${HOME:-/root}/.cargo}/env"
+  command -v cargo >/dev/null || die "cargo is not here: ./scripts/setup installs it"
+}
+
+# tpl_binary PROFILE: where cargo puts the program.
+tpl_binary() { printf '%s/%s/tpl' "${CARGO_TARGET_DIR:-target}" "$1"; }
