@@ -18,7 +18,6 @@ use crate::{
         domain::{self, InstallMedia},
         facts::{DomainState, NewVolume, VolumeFormat},
         installer::{PATIENCE, Watch},
-        manifest::State,
         progress::Progress,
         units::Span,
     },
