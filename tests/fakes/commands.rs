@@ -1,6 +1,6 @@
 //! The commands, as an operator would call them, on a fake machine.
 
-use std::fs;
+use std::{fs, sync::OnceLock};
 
 use anyhow::{Error, Result};
 use clap::Parser as _;
@@ -39,17 +39,24 @@ impl Machine {
         let folder = machine.folder.path();
         fs::create_dir_all(folder.join("pipelines")).unwrap();
         fs::create_dir_all(folder.join("preseed")).unwrap();
-        fs::write(folder.join("preseed/debian13.cfg"), "d-i passwd/root-password-crypted password {{ root_password_hash }}\n").unwrap();
-        fs::write(folder.join("key.pub"), KEY).unwrap();
+        fs::write(folder.join("preseed/debian13.cfg"), "d-i passwd/root-password-crypted password {{ root_password_hash }}\n")
+            .unwrap();
+        for (file, text) in [("key.pub", KEY), ("linux", "kernel"), ("initrd.gz", "initrd")] {
+            fs::write(folder.join(file), text).unwrap();
+        }
         machine.write_pipeline(PIPELINE);
         machine
     }
 
-    /// The same with the first version published.
+    /// The same with the first version published. The pipeline is shared with all the others.
     pub fn with_template() -> Self {
-        let machine = Self::prepared();
-        machine.tpl("build debian13").unwrap();
-        machine
+        static BUILT: OnceLock<Machine> = OnceLock::new();
+        let build = || {
+            let machine = Self::prepared();
+            machine.tpl("build debian13").unwrap();
+            machine
+        };
+        BUILT.get_or_init(build).copy()
     }
 
     /// Changes the pipeline.

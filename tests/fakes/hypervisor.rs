@@ -145,7 +145,8 @@ impl State {
         let domain = self.domains.get(name).with_context(|| format!("domain {name} does not exist"))?;
         ensure!(!domain.state.is_active(), "domain {name} runs already");
         let document = Document::parse(&domain.xml)?;
-        let attributes = document.descendants().filter(|node| node.has_tag_name("source")).filter_map(|node| node.attribute("file"));
+        let attributes =
+            document.descendants().filter(|node| node.has_tag_name("source")).filter_map(|node| node.attribute("file"));
         let boot = document.descendants().filter(|node| node.has_tag_name("kernel") || node.has_tag_name("initrd"));
         for path in attributes.chain(boot.filter_map(|node| node.text())) {
             let volume = path.strip_prefix(POOL).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
@@ -168,7 +169,7 @@ impl State {
 
 /// Whether a disk's element belongs to a seed, which is read-only by nature.
 fn is_cdrom(readonly: roxmltree::Node<'_, '_>) -> bool {
-    readonly.parent().is_some_and(|disk| {
-        disk.children().any(|node| node.attribute("file").is_some_and(|file| file.ends_with("-seed")))
-    })
+    readonly
+        .parent()
+        .is_some_and(|disk| disk.children().any(|node| node.attribute("file").is_some_and(|file| file.ends_with("-seed"))))
 }

@@ -64,6 +64,7 @@ pub struct FakeVolume {
     pub filesystem: u64,
 }
 
+#[derive(Clone)]
 pub struct State {
     pub now: Timestamp,
     pub domains: BTreeMap<String, FakeDomain>,
@@ -107,7 +108,13 @@ impl Machine {
             ready: true,
             memory: 16 << 30,
         };
-        Self { state: Arc::new(Mutex::new(state)), folder: Arc::new(TempDir::new().unwrap()) }
+        Self { state: Arc::new(Mutex::new(state)), folder: Arc::new(TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()) }
+    }
+
+    /// Another machine in the same state.
+    pub fn copy(&self) -> Self {
+        let state = self.state().clone();
+        Self { state: Arc::new(Mutex::new(state)), folder: Arc::clone(&self.folder) }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {

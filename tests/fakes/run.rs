@@ -55,7 +55,7 @@ pub enum Step {
 
 impl Step {
     /// Whether it takes something away.
-    fn removes(self) -> bool {
+    pub fn removes(self) -> bool {
         matches!(self, Self::DeleteVolume | Self::Undefine | Self::PowerOff | Self::RemoveLog)
     }
 }

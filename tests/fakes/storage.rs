@@ -1,6 +1,6 @@
 //! The volumes of a pool, and their bytes, in memory.
 
-use std::{fs, io::Read, path::Path};
+use std::{io::Read, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use tpl::{
@@ -45,12 +45,7 @@ impl FakeRun {
 }
 
 fn describe(name: &str, volume: &FakeVolume) -> Volume {
-    Volume {
-        name: name.to_owned(),
-        path: path(name),
-        capacity: ByteSize(volume.capacity),
-        allocation: ByteSize::mib(1),
-    }
+    Volume { name: name.to_owned(), path: path(name), capacity: ByteSize(volume.capacity), allocation: ByteSize::mib(1) }
 }
 
 impl Storage for FakeRun {
@@ -138,15 +133,16 @@ impl Source for FakeRun {
     fn resolve(&self, request: &NetbootRequest, _: &dyn Progress) -> Result<Resolved> {
         self.step(Step::Resolve, &request.mirror)?;
         let wanted = |name: &str| Wanted { url: format!("{}/{name}", request.mirror), sha256: Sha256Digest([7; 32]) };
-        Ok(Resolved { kernel: wanted("linux"), initrd: wanted("initrd.gz"), trust: Trust::Signed { fingerprint: "A1B2".to_owned() } })
+        Ok(Resolved {
+            kernel: wanted("linux"),
+            initrd: wanted("initrd.gz"),
+            trust: Trust::Signed { fingerprint: "A1B2".to_owned() },
+        })
     }
 
     fn fetch(&self, _: &Resolved, _: &dyn Progress) -> Result<NetbootFiles> {
         self.step(Step::Fetch, "")?;
-        let file = |name: &str| {
-            let path = self.machine.folder.path().join(name);
-            fs::write(&path, name).map(|()| path)
-        };
-        Ok(NetbootFiles { kernel: file("linux")?, initrd: file("initrd.gz")? })
+        let folder = self.machine.folder.path();
+        Ok(NetbootFiles { kernel: folder.join("linux"), initrd: folder.join("initrd.gz") })
     }
 }
