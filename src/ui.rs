@@ -4,6 +4,7 @@
 //! a nightly job's log stays readable.
 
 use std::{
+    cell::RefCell,
     io::{self, ErrorKind, IsTerminal as _, Write as _},
     sync::Mutex,
     time::{Duration, Instant},
@@ -14,11 +15,39 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::core::{progress::Progress, units::Span};
 
+/// What was printed while [`captured`] listened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Captured {
+    /// What would have gone to stdout.
+    pub data: String,
+    /// What would have gone to stderr.
+    pub notes: String,
+}
+
+thread_local! {
+    static CAPTURE: RefCell<Option<Captured>> = const { RefCell::new(None) };
+}
+
+/// Does some work, and keeps what this thread prints meanwhile: tests compare it, and their own output stays readable.
+pub fn captured<T>(work: impl FnOnce() -> T) -> (T, Captured) {
+    let outer = CAPTURE.replace(Some(Captured::default()));
+    let result = work();
+    (result, CAPTURE.replace(outer).unwrap_or_default())
+}
+
+/// Whether somebody captures; if so, `keep` has been given what is captured so far.
+fn capture(keep: impl FnOnce(&mut Captured)) -> bool {
+    CAPTURE.with_borrow_mut(|capture| capture.as_mut().map(keep).is_some())
+}
+
 /// Writes to stdout. A reader that has gone away, as `head` does, is no failure.
 ///
 /// # Errors
 /// stdout cannot be written to.
 pub fn data(text: &str) -> Result<()> {
+    if capture(|captured| captured.data.push_str(text)) {
+        return Ok(());
+    }
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     match written {
@@ -39,7 +68,9 @@ pub fn json(document: &impl serde::Serialize) -> Result<()> {
 
 /// Writes a line to stderr, whatever becomes of it.
 pub fn note(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    if !capture(|captured| captured.notes.extend([line, "\n"])) {
+        let _ = writeln!(io::stderr(), "{line}");
+    }
 }
 
 /// Columns for people: the first row is the heading; each column as wide as its widest cell.
@@ -70,7 +101,8 @@ pub struct StageLine {
 impl StageLine {
     /// Begins to show a stage.
     pub fn begin(name: &str) -> Self {
-        let bar = io::stderr().is_terminal().then(|| {
+        let live = io::stderr().is_terminal() && !capture(|_| {});
+        let bar = live.then(|| {
             let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{prefix:10} [{bar:24}] {percent:>3} %  {elapsed_precise}  {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));

@@ -39,12 +39,16 @@ pub fn accelerator(world: World<'_>) -> Result<Accelerator> {
     }
     let mut undo = Undo::default();
     let removed = name.clone();
-    undo.push(format!("removing domain {name}"), move || world.hypervisor.undefine(&removed));
+    undo.push_domain(&name, move || world.hypervisor.undefine(&removed));
     let outcome = run(world, &name, &mut undo);
     // Both outcomes end in the same removal; an answer that came with a removal that failed is a failure.
-    match undo.roll_back(anyhow::anyhow!("probing KVM")).downcast::<crate::core::error::UndoIncomplete>() {
+    let accelerator = match outcome {
+        Ok(accelerator) => accelerator,
+        Err(error) => return Err(undo.roll_back(error)),
+    };
+    match undo.roll_back(anyhow::anyhow!("removing the KVM probe")).downcast::<crate::core::error::UndoIncomplete>() {
         Ok(incomplete) => Err(incomplete.into()),
-        Err(_) => outcome,
+        Err(_) => Ok(accelerator),
     }
 }
 
@@ -52,12 +56,12 @@ fn run<'a>(world: World<'a>, name: &str, undo: &mut Undo<'a>) -> Result<Accelera
     let sector = power_off_sector();
     world.storage.store(name, sector.len() as u64, &mut sector.as_slice())?;
     let volume = name.to_owned();
-    undo.push(format!("removing volume {name}"), move || world.storage.delete(&volume));
+    undo.push(name, format!("removing volume {name}"), move || world.storage.delete(&volume));
     if world.hypervisor.start(name).is_err() {
         return Ok(Accelerator::Tcg);
     }
     let stopped = name.to_owned();
-    undo.push(format!("stopping domain {name}"), move || world.hypervisor.power_off(&stopped));
+    undo.push(name, format!("stopping domain {name}"), move || world.hypervisor.power_off(&stopped));
     let mut waited = Duration::ZERO;
     while waited < PATIENCE {
         match world.hypervisor.state(name)? {

@@ -8,7 +8,7 @@ use crate::{
     core::{
         domain::{console_log, installer_log},
         inventory::{Clone, Template},
-        manifest::Probe,
+        manifest::{Manifest, Metadata, Probe, State},
     },
 };
 
@@ -18,6 +18,12 @@ use crate::{
 /// Something cannot be removed; what has been removed stays removed.
 pub fn template(world: World<'_>, template: &Template) -> Result<()> {
     let manifest = &template.manifest;
+    if manifest.state >= State::Published {
+        // Before its bytes go it must be no version any more that is current or could be cloned or promoted: cut short from here
+        // on, it is a leftover of this run, which `tpl prune` removes.
+        let going = Manifest { state: State::Building, promoted_at: None, run: world.local.run().clone(), ..manifest.clone() };
+        world.hypervisor.write_metadata(&template.domain.name, &Metadata::Template(Box::new(going)))?;
+    }
     whole(world, &template.domain.name, &manifest.volumes, &manifest.pool)
 }
 

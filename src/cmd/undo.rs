@@ -1,7 +1,9 @@
 //! All or nothing: each step pushes what undoes it; on failure the steps are undone in reverse, and both the cause and what
 //! could not be undone are kept.
 
-use anyhow::{Context as _, Error, Result};
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Error, Result, anyhow};
 
 use crate::core::error::UndoIncomplete;
 
@@ -10,13 +12,29 @@ type Action<'a> = Box<dyn FnOnce() -> Result<()> + 'a>;
 /// What has been done so far, and how to undo it.
 #[derive(Default)]
 pub struct Undo<'a> {
-    steps: Vec<(String, Action<'a>)>,
+    steps: Vec<Step<'a>>,
+}
+
+struct Step<'a> {
+    what: String,
+    domain: String,
+    /// Removes the domain itself.
+    last: bool,
+    action: Action<'a>,
 }
 
 impl<'a> Undo<'a> {
-    /// Remembers how to undo what has just been done, or what is about to be: undoing what never happened is no error.
-    pub fn push(&mut self, what: impl Into<String>, action: impl FnOnce() -> Result<()> + 'a) {
-        self.steps.push((what.into(), Box::new(action)));
+    /// Remembers how to undo what has just been done for a domain, or what is about to be: undoing what never happened is no
+    /// error.
+    pub fn push(&mut self, domain: &str, what: impl Into<String>, action: impl FnOnce() -> Result<()> + 'a) {
+        self.steps.push(Step { what: what.into(), domain: domain.to_owned(), last: false, action: Box::new(action) });
+    }
+
+    /// Remembers how to remove a domain. It is kept when something that belongs to it could not be removed: its metadata is all
+    /// that says so, and `tpl prune` goes by it.
+    pub fn push_domain(&mut self, domain: &str, action: impl FnOnce() -> Result<()> + 'a) {
+        let what = format!("removing domain {domain}");
+        self.steps.push(Step { what, domain: domain.to_owned(), last: true, action: Box::new(action) });
     }
 
     /// Nothing is to be undone any more.
@@ -29,9 +47,16 @@ impl<'a> Undo<'a> {
     /// Returns `cause` itself, or an [`UndoIncomplete`] around it.
     pub fn roll_back(mut self, cause: Error) -> Error {
         let mut left = Vec::new();
-        while let Some((what, action)) = self.steps.pop() {
-            if let Err(error) = action().with_context(|| what) {
+        let mut incomplete = BTreeSet::new();
+        while let Some(step) = self.steps.pop() {
+            let outcome = if step.last && incomplete.contains(&step.domain) {
+                Err(anyhow!("it is kept, for its metadata names what else stays"))
+            } else {
+                (step.action)()
+            };
+            if let Err(error) = outcome.with_context(|| step.what) {
                 left.push(error);
+                incomplete.insert(step.domain);
             }
         }
         if left.is_empty() { cause } else { UndoIncomplete { cause, left }.into() }
@@ -41,8 +66,12 @@ impl<'a> Undo<'a> {
 impl Drop for Undo<'_> {
     /// Only the safety net, for a panic: there is nobody to report to.
     fn drop(&mut self) {
-        while let Some((_, action)) = self.steps.pop() {
-            let _ = action();
+        let mut incomplete = BTreeSet::new();
+        while let Some(step) = self.steps.pop() {
+            let kept = step.last && incomplete.contains(&step.domain);
+            if !kept && (step.action)().is_err() {
+                incomplete.insert(step.domain);
+            }
         }
     }
 }
@@ -59,12 +88,12 @@ mod tests {
     fn steps_are_undone_in_reverse_and_both_errors_are_kept() {
         let log = RefCell::new(Vec::new());
         let mut undo = Undo::default();
-        undo.push("removing a", || {
+        undo.push("d", "removing a", || {
             log.borrow_mut().push("a");
             Ok(())
         });
-        undo.push("removing b", || bail!("busy"));
-        undo.push("removing c", || {
+        undo.push("d", "removing b", || bail!("busy"));
+        undo.push("d", "removing c", || {
             log.borrow_mut().push("c");
             Ok(())
         });
@@ -76,6 +105,28 @@ mod tests {
     }
 
     #[test]
+    fn a_domain_stays_while_its_volumes_do() {
+        let log = RefCell::new(Vec::new());
+        let remove = |name| {
+            log.borrow_mut().push(name);
+            Ok(())
+        };
+        let mut undo = Undo::default();
+        undo.push_domain("a", || remove("a"));
+        undo.push_domain("b", || remove("b"));
+        undo.push("a", "removing volume a", || bail!("busy"));
+        undo.push("b", "removing volume b", || remove("volume b"));
+        let error = undo.roll_back(anyhow!("no space left"));
+        assert_eq!(*log.borrow(), ["volume b", "b"]);
+        assert_eq!(
+            error.to_string(),
+            "no space left\nwhile undoing: removing volume a: busy\n\
+             while undoing: removing domain a: it is kept, for its metadata names what else stays\n\
+             `tpl prune` removes what stayed behind"
+        );
+    }
+
+    #[test]
     fn a_complete_undo_leaves_the_cause_alone() {
         assert_eq!(Undo::default().roll_back(anyhow!("no space left")).to_string(), "no space left");
     }
@@ -83,7 +134,7 @@ mod tests {
     #[test]
     fn a_commit_undoes_nothing() {
         let mut undo = Undo::default();
-        undo.push("removing a", || panic!("undone after the commit"));
+        undo.push("d", "removing a", || panic!("undone after the commit"));
         undo.commit();
     }
 }

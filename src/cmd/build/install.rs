@@ -18,7 +18,6 @@ use crate::{
         domain::{self, InstallMedia},
         facts::{DomainState, NewVolume, VolumeFormat},
         installer::{PATIENCE, Watch},
-        manifest::State,
         progress::Progress,
         units::Span,
     },
@@ -47,17 +46,19 @@ impl<'a> Build<'a> {
         let xml = domain::installing(&self.manifest, self.uuid, &machine, &media);
         world.hypervisor.define(&xml).with_context(|| format!("defining domain {name}"))?;
         let removed = name.clone();
-        undo.push(format!("removing domain {name}"), move || world.hypervisor.undefine(&removed));
+        undo.push_domain(&name, move || world.hypervisor.undefine(&removed));
         self.store_media(files, undo)?;
         world.hypervisor.start(&name)?;
-        undo.push(format!("stopping domain {name}"), move || world.hypervisor.power_off(&name));
+        let stopped = name.clone();
+        undo.push(&name, format!("stopping domain {name}"), move || world.hypervisor.power_off(&stopped));
         Ok(())
     }
 
     fn store_media(&self, files: &NetbootFiles, undo: &mut Undo<'a>) -> Result<()> {
         let world = self.world;
+        let domain = self.plan.id.domain();
         let mut remove_on_undo = |volume: String| {
-            undo.push(format!("removing volume {volume}"), move || world.storage.delete(&volume));
+            undo.push(&domain, format!("removing volume {volume}"), move || world.storage.delete(&volume));
         };
         let disk = self.plan.volume(suffix::BUILD);
         let capacity = self.plan.pipeline.install.disk;
@@ -140,10 +141,8 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// The installation is complete: writes it down, and removes what only the installer needed.
-    pub(super) fn installed(&mut self) -> Result<()> {
-        self.manifest.state = State::Installed;
-        self.write()?;
+    /// Removes what only the installer needed.
+    pub(super) fn discard_media(&self) -> Result<()> {
         for suffix in [suffix::KERNEL, suffix::INITRD] {
             self.world.storage.delete(&self.plan.volume(suffix))?;
         }

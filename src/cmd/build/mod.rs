@@ -236,8 +236,9 @@ impl<'a> Build<'a> {
     }
 
     fn end_install(&mut self, outcome: Result<()>, undo: Undo<'_>, keep_failed: bool) -> Result<()> {
-        match outcome.and_then(|()| self.installed()) {
+        match outcome.and_then(|()| self.advance(State::Installed)) {
             Ok(()) => {
+                // What fails from here on costs no installation any more.
                 undo.commit();
                 Ok(())
             }
@@ -254,30 +255,39 @@ impl<'a> Build<'a> {
     fn finish(&mut self) -> Result<()> {
         let id = self.plan.id.clone();
         self.stages_behind_install().map_err(|error| {
-            let advice = format!(
-                "what is done is kept: `tpl build {} --resume` goes on from {}, `tpl prune` removes it",
-                id.name,
-                self.manifest.state.as_str()
-            );
+            let advice = match self.manifest.state {
+                State::Published => format!("{id} is published all the same, and the current version"),
+                state => format!(
+                    "what is done is kept: `tpl build {} --resume` goes on from {}, `tpl prune` removes it",
+                    id.name,
+                    state.as_str()
+                ),
+            };
             Advised::new(error, advice).into()
         })
     }
 
     fn stages_behind_install(&mut self) -> Result<()> {
         if self.manifest.state == State::Installed {
+            self.discard_media()?;
             self.stage("seal", Self::seal)?;
             self.stage("verify", Self::verify)?;
             self.sealed()?;
         }
         if self.manifest.state == State::Sealed {
             self.stage("boot test", Self::boot_test)?;
-            self.manifest.state = State::Tested;
-            self.write()?;
+            self.advance(State::Tested)?;
         }
         if self.manifest.state == State::Tested {
             self.stage("publish", |build, _| build.publish())?;
         }
         self.stage("retention", |build, _| build.retain())
+    }
+
+    /// Writes the next state: the commit point of the stage before. Where the write fails, this build is not there yet either.
+    fn advance(&mut self, state: State) -> Result<()> {
+        let reached = std::mem::replace(&mut self.manifest.state, state);
+        self.write().inspect_err(|_| self.manifest.state = reached)
     }
 
     /// Writes the manifest into the domain's metadata.

@@ -20,9 +20,8 @@ impl Build<'_> {
         // A build that was killed right after its state was written may have left them.
         self.discard_scaffolding()?;
         self.manifest.volumes = self.plan.lasting_volumes();
-        self.manifest.state = State::Published;
         self.manifest.promoted_at = Some(self.world.local.now());
-        self.write()
+        self.advance(State::Published)
     }
 
     /// Removes what is beyond retention; retires what linked clones still stand on.

@@ -80,11 +80,12 @@ impl<'a> Build<'a> {
         let mut undo = Undo::default();
         let domain = self.plan.id.domain();
         let name = domain.clone();
-        undo.push(format!("removing domain {name}"), move || world.hypervisor.undefine(&name));
+        undo.push_domain(&domain, move || world.hypervisor.undefine(&name));
         for volume in self.plan.volumes() {
-            undo.push(format!("removing volume {volume}"), move || world.storage.delete(&volume));
+            undo.push(&domain, format!("removing volume {volume}"), move || world.storage.delete(&volume));
         }
-        undo.push(format!("stopping domain {domain}"), move || world.hypervisor.power_off(&domain));
+        let name = domain.clone();
+        undo.push(&domain, format!("stopping domain {domain}"), move || world.hypervisor.power_off(&name));
         undo
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         digest::{ChunkList, hex},
         domain,
         facts::{NewVolume, VolumeFormat},
-        manifest::{OperatingSystem, State},
+        manifest::{Manifest, OperatingSystem, State},
         progress::Progress,
         units::ByteSize,
     },
@@ -100,10 +100,11 @@ impl Build<'_> {
     /// point.
     pub(super) fn sealed(&mut self) -> Result<()> {
         let volume = self.world.storage.path_of(&self.plan.id.domain())?;
-        self.manifest.state = State::Sealed;
+        let sealed = Manifest { state: State::Sealed, ..self.manifest.clone() };
         let machine = self.plan.template_machine(self.accelerator);
-        let xml = domain::template(&self.manifest, self.uuid, &machine, &volume);
+        let xml = domain::template(&sealed, self.uuid, &machine, &volume);
         self.world.hypervisor.define(&xml).with_context(|| format!("defining template {}", self.plan.id))?;
+        self.manifest = sealed;
         self.discard_scaffolding()
     }
 

@@ -53,10 +53,10 @@ pub fn define<'a>(world: World<'a>, plan: &ClonePlan, undo: &mut Undo<'a>) -> Re
         let name = planned.name.to_string();
         let log = console_log(&name);
         world.hypervisor.define(&xml).with_context(|| format!("defining domain {name}"))?;
-        undo.push(format!("removing domain {name}"), move || {
-            world.hypervisor.undefine(&name)?;
-            world.hypervisor.remove_log(&log)
-        });
+        let removed = name.clone();
+        undo.push_domain(&name, move || world.hypervisor.undefine(&removed));
+        // Before its domain: nothing else tells whose log it is.
+        undo.push(&name, format!("removing the log of {name}"), move || world.hypervisor.remove_log(&log));
         made.push(Made { planned: planned.clone(), record, host_key, disks: vec![disk, seed], addresses: Vec::new() });
     }
     Ok(made)
@@ -113,18 +113,19 @@ pub fn disks<'a>(world: World<'a>, plan: &ClonePlan, made: &[Made], keys: &[Publ
         } else {
             world.storage.copy(&plan.template_volume, &volume)?;
         }
-        remove_on_undo(world, name, undo);
+        remove_on_undo(world, clone, name, undo);
         let image = seed(plan, clone, keys)?;
         let bytes = image.expose();
         let name = clone.planned.seed_volume();
         world.storage.store(&name, bytes.len() as u64, &mut bytes.as_slice())?;
-        remove_on_undo(world, name, undo);
+        remove_on_undo(world, clone, name, undo);
     }
     Ok(())
 }
 
-fn remove_on_undo<'a>(world: World<'a>, volume: String, undo: &mut Undo<'a>) {
-    undo.push(format!("removing volume {volume}"), move || world.storage.delete(&volume));
+fn remove_on_undo<'a>(world: World<'a>, clone: &Made, volume: String, undo: &mut Undo<'a>) {
+    let domain = clone.planned.name.as_str();
+    undo.push(domain, format!("removing volume {volume}"), move || world.storage.delete(&volume));
 }
 
 fn seed(plan: &ClonePlan, clone: &Made, keys: &[PublicKey]) -> Result<crate::core::secret::Secret<Vec<u8>>> {
@@ -146,7 +147,8 @@ pub fn start<'a>(world: World<'a>, made: &[Made], undo: &mut Undo<'a>) -> Result
     for clone in made {
         let name = clone.planned.name.to_string();
         world.hypervisor.start(&name)?;
-        undo.push(format!("stopping domain {name}"), move || world.hypervisor.power_off(&name));
+        let stopped = name.clone();
+        undo.push(&name, format!("stopping domain {name}"), move || world.hypervisor.power_off(&stopped));
     }
     Ok(())
 }

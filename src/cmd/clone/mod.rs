@@ -13,7 +13,7 @@ use crate::{
     core::{
         clone_plan::{self, ClonePlan, CloneRequest},
         config::Config,
-        error::{Invalid, Refusal},
+        error::{Advised, Invalid, Refusal},
         known_hosts::known_hosts_line,
         manifest::Purpose,
         progress::Progress as _,
@@ -152,9 +152,10 @@ fn public_keys(args: &CloneArgs) -> Result<Vec<PublicKey>> {
 fn report(world: World<'_>, args: &CloneArgs, output: Output, plan: &ClonePlan, made: &[Made]) -> Result<()> {
     if let Some(file) = &args.known_hosts {
         let lines: Result<Vec<String>, String> = made.iter().map(known_hosts_of).collect();
-        known_hosts::append(file, &lines.map_err(anyhow::Error::msg)?)?;
+        let appended = lines.map_err(anyhow::Error::msg).and_then(|lines| known_hosts::append(file, &lines));
+        appended.map_err(|error| Advised::new(error, "the VMs are made all the same: `tpl vms` lists them"))?;
     }
-    let clones = made.iter().map(|clone| describe(world, clone)).collect::<Result<Vec<_>>>()?;
+    let clones: Vec<_> = made.iter().map(|clone| describe(world, clone)).collect();
     match output {
         Output::Json => {
             let (template, version) = (plan.template.name.to_string(), plan.template.version.to_string());
@@ -170,9 +171,10 @@ fn known_hosts_of(clone: &Made) -> Result<String, String> {
     known_hosts_line(&hosts, &clone.host_key.public)
 }
 
-fn describe(world: World<'_>, clone: &Made) -> Result<CloneReport> {
-    let state = world.hypervisor.state(clone.planned.name.as_str())?;
-    Ok(CloneReport {
+fn describe(world: World<'_>, clone: &Made) -> CloneReport {
+    // The clone is made: that its state cannot be read must not look like a failure to make it.
+    let state = world.hypervisor.state(clone.planned.name.as_str());
+    CloneReport {
         name: clone.planned.name.to_string(),
         uuid: clone.planned.uuid.to_string(),
         macs: clone.planned.macs.iter().map(ToString::to_string).collect(),
@@ -181,8 +183,8 @@ fn describe(world: World<'_>, clone: &Made) -> Result<CloneReport> {
         ssh_host_keys: vec![clone.host_key.public.clone()],
         ssh_fingerprints: vec![clone.host_key.fingerprint.clone()],
         disks: clone.disks.clone(),
-        state: state.map_or("gone", crate::core::facts::DomainState::as_str),
-    })
+        state: state.map_or("unknown", |state| state.map_or("gone", crate::core::facts::DomainState::as_str)),
+    }
 }
 
 /// A dry run has made no keys, so it reports no more than what is decided.

@@ -1,0 +1,21 @@
+//! Commands on an outside world that keeps its state in memory and fails where a test wants it to: what a failure or a kill
+//! at any step leaves, and what the commands refuse.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+#[path = "fakes/commands.rs"]
+mod commands;
+#[path = "fakes/faults.rs"]
+mod faults;
+#[path = "fakes/guest.rs"]
+mod guest;
+#[path = "fakes/hypervisor.rs"]
+mod hypervisor;
+#[path = "fakes/machine.rs"]
+mod machine;
+#[path = "fakes/reach.rs"]
+mod reach;
+#[path = "fakes/run.rs"]
+mod run;
+#[path = "fakes/storage.rs"]
+mod storage;

@@ -1,0 +1,117 @@
+//! The commands, as an operator would call them, on a fake machine.
+
+use std::{fs, sync::OnceLock};
+
+use anyhow::{Error, Result};
+use clap::Parser as _;
+use tpl::{
+    cli::{Cli, Command},
+    cmd,
+    core::config::Config,
+    ui::{self, Captured},
+};
+
+use super::{machine::Machine, run::FakeRun};
+
+const PIPELINE: &str = r#"description = "a test"
+keep = 3
+[source]
+kind = "netboot"
+suite = "trixie"
+arch = "amd64"
+[answers]
+file = "preseed/debian13.cfg"
+[install]
+disk = "4G"
+deadline = "60m"
+[clone]
+user = "debian"
+memory = "512M"
+disk = "8G"
+"#;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJDYnDuuh7rnNYFBEgcsHmOPVXo4pQ5bEeoHc+C+n3Ml operator@here\n";
+
+impl Machine {
+    /// A machine with the pipeline `debian13`, its answers, and an operator's key on it.
+    pub fn prepared() -> Self {
+        let machine = Self::new();
+        let folder = machine.folder.path();
+        fs::create_dir_all(folder.join("pipelines")).unwrap();
+        fs::create_dir_all(folder.join("preseed")).unwrap();
+        fs::write(folder.join("preseed/debian13.cfg"), "d-i passwd/root-password-crypted password {{ root_password_hash }}\n")
+            .unwrap();
+        for (file, text) in [("key.pub", KEY), ("linux", "kernel"), ("initrd.gz", "initrd")] {
+            fs::write(folder.join(file), text).unwrap();
+        }
+        machine.write_pipeline(PIPELINE);
+        machine
+    }
+
+    /// The same with the first version published. The pipeline is shared with all the others.
+    pub fn with_template() -> Self {
+        static BUILT: OnceLock<Machine> = OnceLock::new();
+        let build = || {
+            let machine = Self::prepared();
+            machine.tpl("build debian13").unwrap();
+            machine
+        };
+        BUILT.get_or_init(build).copy()
+    }
+
+    /// Changes the pipeline.
+    pub fn edit_pipeline(&self, from: &str, to: &str) {
+        assert!(PIPELINE.contains(from));
+        self.write_pipeline(&PIPELINE.replace(from, to));
+    }
+
+    fn write_pipeline(&self, text: &str) {
+        fs::write(self.folder.path().join("pipelines/debian13.toml"), text).unwrap();
+    }
+
+    /// Runs a command in which nothing goes wrong outside.
+    pub fn tpl(&self, line: &str) -> Result<Captured> {
+        self.run().tpl(line)
+    }
+}
+
+impl FakeRun {
+    /// Runs `tpl` with these arguments; what it printed.
+    pub fn tpl(&self, line: &str) -> Result<Captured> {
+        let (result, printed) = ui::captured(|| self.with(|world| dispatch(self, world, line)));
+        result.map(|()| printed)
+    }
+}
+
+fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<()> {
+    let folder = run.machine.folder.path();
+    let config = Config {
+        uri: "fake:///system".to_owned(),
+        pool: "default".to_owned(),
+        network: "default".to_owned(),
+        template: None,
+        debian_mirror: Some("http://mirror.example/debian".to_owned()),
+        debian_security_mirror: None,
+        cache: folder.join("cache"),
+        pipelines: None,
+    };
+    let words: Vec<String> = line
+        .split_whitespace()
+        .map(|word| if word == "KEY" { folder.join("key.pub").display().to_string() } else { word.to_owned() })
+        .collect();
+    let cli = Cli::try_parse_from(std::iter::once("tpl".to_owned()).chain(words))?;
+    let output = cli.global.output;
+    match cli.command {
+        Command::Build(mut args) => {
+            args.pipeline = folder.join(format!("pipelines/{}.toml", args.pipeline)).display().to_string();
+            cmd::build::run(world, &config, &args, output)
+        }
+        Command::Clone(args) => cmd::clone::run(world, &config, &args, output),
+        Command::Prune(args) => cmd::prune::run(world, &args, output),
+        Command::Rm(args) => cmd::rm::run(world, &args, output),
+        Command::Destroy(args) => cmd::destroy::run(world, &args, output),
+        Command::Promote(args) => cmd::promote::run(world, &args, output),
+        Command::Verify(args) => cmd::verify::run(world, &args, output),
+        other => Err(Error::msg(format!("the fakes have no {other:?}"))),
+    }
+}

@@ -1,0 +1,175 @@
+//! Domains and networks in memory.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use roxmltree::Document;
+use tpl::{
+    core::{
+        domain::console_log,
+        facts::{Domain, DomainState, HostSize},
+        manifest::Metadata,
+        metadata,
+        units::ByteSize,
+    },
+    host::hypervisor::Hypervisor,
+};
+use uuid::Uuid;
+
+use super::{
+    machine::{FakeDomain, POOL, State},
+    run::{FakeRun, Step},
+};
+
+impl Hypervisor for FakeRun {
+    fn uri(&self) -> &str {
+        "fake:///system"
+    }
+
+    fn versions(&self) -> Result<BTreeMap<String, String>> {
+        self.step(Step::ReadHost, "versions")?;
+        Ok(BTreeMap::from([("libvirt".to_owned(), "11.3.0".to_owned())]))
+    }
+
+    fn size(&self) -> Result<HostSize> {
+        self.step(Step::ReadHost, "size")?;
+        Ok(HostSize { memory: ByteSize(self.machine.state().memory), cpus: 4 })
+    }
+
+    fn domains(&self) -> Result<Vec<Domain>> {
+        self.step(Step::ListDomains, "")?;
+        Ok(self.machine.state().all_domains())
+    }
+
+    fn domain(&self, name: &str) -> Result<Option<Domain>> {
+        self.step(Step::ReadState, name)?;
+        Ok(self.machine.state().all_domains().into_iter().find(|domain| domain.name == name))
+    }
+
+    fn state(&self, name: &str) -> Result<Option<DomainState>> {
+        self.step(Step::ReadState, name)?;
+        Ok(self.machine.state().domains.get(name).map(|domain| domain.state))
+    }
+
+    fn define(&self, xml: &str) -> Result<()> {
+        let document = Document::parse(xml)?;
+        let text = |tag: &str| {
+            let node = document.root_element().children().find(|node| node.has_tag_name(tag));
+            node.and_then(|node| node.text()).with_context(|| format!("the domain has no {tag}"))
+        };
+        let (name, uuid) = (text("name")?.to_owned(), text("uuid")?.parse::<Uuid>()?);
+        self.step(Step::Define, &name)?;
+        let mut state = self.machine.state();
+        let clash = state.domains.iter().any(|(other, domain)| (*other == name) != (domain.uuid == uuid));
+        ensure!(!clash, "domain {name} exists already with another name or UUID");
+        let fresh = || FakeDomain { uuid, state: DomainState::Shutoff, xml: String::new(), age: 0 };
+        xml.clone_into(&mut state.domains.entry(name).or_insert_with(fresh).xml);
+        Ok(())
+    }
+
+    fn undefine(&self, name: &str) -> Result<()> {
+        self.step(Step::Undefine, name)?;
+        let mut state = self.machine.state();
+        if let Some(domain) = state.domains.get(name) {
+            ensure!(!domain.state.is_active(), "domain {name} runs");
+        }
+        state.domains.remove(name);
+        Ok(())
+    }
+
+    fn start(&self, name: &str) -> Result<()> {
+        self.step(Step::Start, name)?;
+        self.machine.state().start(name)
+    }
+
+    fn power_off(&self, name: &str) -> Result<()> {
+        self.step(Step::PowerOff, name)?;
+        if let Some(domain) = self.machine.state().domains.get_mut(name) {
+            domain.state = DomainState::Shutoff;
+        }
+        Ok(())
+    }
+
+    fn write_metadata(&self, name: &str, content: &Metadata) -> Result<()> {
+        self.step(Step::WriteMetadata, name)?;
+        let mut state = self.machine.state();
+        let domain = state.domains.get_mut(name).with_context(|| format!("domain {name} does not exist"))?;
+        let document = Document::parse(&domain.xml)?;
+        let own = document.descendants().find(|node| node.tag_name().namespace() == Some(metadata::NAMESPACE));
+        let range = own.context("the fake hypervisor replaces metadata only where there is some")?.range();
+        let mut xml = domain.xml.clone();
+        xml.replace_range(range, &metadata::element(content));
+        domain.xml = xml;
+        Ok(())
+    }
+
+    fn network(&self, name: &str) -> Result<Option<bool>> {
+        self.step(Step::ReadHost, name)?;
+        Ok((name == "default").then_some(true))
+    }
+
+    fn addresses(&self, domain: &str) -> Result<Vec<IpAddr>> {
+        self.step(Step::ReadAddresses, domain)?;
+        Ok(self.machine.state().address(domain).into_iter().collect())
+    }
+
+    fn read_log(&self, path: &str, from: u64) -> Result<Vec<u8>> {
+        self.step(Step::ReadLog, path)?;
+        let state = self.machine.state();
+        let log = state.logs.get(path).map(String::as_bytes).unwrap_or_default();
+        Ok(log.get(usize::try_from(from)?..).unwrap_or_default().to_vec())
+    }
+
+    fn guest_logs(&self, folder: &str) -> Result<Vec<String>> {
+        self.step(Step::ListLogs, folder)?;
+        Ok(self.machine.state().logs.keys().cloned().collect())
+    }
+
+    fn remove_log(&self, path: &str) -> Result<()> {
+        self.step(Step::RemoveLog, path)?;
+        self.machine.state().logs.remove(path);
+        Ok(())
+    }
+}
+
+impl State {
+    /// The address of a domain that has run for a moment.
+    pub fn address(&self, name: &str) -> Option<IpAddr> {
+        let index = self.domains.keys().position(|domain| domain == name)?;
+        let domain = &self.domains[name];
+        let there = domain.state.is_active() && domain.age > 0;
+        there.then(|| IpAddr::from([192, 0, 2, u8::try_from(index + 1).unwrap()]))
+    }
+
+    fn start(&mut self, name: &str) -> Result<()> {
+        let domain = self.domains.get(name).with_context(|| format!("domain {name} does not exist"))?;
+        ensure!(!domain.state.is_active(), "domain {name} runs already");
+        let document = Document::parse(&domain.xml)?;
+        let attributes =
+            document.descendants().filter(|node| node.has_tag_name("source")).filter_map(|node| node.attribute("file"));
+        let boot = document.descendants().filter(|node| node.has_tag_name("kernel") || node.has_tag_name("initrd"));
+        for path in attributes.chain(boot.filter_map(|node| node.text())) {
+            let volume = path.strip_prefix(POOL).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
+            ensure!(self.volumes.contains_key(volume), "cannot open {path}: there is no such file");
+        }
+        if document.descendants().any(|node| node.has_tag_name("readonly") && !is_cdrom(node)) {
+            bail!("domain {name} has a read-only disk: a template was started");
+        }
+        let probe = matches!(metadata::read(&domain.xml), Ok(Some(Metadata::Probe(_))));
+        let off_again = probe && self.kvm;
+        if !probe {
+            self.logs.insert(console_log(name), String::new());
+        }
+        let domain = self.domains.get_mut(name).context("vanished")?;
+        domain.age = 0;
+        domain.state = if off_again { DomainState::Shutoff } else { DomainState::Running };
+        Ok(())
+    }
+}
+
+/// Whether a disk's element belongs to a seed, which is read-only by nature.
+fn is_cdrom(readonly: roxmltree::Node<'_, '_>) -> bool {
+    readonly
+        .parent()
+        .is_some_and(|disk| disk.children().any(|node| node.attribute("file").is_some_and(|file| file.ends_with("-seed"))))
+}

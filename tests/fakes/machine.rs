@@ -1,0 +1,265 @@
+//! A hypervisor with its pool, in memory. It outlives the runs of tpl on it, as a real one does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+use tpl::core::{
+    domain::{console_log, installer_log},
+    facts::{Domain, DomainState},
+    inventory::Inventory,
+    manifest::{Manifest, State as Stage},
+};
+use uuid::Uuid;
+
+/// Where the fake pool says that its volumes are.
+pub const POOL: &str = "/pool";
+
+/// The files of a guest.
+pub type Tree = BTreeMap<String, Node>;
+
+/// One file of a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    File(String),
+    Directory,
+}
+
+/// How the installer behaves once it is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    /// It comes to its end.
+    Good,
+    /// It asks something, and waits.
+    Question,
+    /// The VM goes off while packages are being installed.
+    Reboot,
+    /// One of its steps fails, and it sits at its menu.
+    FailedStep,
+    /// It never gets on.
+    Stuck,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FakeDomain {
+    pub uuid: Uuid,
+    pub state: DomainState,
+    pub xml: String,
+    /// For how many ticks of the clock it has been running.
+    pub age: u32,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FakeVolume {
+    pub capacity: u64,
+    pub backing: Option<String>,
+    pub protected: bool,
+    pub bytes: Vec<u8>,
+    /// What its filesystem holds, if it has one.
+    pub tree: Tree,
+    /// The size of that filesystem.
+    pub filesystem: u64,
+}
+
+#[derive(Clone)]
+pub struct State {
+    pub now: Timestamp,
+    pub domains: BTreeMap<String, FakeDomain>,
+    pub volumes: BTreeMap<String, FakeVolume>,
+    pub logs: BTreeMap<String, String>,
+    /// Runs whose process is there.
+    pub alive: BTreeSet<Uuid>,
+    pub locks: BTreeMap<String, Uuid>,
+    pub script: Script,
+    pub kvm: bool,
+    /// Whether clones become ready.
+    pub ready: bool,
+    pub memory: u64,
+}
+
+/// The hypervisor, and the folder that stands for this machine's disk.
+#[derive(Clone)]
+pub struct Machine {
+    state: Arc<Mutex<State>>,
+    pub folder: Arc<TempDir>,
+}
+
+/// What is published: nothing of it may ever change by a run that fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    pub domains: BTreeMap<String, String>,
+    pub volumes: BTreeMap<String, FakeVolume>,
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        let state = State {
+            now: "2026-11-21T03:10:00Z".parse().unwrap(),
+            domains: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            alive: BTreeSet::new(),
+            locks: BTreeMap::new(),
+            script: Script::Good,
+            kvm: true,
+            ready: true,
+            memory: 16 << 30,
+        };
+        Self { state: Arc::new(Mutex::new(state)), folder: Arc::new(TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()) }
+    }
+
+    /// Another machine in the same state.
+    pub fn copy(&self) -> Self {
+        let state = self.state().clone();
+        Self { state: Arc::new(Mutex::new(state)), folder: Arc::clone(&self.folder) }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn inventory(&self) -> Inventory {
+        Inventory::of(self.state().all_domains())
+    }
+
+    /// The manifests of all versions, oldest first.
+    pub fn manifests(&self) -> Vec<Manifest> {
+        self.inventory().templates.into_iter().map(|template| template.manifest).collect()
+    }
+
+    /// The current version of the template that the tests build.
+    pub fn current(&self) -> Option<String> {
+        let inventory = self.inventory();
+        inventory.current(&"debian13".parse().unwrap()).map(|template| template.manifest.id().to_string())
+    }
+
+    pub fn published(&self) -> Published {
+        let inventory = self.inventory();
+        let state = self.state();
+        let mut published = Published { domains: BTreeMap::new(), volumes: BTreeMap::new() };
+        for template in inventory.templates.iter().filter(|template| template.manifest.state >= Stage::Published) {
+            published.domains.insert(template.domain.name.clone(), template.domain.xml.clone());
+            for volume in &template.manifest.volumes {
+                published.volumes.insert(volume.clone(), state.volumes[volume].clone());
+            }
+        }
+        published
+    }
+
+    /// Everything there is, by name.
+    pub fn everything(&self) -> Vec<String> {
+        let state = self.state();
+        let domains = state.domains.keys().map(|name| format!("domain {name}"));
+        let volumes = state.volumes.keys().map(|name| format!("volume {name}"));
+        domains.chain(volumes).chain(state.logs.keys().map(|log| format!("log {log}"))).collect()
+    }
+
+    /// Everything that is neither published nor a complete VM nor belongs to one.
+    pub fn leftovers(&self) -> Vec<String> {
+        let inventory = self.inventory();
+        let mut kept = BTreeSet::new();
+        let published = inventory.templates.iter().filter(|template| template.manifest.state >= Stage::Published);
+        for template in published {
+            kept.insert(format!("domain {}", template.domain.name));
+            kept.extend(template.manifest.volumes.iter().map(|volume| format!("volume {volume}")));
+        }
+        for clone in inventory.clones.iter().filter(|clone| clone.is_vm() && !clone.record.creating) {
+            kept.insert(format!("domain {}", clone.domain.name));
+            kept.insert(format!("log {}", console_log(&clone.domain.name)));
+            kept.extend(clone.record.volumes.iter().map(|volume| format!("volume {volume}")));
+        }
+        self.everything().into_iter().filter(|thing| !kept.contains(thing)).collect()
+    }
+
+    /// Time passes until nothing changes by itself any more.
+    pub fn settle(&self) {
+        (0..5).for_each(|_| self.state().tick());
+    }
+}
+
+impl State {
+    pub fn all_domains(&self) -> Vec<Domain> {
+        let domain = |(name, domain): (&String, &FakeDomain)| Domain {
+            name: name.clone(),
+            uuid: domain.uuid,
+            state: domain.state,
+            xml: domain.xml.clone(),
+        };
+        self.domains.iter().map(domain).collect()
+    }
+
+    /// A moment passes: what runs gets on.
+    pub fn tick(&mut self) {
+        let running: Vec<String> =
+            self.domains.iter().filter(|(_, domain)| domain.state.is_active()).map(|(name, _)| name.clone()).collect();
+        for name in running {
+            let domain = self.domains.get_mut(&name).unwrap();
+            domain.age += 1;
+            if domain.xml.contains("<kernel>") {
+                let age = domain.age;
+                self.install(&name, age);
+            }
+        }
+    }
+
+    /// The installer in the VM `name` gets on.
+    fn install(&mut self, name: &str, age: u32) {
+        let menu = |item: &str, what: &str| format!("Nov 21 03:11:00 main-menu[9]: INFO: Menu item '{item}'{what}\n");
+        let mut say = |log: String, text: &str| self.logs.entry(log).or_default().push_str(text);
+        match (self.script, age) {
+            (_, 1) => {
+                say(console_log(name), "Installing the base system  ... 50%\r\n");
+                say(installer_log(name), &menu("bootstrap-base", " selected"));
+            }
+            (Script::Good, 2) => {
+                say(console_log(name), "\r\nThe system will power off\r\n");
+                say(installer_log(name), &menu("finish-install", " selected"));
+                self.volumes.get_mut(&format!("{name}-build")).unwrap().tree = installed_system();
+                self.domains.get_mut(name).unwrap().state = DomainState::Shutoff;
+            }
+            (Script::Question, 2) => say(console_log(name), "\r\nSelect your location\r\n  1: Africa\r\nPrompt: '?' for help> "),
+            (Script::Reboot, 2) => {
+                say(console_log(name), "\r\nRebooting\r\n");
+                self.domains.get_mut(name).unwrap().state = DomainState::Shutoff;
+            }
+            (Script::FailedStep, 2) => say(installer_log(name), &menu("grub-installer", " failed.")),
+            _ => {}
+        }
+    }
+}
+
+/// What an installation leaves: everything that sealing is there for.
+fn installed_system() -> Tree {
+    let root = "11111111-2222-3333-4444-555555555555";
+    let grub = format!("search --no-floppy --fs-uuid --set=root {root}\nlinux /boot/vmlinuz root=UUID={root} ro\n");
+    let files = [
+        ("/etc/fstab", format!("UUID={root} / ext4 errors=remount-ro 0 1\n")),
+        ("/etc/os-release", "PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nVERSION_ID=\"13\"\nID=debian\n".to_owned()),
+        ("/etc/machine-id", "0123456789abcdef0123456789abcdef\n".to_owned()),
+        ("/etc/ssh/ssh_host_ed25519_key", "secret\n".to_owned()),
+        ("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n".to_owned()),
+        ("/etc/shadow", "root:$6$salt$hash:20000:0:99999:7:::\n".to_owned()),
+        ("/boot/grub/grub.cfg", grub),
+        ("/boot/vmlinuz", "kernel".to_owned()),
+        ("/var/lib/dpkg/status", "Package: cloud-init\nStatus: install ok installed\nVersion: 25.1\n".to_owned()),
+        ("/var/lib/systemd/random-seed", "seed".to_owned()),
+        ("/var/log/installer/syslog", "answers\n".to_owned()),
+        ("/root/.bash_history", "passwd\n".to_owned()),
+    ];
+    let mut tree = Tree::new();
+    for (path, text) in files {
+        put(&mut tree, path, text);
+    }
+    tree
+}
+
+/// Puts a file into a tree, with the folders above it.
+pub fn put(tree: &mut Tree, path: &str, text: String) {
+    for (index, _) in path.match_indices('/').skip(1) {
+        tree.entry(path[..index].to_owned()).or_insert(Node::Directory);
+    }
+    tree.insert(path.to_owned(), Node::File(text));
+}

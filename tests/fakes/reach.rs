@@ -1,0 +1,34 @@
+//! Guests, from outside: a clone that runs answers with the host key that stands in its metadata.
+
+use std::{net::IpAddr, path::Path};
+
+use anyhow::{Context as _, Result};
+use tpl::{
+    core::{inventory::Inventory, names::UserName, seed::machine_id},
+    host::reach::{Knock, Reach},
+};
+
+use super::run::{FakeRun, Step};
+
+impl Reach for FakeRun {
+    fn knock(&self, address: IpAddr, host_key: &str) -> Result<Knock> {
+        self.step(Step::Knock, "")?;
+        let state = self.machine.state();
+        if !state.ready {
+            return Ok(Knock::NotYet(format!("no answer at {address} port 22")));
+        }
+        let inventory = Inventory::of(state.all_domains());
+        let clone = inventory.clones.iter().find(|clone| state.address(&clone.domain.name) == Some(address));
+        let clone = clone.context("nobody has this address")?;
+        let its_own = clone.record.ssh_host_keys[0].starts_with(host_key);
+        Ok(if its_own { Knock::Ready } else { Knock::WrongKey })
+    }
+
+    fn command(&self, address: IpAddr, _: &str, _: &UserName, _: &Path, _: &str) -> Result<String> {
+        self.step(Step::LogIn, "")?;
+        let state = self.machine.state();
+        let domains = state.all_domains();
+        let domain = domains.iter().find(|domain| state.address(&domain.name) == Some(address)).context("nobody is there")?;
+        Ok(format!("{}\n{}\n", domain.name, machine_id(domain.uuid)))
+    }
+}

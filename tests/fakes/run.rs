@@ -1,0 +1,212 @@
+//! One invocation of tpl on a [`Machine`]: counts its calls to the outside, and fails or dies at the one that a test chose.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+use jiff::Timestamp;
+use tpl::{
+    cmd::world::World,
+    core::{domain::Accelerator, manifest::Run},
+    host::{
+        guest::Appliance,
+        local::{Local, Lock},
+    },
+};
+use uuid::Uuid;
+
+use super::machine::Machine;
+
+/// The kinds of calls to the outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    ReadHost,
+    ReadPool,
+    ListDomains,
+    ReadState,
+    Define,
+    Undefine,
+    Start,
+    PowerOff,
+    WriteMetadata,
+    ReadAddresses,
+    ReadLog,
+    ListLogs,
+    RemoveLog,
+    CreateVolume,
+    CopyVolume,
+    StoreVolume,
+    DeleteVolume,
+    CopyBytes,
+    Digest,
+    OpenGuest,
+    ReadGuest,
+    WriteGuest,
+    CloseGuest,
+    Resolve,
+    Fetch,
+    Knock,
+    LogIn,
+    IsAlive,
+    Lock,
+}
+
+impl Step {
+    /// Whether it takes something away.
+    pub fn removes(self) -> bool {
+        matches!(self, Self::DeleteVolume | Self::Undefine | Self::PowerOff | Self::RemoveLog)
+    }
+}
+
+/// What goes wrong, counted in calls from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The n-th call fails, once.
+    Once(usize),
+    /// The n-th call fails, and from then on nothing can be removed.
+    AndUndo(usize),
+    /// The process is killed right before the n-th call: nothing of it happens any more.
+    Kill(usize),
+    /// The n-th call of this kind fails, once.
+    At(Step, usize),
+}
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+struct Inner {
+    calls: Vec<(Step, String)>,
+    fault: Option<Fault>,
+    refused: usize,
+    hook: Option<(Step, Hook)>,
+}
+
+/// One invocation.
+#[derive(Clone)]
+pub struct FakeRun {
+    pub machine: Machine,
+    run: Run,
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl Machine {
+    /// An invocation in which nothing goes wrong.
+    pub fn run(&self) -> FakeRun {
+        self.run_with(None)
+    }
+
+    /// An invocation in which this goes wrong.
+    pub fn failing(&self, fault: Fault) -> FakeRun {
+        self.run_with(Some(fault))
+    }
+
+    fn run_with(&self, fault: Option<Fault>) -> FakeRun {
+        // Two invocations never begin in the same second: versions are times.
+        let mut state = self.state();
+        state.now += Duration::from_secs(60);
+        let run = Run { id: Uuid::new_v4(), host: "here".to_owned(), since: state.now };
+        state.alive.insert(run.id);
+        drop(state);
+        let inner = Inner { calls: Vec::new(), fault, refused: 0, hook: None };
+        FakeRun { machine: self.clone(), run, inner: Arc::new(Mutex::new(inner)) }
+    }
+}
+
+impl FakeRun {
+    /// Does `hook` right before the first call of this kind.
+    pub fn before(&self, step: Step, hook: impl FnOnce() + Send + 'static) {
+        self.inner.lock().unwrap().hook = Some((step, Box::new(hook)));
+    }
+
+    /// All calls so far.
+    pub fn calls(&self) -> Vec<(Step, String)> {
+        self.inner.lock().unwrap().calls.clone()
+    }
+
+    /// How many removals were refused behind the fault.
+    pub fn refused(&self) -> usize {
+        self.inner.lock().unwrap().refused
+    }
+
+    /// Runs a command, and ends the process behind it.
+    pub fn with<T>(&self, command: impl FnOnce(World<'_>) -> T) -> T {
+        let appliance = |_: Accelerator| -> &dyn Appliance { self };
+        let result = command(World {
+            hypervisor: self,
+            storage: self,
+            appliance: &appliance,
+            images: self,
+            source: self,
+            reach: self,
+            local: self,
+        });
+        self.machine.state().alive.remove(&self.run.id);
+        result
+    }
+
+    /// Counts a call; an error if it is the one that fails. The message holds all that a test wants to see again.
+    pub fn step(&self, step: Step, what: &str) -> Result<()> {
+        let hook = self.inner.lock().unwrap().hook.take_if(|(at, _)| *at == step);
+        if let Some((_, hook)) = hook {
+            hook();
+        }
+        let mut inner = self.inner.lock().unwrap();
+        let index = inner.calls.len();
+        let earlier = inner.calls.iter().filter(|call| call.0 == step).count();
+        inner.calls.push((step, what.to_owned()));
+        let fails = match inner.fault {
+            None => false,
+            Some(Fault::Once(at)) => index == at,
+            Some(Fault::Kill(at)) => index >= at,
+            Some(Fault::At(kind, at)) => kind == step && earlier == at,
+            Some(Fault::AndUndo(at)) if index > at && step.removes() => {
+                inner.refused += 1;
+                bail!("the removal is refused: {step:?} {what}");
+            }
+            Some(Fault::AndUndo(at)) => index == at,
+        };
+        if fails {
+            bail!("{}", fault_text(step, what));
+        }
+        Ok(())
+    }
+}
+
+/// What the error of a call says that was made to fail.
+pub fn fault_text(step: Step, what: &str) -> String {
+    format!("a fault was put in: {step:?} {what}")
+}
+
+impl Local for FakeRun {
+    fn now(&self) -> Timestamp {
+        self.machine.state().now
+    }
+
+    fn sleep(&self, time: Duration) {
+        let mut state = self.machine.state();
+        state.now += time;
+        state.tick();
+    }
+
+    fn run(&self) -> &Run {
+        &self.run
+    }
+
+    fn is_alive(&self, run: &Run) -> Result<bool> {
+        self.step(Step::IsAlive, "")?;
+        Ok(self.machine.state().alive.contains(&run.id))
+    }
+
+    fn lock(&self, name: &str, _: Duration) -> Result<Result<Lock, String>> {
+        self.step(Step::Lock, name)?;
+        let mut state = self.machine.state();
+        let holder = state.locks.get(name).copied();
+        // As the real ones do, a lock ends with the process.
+        if holder.is_some_and(|holder| holder != self.run.id && state.alive.contains(&holder)) {
+            return Ok(Err("another process".to_owned()));
+        }
+        state.locks.insert(name.to_owned(), self.run.id);
+        Ok(Ok(Lock::unshared()))
+    }
+}

@@ -1,0 +1,148 @@
+//! The volumes of a pool, and their bytes, in memory.
+
+use std::{io::Read, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+use tpl::{
+    core::{
+        digest::{ChunkList, chunk_count, chunk_digest},
+        facts::{NewVolume, PoolSize, Volume},
+        progress::Progress,
+        sha256::Sha256Digest,
+        trust::Trust,
+        units::ByteSize,
+    },
+    host::{
+        guest::ImageFormat,
+        hypervisor::Storage,
+        images::Images,
+        source::{NetbootFiles, NetbootRequest, Resolved, Source, Wanted},
+    },
+};
+
+use super::{
+    machine::{FakeVolume, POOL},
+    run::{FakeRun, Step},
+};
+
+/// The name of the volume at a path.
+pub fn name_of(path: &Path) -> Result<String> {
+    let name = path.strip_prefix(POOL).with_context(|| format!("{} is not in the pool", path.display()))?;
+    Ok(name.display().to_string())
+}
+
+fn path(name: &str) -> String {
+    format!("{POOL}/{name}")
+}
+
+impl FakeRun {
+    fn add(&self, name: &str, volume: FakeVolume) -> Result<String> {
+        let mut state = self.machine.state();
+        ensure!(!state.volumes.contains_key(name), "volume {name} exists already");
+        state.volumes.insert(name.to_owned(), volume);
+        Ok(path(name))
+    }
+}
+
+fn describe(name: &str, volume: &FakeVolume) -> Volume {
+    Volume { name: name.to_owned(), path: path(name), capacity: ByteSize(volume.capacity), allocation: ByteSize::mib(1) }
+}
+
+impl Storage for FakeRun {
+    fn pool(&self) -> &str {
+        "default"
+    }
+
+    fn size(&self) -> Result<PoolSize> {
+        self.step(Step::ReadPool, "size")?;
+        Ok(PoolSize { capacity: ByteSize(1 << 40), available: ByteSize(1 << 39), path: POOL.to_owned() })
+    }
+
+    fn volumes(&self) -> Result<Vec<Volume>> {
+        self.step(Step::ReadPool, "volumes")?;
+        Ok(self.machine.state().volumes.iter().map(|(name, volume)| describe(name, volume)).collect())
+    }
+
+    fn volume(&self, name: &str) -> Result<Option<Volume>> {
+        self.step(Step::ReadPool, name)?;
+        Ok(self.machine.state().volumes.get(name).map(|volume| describe(name, volume)))
+    }
+
+    fn path_of(&self, name: &str) -> Result<String> {
+        self.step(Step::ReadPool, name)?;
+        Ok(path(name))
+    }
+
+    fn create(&self, volume: &NewVolume<'_>) -> Result<String> {
+        self.step(Step::CreateVolume, volume.name)?;
+        let mut new = FakeVolume { capacity: volume.capacity.0, protected: volume.protected, ..FakeVolume::default() };
+        new.filesystem = new.capacity;
+        if let Some((backing, _)) = volume.backing {
+            let name = name_of(Path::new(backing))?;
+            let base = self.machine.state().volumes.get(&name).cloned().with_context(|| format!("no volume {name}"))?;
+            new = FakeVolume { backing: Some(name), tree: base.tree, filesystem: base.filesystem, ..new };
+        }
+        self.add(volume.name, new)
+    }
+
+    fn copy(&self, source: &str, volume: &NewVolume<'_>) -> Result<String> {
+        self.step(Step::CopyVolume, volume.name)?;
+        let base = self.machine.state().volumes.get(source).cloned().with_context(|| format!("no volume {source}"))?;
+        self.add(volume.name, FakeVolume { capacity: volume.capacity.0, protected: false, ..base })
+    }
+
+    fn store(&self, name: &str, length: u64, bytes: &mut dyn Read) -> Result<String> {
+        self.step(Step::StoreVolume, name)?;
+        let mut content = Vec::new();
+        bytes.read_to_end(&mut content)?;
+        ensure!(content.len() as u64 == length, "volume {name}: {length} bytes were announced, {} came", content.len());
+        self.add(name, FakeVolume { capacity: length, bytes: content, ..FakeVolume::default() })
+    }
+
+    fn delete(&self, name: &str) -> Result<()> {
+        self.step(Step::DeleteVolume, name)?;
+        self.machine.state().volumes.remove(name);
+        Ok(())
+    }
+}
+
+impl Images for FakeRun {
+    fn copy(&self, source: &Path, _: ImageFormat, target: &Path, size: u64) -> Result<()> {
+        let (source, target) = (name_of(source)?, name_of(target)?);
+        self.step(Step::CopyBytes, &target)?;
+        let mut state = self.machine.state();
+        let source = state.volumes.get(&source).cloned().with_context(|| format!("no volume {source}"))?;
+        let target = state.volumes.get_mut(&target).with_context(|| format!("no volume {target}"))?;
+        ensure!(target.capacity >= size && source.filesystem <= size, "the content is cut off");
+        (target.tree, target.filesystem) = (source.tree, source.filesystem);
+        Ok(())
+    }
+
+    fn digest(&self, path: &Path, size: u64, _: &dyn Progress) -> Result<ChunkList> {
+        let name = name_of(path)?;
+        self.step(Step::Digest, &name)?;
+        let state = self.machine.state();
+        let volume = state.volumes.get(&name).with_context(|| format!("no volume {name}"))?;
+        let mut chunks = vec![None; usize::try_from(chunk_count(size))?];
+        chunks[0] = chunk_digest(format!("{:?}", volume.tree).as_bytes());
+        ChunkList::new(size, chunks).context("counting chunks")
+    }
+}
+
+impl Source for FakeRun {
+    fn resolve(&self, request: &NetbootRequest, _: &dyn Progress) -> Result<Resolved> {
+        self.step(Step::Resolve, &request.mirror)?;
+        let wanted = |name: &str| Wanted { url: format!("{}/{name}", request.mirror), sha256: Sha256Digest([7; 32]) };
+        Ok(Resolved {
+            kernel: wanted("linux"),
+            initrd: wanted("initrd.gz"),
+            trust: Trust::Signed { fingerprint: "A1B2".to_owned() },
+        })
+    }
+
+    fn fetch(&self, _: &Resolved, _: &dyn Progress) -> Result<NetbootFiles> {
+        self.step(Step::Fetch, "")?;
+        let folder = self.machine.folder.path();
+        Ok(NetbootFiles { kernel: folder.join("linux"), initrd: folder.join("initrd.gz") })
+    }
+}
