@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     build::template_id,
-    lab::{Background, folder, left, login_key, run, ssh, tpl},
+    lab::{Background, folder, left, login_key, run, ssh, tpl, volume_path},
 };
 
 fn public_key() -> String {
@@ -170,9 +170,9 @@ fn a_call_that_has_no_room_touches_nothing() {
 fn the_seed_is_what_cloud_init_accepts() {
     let (id, key) = (template_id(), public_key());
     tpl(&["clone", &id, "--no-start", "--name", "tpl-e2e-seed", "--ssh-key", &key]).ok();
-    let path = run("virsh", &["-q", "-c", "qemu:///system", "vol-path", "tpl-e2e-seed-seed", "default"]);
-    assert_eq!(run("stat", &["-c", "%a", path.trim()]).trim(), "600", "the seed holds a private key");
-    let image = fs::read(path.trim()).unwrap();
+    let path = volume_path("tpl-e2e-seed-seed");
+    assert_eq!(run("stat", &["-c", "%a", &path]).trim(), "600", "the seed holds a private key");
+    let image = fs::read(&path).unwrap();
     assert!(image.windows(13).any(|window| window == b"#cloud-config"));
     let xml = run("virsh", &["-c", "qemu:///system", "dumpxml", "tpl-e2e-seed"]);
     assert!(!xml.contains("PRIVATE KEY"));

@@ -134,11 +134,21 @@ impl Background {
     }
 }
 
+/// The pool that the tests work in: `TPL_POOL`, as tpl itself takes it.
+pub fn pool() -> String {
+    std::env::var("TPL_POOL").unwrap_or_else(|_| "default".to_owned())
+}
+
+/// The path of a volume.
+pub fn volume_path(volume: &str) -> String {
+    run("virsh", &["-q", "-c", "qemu:///system", "vol-path", volume, &pool()]).trim().to_owned()
+}
+
 /// The names of all domains and volumes that begin so.
 pub fn left(prefix: &str) -> Vec<String> {
-    run("virsh", &["-q", "-c", "qemu:///system", "pool-refresh", "default"]);
+    run("virsh", &["-q", "-c", "qemu:///system", "pool-refresh", &pool()]);
     let domains = run("virsh", &["-q", "-c", "qemu:///system", "list", "--all", "--name"]);
-    let volumes = run("virsh", &["-q", "-c", "qemu:///system", "vol-list", "default"]);
+    let volumes = run("virsh", &["-q", "-c", "qemu:///system", "vol-list", &pool()]);
     let volumes = volumes.lines().filter_map(|line| line.split_whitespace().next());
     domains.lines().chain(volumes).filter(|name| name.starts_with(prefix)).map(str::to_owned).collect()
 }

@@ -2,12 +2,12 @@
 
 use super::{
     build::{template, template_id},
-    lab::{TEMPLATE, run, tpl},
+    lab::{TEMPLATE, run, tpl, volume_path},
 };
 
 fn volume() -> String {
     let name = format!("{TEMPLATE}.{}", template()["version"].as_str().unwrap());
-    run("virsh", &["-q", "-c", "qemu:///system", "vol-path", &name, "default"]).trim().to_owned()
+    volume_path(&name)
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Guests, from outside: a clone that runs answers with the host key that stands in its metadata.
 
-use std::{net::IpAddr, path::Path};
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 use tpl::{
-    core::{inventory::Inventory, names::UserName, seed::machine_id},
-    host::reach::{Knock, Reach},
+    core::{inventory::Inventory, seed::machine_id},
+    host::reach::{Knock, Login, Reach},
 };
 
 use super::run::{FakeRun, Step};
@@ -24,7 +24,7 @@ impl Reach for FakeRun {
         Ok(if its_own { Knock::Ready } else { Knock::WrongKey })
     }
 
-    fn command(&self, address: IpAddr, _: &str, _: &UserName, _: &Path, _: &str) -> Result<String> {
+    fn command(&self, address: IpAddr, _: &str, _: &Login<'_>, _: &str) -> Result<String> {
         self.step(Step::LogIn, "")?;
         let state = self.machine.state();
         let domains = state.all_domains();
