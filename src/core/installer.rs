@@ -21,14 +21,14 @@ const STEPS: [Step; 12] = [
     ("ethdetect", "detecting the network hardware", 2),
     ("netcfg", "configuring the network", 3),
     ("download-installer", "loading installer components", 5),
-    ("user-setup-udeb", "setting up users", 13),
-    ("disk-detect", "detecting disks", 14),
-    ("partman-base", "partitioning", 15),
-    ("bootstrap-base", "installing the base system", 22),
-    ("apt-setup-udeb", "configuring the package manager", 66),
-    ("pkgsel", "installing packages", 70),
-    ("grub-installer", "installing the boot loader", 92),
-    ("finish-install", "finishing the installation", 96),
+    ("user-setup-udeb", "setting up users", 12),
+    ("disk-detect", "detecting disks", 13),
+    ("partman-base", "partitioning", 14),
+    ("bootstrap-base", "installing the base system", 19),
+    ("apt-setup-udeb", "configuring the package manager", 68),
+    ("pkgsel", "installing packages", 71),
+    ("grub-installer", "installing the boot loader", 90),
+    ("finish-install", "finishing the installation", 97),
 ];
 
 /// Watches an installation through its logs, fed as they grow.
@@ -216,12 +216,12 @@ mod tests {
         let mut watch = Watch::default();
         assert_eq!(watch.progress(), ("booting the installer", 0));
         watch.installer(b"Nov 21 07:47:03 main-menu[1905]: INFO: Menu item 'bootstrap-base' selected\n");
-        assert_eq!(watch.progress(), ("installing the base system", 22));
+        assert_eq!(watch.progress(), ("installing the base system", 19));
         watch.console(b"Installing the base system  ... 0%... 25%.");
         watch.console(b".. 50%");
-        assert_eq!(watch.progress(), ("installing the base system", 44));
+        assert_eq!(watch.progress(), ("installing the base system", 43));
         watch.installer(b"Nov 21 07:47:03 main-menu[1905]: INFO: Menu item 'unheard-of' selected\n");
-        assert_eq!(watch.progress(), ("installing the base system", 44));
+        assert_eq!(watch.progress(), ("installing the base system", 43));
         assert!(!watch.complete());
         watch.installer(b"Nov 21 07:59:03 main-menu[1905]: INFO: Menu item 'finish-inst");
         watch.installer(b"all' selected\n");

@@ -97,7 +97,7 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
-/// A span of time. Reads `90s`, `45m`, `2h` and plain seconds; serialises as seconds.
+/// A span of time, at most a week. Reads `90s`, `45m`, `1h30m` and plain seconds; serialises as seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
@@ -105,17 +105,25 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is no duration: write a number with s, m or h, as in 90s or 45m");
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let factor = match unit {
-            "" | "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            _ => return Err(wrong()),
-        };
-        let seconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).filter(|s| *s <= 7 * 86_400);
-        seconds.map(|s| Self(Duration::from_secs(s))).ok_or_else(wrong)
+        let wrong = || format!("'{text}' is no duration: write numbers with h, m or s, as in 90s or 1h30m");
+        let (mut seconds, mut rest) = (0u64, text);
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            let (number, unit) = rest.split_at(digits);
+            let (factor, length) = match unit.chars().next() {
+                None | Some('s') => (1, unit.len().min(1)),
+                Some('m') => (60, 1),
+                Some('h') => (3600, 1),
+                Some(_) => return Err(wrong()),
+            };
+            let part = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
+            seconds = part.and_then(|part| seconds.checked_add(part)).ok_or_else(wrong)?;
+            rest = &unit[length..];
+        }
+        if text.is_empty() || seconds > 7 * 86_400 {
+            return Err(wrong());
+        }
+        Ok(Self(Duration::from_secs(seconds)))
     }
 }
 
@@ -186,7 +194,7 @@ mod tests {
     #[test]
     fn spans() {
         for (text, seconds) in
-            [("90s", Some(90)), ("45m", Some(2700)), ("2h", Some(7200)), ("7", Some(7)), ("1d", None), ("", None), ("999h", None)]
+            [("90s", Some(90)), ("45m", Some(2700)), ("2h", Some(7200)), ("7", Some(7)), ("1h30m", Some(5400)), ("1h x", None), ("m", None), ("1d", None), ("", None), ("999h", None)]
         {
             assert_eq!(text.parse::<Span>().ok().map(|s| s.0.as_secs()), seconds, "{text}");
         }
