@@ -16,13 +16,14 @@ use std::{
 
 use guestfs::{AddDriveOptArgs, Handle, MkfsOptArgs, MkswapOptArgs};
 use tpl::{
+    core::manifest::Package,
     core::progress::Silent,
     host::{
         guest::{Access, Appliance, ImageFormat, Libguestfs},
         image,
         process::{QEMU_IMG, run},
     },
-    seal::{Layout, OperatingSystem, Package, Selection, Shrunk, facts, seal, shrink, verify},
+    seal::{Layout, OperatingSystem, Selection, Shrunk, facts, seal, shrink, verify},
 };
 
 const MIB: u64 = 1 << 20;

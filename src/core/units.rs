@@ -193,9 +193,18 @@ mod tests {
 
     #[test]
     fn spans() {
-        for (text, seconds) in
-            [("90s", Some(90)), ("45m", Some(2700)), ("2h", Some(7200)), ("7", Some(7)), ("1h30m", Some(5400)), ("1h x", None), ("m", None), ("1d", None), ("", None), ("999h", None)]
-        {
+        for (text, seconds) in [
+            ("90s", Some(90)),
+            ("45m", Some(2700)),
+            ("2h", Some(7200)),
+            ("7", Some(7)),
+            ("1h30m", Some(5400)),
+            ("1h x", None),
+            ("m", None),
+            ("1d", None),
+            ("", None),
+            ("999h", None),
+        ] {
             assert_eq!(text.parse::<Span>().ok().map(|s| s.0.as_secs()), seconds, "{text}");
         }
         assert_eq!(Span(Duration::from_secs(754)).to_string(), "12m34s");

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::{host::guest::Files, seal::table::Family};
+use crate::{core::manifest::Package, host::guest::Files, seal::table::Family};
 
 /// Larger than any os-release.
 const RELEASE_LIMIT: usize = 64 << 10;
@@ -10,15 +10,6 @@ const RELEASE_LIMIT: usize = 64 << 10;
 const STATUS_LIMIT: usize = 16 << 20;
 const STATUS: &str = "/var/lib/dpkg/status";
 const RPM_DATABASES: [&str; 3] = ["/var/lib/rpm/Packages", "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite"];
-
-/// A package in the guest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Package {
-    /// Its name.
-    pub name: String,
-    /// Its version, with epoch and revision as the packager writes them.
-    pub version: String,
-}
 
 /// The guest's operating system, by its os-release.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -27,7 +27,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{core::progress::Progress, host::guest::Files};
 
-pub use facts::{Facts, OperatingSystem, Package, facts};
+pub use facts::{Facts, OperatingSystem, facts};
 pub use layout::Layout;
 pub use shrink::{Shrunk, shrink};
 pub use table::{Operation, Outcome, Selection, table};

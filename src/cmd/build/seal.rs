@@ -76,8 +76,7 @@ impl Build<'_> {
         self.manifest.operations = sealed.operations.iter().map(|(name, _)| (*name).to_owned()).collect();
         let os = facts.os;
         self.manifest.os = Some(OperatingSystem { id: os.id, version: os.version, name: os.name });
-        self.manifest.packages =
-            facts.packages.into_iter().map(|p| crate::core::manifest::Package { name: p.name, version: p.version }).collect();
+        self.manifest.packages = facts.packages;
         Ok(ByteSize(shrunk.size()))
     }
 

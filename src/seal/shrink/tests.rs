@@ -102,7 +102,8 @@ fn a_swap_volume_behind_the_root_moves() {
 fn what_cannot_shrink_is_kept_and_trimmed() {
     let one = [(0x83, 2048, 1_843_200)];
     let two = [(0x83, 2048, 1_843_200), (0x83, 1_845_248, 2048)];
-    let table: [(&[(u8, u32, u32)], Kind, &str); 3] = [
+    type Case<'a> = (&'a [(u8, u32, u32)], Kind, &'a str);
+    let table: [Case<'_>; 3] = [
         (&one, Kind::Xfs, "the root filesystem is XFS, which cannot shrink"),
         (&one, Kind::Btrfs, "the root filesystem is not ext2, ext3 or ext4"),
         (&two, Kind::Ext, "partition 2 lies behind the root's partition 1"),
