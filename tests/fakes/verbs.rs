@@ -115,6 +115,22 @@ fn retention_keeps_the_newest_and_retires_what_clones_stand_on() {
 }
 
 #[test]
+fn a_retention_that_fails_does_not_take_the_new_version_back() {
+    let machine = Machine::prepared();
+    machine.edit_pipeline("keep = 3", "keep = 1");
+    done(&machine, "build debian13");
+    // installed, tested, published, and then the old version's removal.
+    let error = machine.failing(Fault::At(Step::WriteMetadata, 3)).tpl("build debian13").unwrap_err();
+    let current = machine.current().unwrap();
+    assert_ne!(current, FIRST);
+    let advice = format!("{current} is published all the same, and the current version");
+    assert_eq!(format!("{error:#}").lines().last(), Some(advice.as_str()));
+    done(&machine, "build debian13");
+    assert_eq!(machine.manifests().len(), 1);
+    assert_eq!(machine.leftovers(), [""; 0]);
+}
+
+#[test]
 fn a_template_stays_while_linked_clones_stand_on_it() {
     let machine = Machine::with_template();
     done(&machine, "clone --count 2 --name web{} --no-start --ssh-key KEY");
