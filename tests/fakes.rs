@@ -11,6 +11,8 @@ mod faults;
 mod guest;
 #[path = "fakes/hypervisor.rs"]
 mod hypervisor;
+#[path = "fakes/installer.rs"]
+mod installer;
 #[path = "fakes/machine.rs"]
 mod machine;
 #[path = "fakes/reach.rs"]
@@ -19,3 +21,5 @@ mod reach;
 mod run;
 #[path = "fakes/storage.rs"]
 mod storage;
+#[path = "fakes/verbs.rs"]
+mod verbs;

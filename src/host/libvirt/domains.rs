@@ -16,6 +16,7 @@ use crate::{
         facts::{Domain, DomainState, HostSize},
         manifest::Metadata,
         metadata,
+        units::ByteSize,
     },
     host::hypervisor::Hypervisor,
 };
@@ -27,6 +28,12 @@ impl Libvirt {
 
     fn require(&self, name: &str) -> Result<VirtDomain> {
         self.find(name)?.with_context(|| format!("domain {name} does not exist"))
+    }
+
+    /// Whether the logs in this machine's folder are this hypervisor's. Those of another one, with which tpl may be at work too,
+    /// must not be taken for ownerless ones.
+    fn has_logs_here(&self) -> bool {
+        self.uri.split(['?', '#']).next() == Some("qemu:///system")
     }
 }
 
@@ -64,9 +71,10 @@ impl Hypervisor for Libvirt {
     }
 
     fn size(&self) -> Result<HostSize> {
-        let memory = node::memory(&self.connect).context("reading the host's memory")?;
-        let cpus = self.connect.node_info().map_err(plain).context("reading the host's CPUs")?.cpus;
-        Ok(HostSize { memory, cpus })
+        let info = self.connect.node_info().map_err(plain).context("reading the host's size")?;
+        // Not every driver counts the memory; this figure, in KiB, is too low on hosts that initialise theirs lazily, never too high.
+        let memory = node::memory(&self.connect).unwrap_or(ByteSize(info.memory.saturating_mul(1024)));
+        Ok(HostSize { memory, cpus: info.cpus })
     }
 
     fn domains(&self) -> Result<Vec<Domain>> {
@@ -159,6 +167,9 @@ impl Hypervisor for Libvirt {
     }
 
     fn guest_logs(&self, folder: &str) -> Result<Vec<String>> {
+        if !self.has_logs_here() {
+            return Ok(Vec::new());
+        }
         let list = || -> std::io::Result<Vec<String>> {
             let entries: std::io::Result<Vec<_>> = std::fs::read_dir(folder)?.collect();
             Ok(entries?.iter().map(|entry| entry.path().display().to_string()).collect())
@@ -169,6 +180,9 @@ impl Hypervisor for Libvirt {
     }
 
     fn remove_log(&self, path: &str) -> Result<()> {
+        if !self.has_logs_here() {
+            return Ok(());
+        }
         absent_is_empty(std::fs::remove_file(path)).with_context(|| format!("removing {path}"))
     }
 }

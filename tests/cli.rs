@@ -1,0 +1,11 @@
+//! The real binary: exact output and exit codes, for bad input and against libvirt's test driver. Nothing here reaches a real
+//! hypervisor, and nobody's configuration reaches the binary.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+#[path = "cli/input.rs"]
+mod input;
+#[path = "cli/listing.rs"]
+mod listing;
+#[path = "cli/program.rs"]
+mod program;
