@@ -227,7 +227,7 @@ fn clones_that_do_not_become_ready_are_removed_or_kept() {
         "1 of 1 not ready after 5 s\n  web: no answer at 192.0.2.2 port 22\nthe consoles are logged in /var/log/libvirt/qemu";
     assert_eq!((code, text.as_str()), (1, expected));
     let kept = machine.tpl("clone --name web --timeout 5s --keep-failed --ssh-key KEY").unwrap_err();
-    assert_eq!(format!("{kept:#}"), format!("the VMs are kept; `tpl destroy` or `tpl prune` removes them: {expected}"));
+    assert_eq!(format!("{kept:#}"), format!("{expected}\nthe VMs are kept; `tpl destroy` or `tpl prune` removes them"));
     assert!(machine.state().logs.contains_key(&console_log("web")));
     assert_eq!(done(&machine, "prune"), "unfinished clone web removed\n");
     assert_eq!(machine.leftovers(), [""; 0]);

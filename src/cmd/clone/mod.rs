@@ -70,7 +70,7 @@ pub fn run(world: World<'_>, config: &Config, args: &CloneArgs, output: Output) 
         }
         Err(error) if args.keep_failed && !is_refusal(&error) => {
             undo.commit();
-            Err(error.context("the VMs are kept; `tpl destroy` or `tpl prune` removes them"))
+            Err(Advised::new(error, "the VMs are kept; `tpl destroy` or `tpl prune` removes them").into())
         }
         Err(error) => Err(undo.roll_back(error)),
     }
