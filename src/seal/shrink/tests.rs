@@ -102,7 +102,8 @@ fn a_swap_volume_behind_the_root_moves() {
 fn what_cannot_shrink_is_kept_and_trimmed() {
     let one = [(0x83, 2048, 1_843_200)];
     let two = [(0x83, 2048, 1_843_200), (0x83, 1_845_248, 2048)];
-    let table: [(&[(u8, u32, u32)], Kind, &str); 3] = [
+    type Case<'a> = (&'a [(u8, u32, u32)], Kind, &'a str);
+    let table: [Case<'_>; 3] = [
         (&one, Kind::Xfs, "the root filesystem is XFS, which cannot shrink"),
         (&one, Kind::Btrfs, "the root filesystem is not ext2, ext3 or ext4"),
         (&two, Kind::Ext, "partition 2 lies behind the root's partition 1"),
@@ -116,6 +117,18 @@ fn what_cannot_shrink_is_kept_and_trimmed() {
         assert_eq!(guest.calls.take(), ["trim /", "unmount"], "{reason}");
         assert!(guest.devices.borrow()[DISK] == disk, "{reason}");
     }
+}
+
+#[test]
+fn a_group_of_striped_volumes_is_kept_and_trimmed() {
+    let disk = mbr(&[(0x8e, 2048, 2_095_104)]);
+    let guest = fake("/dev/vg/root", disk.clone());
+    guest.metadata.replace(vec![metadata(&[("root", 0, 225)]).replace("stripe_count = 1", "stripe_count = 2")]);
+    let volumes = vec![volume("/dev/sda1", Some(1), Kind::Physical), volume("/dev/vg/root", None, Kind::Ext)];
+    let layout = layout("/dev/vg/root", &disk, volumes);
+    let reason = "volume group vg is more than plain volumes on one disk".to_owned();
+    assert_eq!(shrink(&guest, &layout, &Silent).unwrap(), Shrunk::Kept { size: 1024 * MIB, reason });
+    assert_eq!(guest.calls.take(), ["trim /", "unmount"]);
 }
 
 #[test]
