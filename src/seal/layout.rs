@@ -81,12 +81,16 @@ impl Layout {
     }
 
     fn mount_rest(&mut self, guest: &dyn Guest) -> Result<()> {
-        let mut mounts: Vec<_> = self.fstab.iter().filter_map(|entry| self.mount_of(entry)).collect();
+        let mut mounts: Vec<_> = self.fstab.iter().filter_map(|entry| Some((self.mount_of(entry)?, entry.optional))).collect();
         // A parent before its children.
-        mounts.sort_by_key(|mount| mount.mount_point.split('/').count());
-        for mount in mounts {
-            guest.mount(&mount)?;
-            self.mounts.push(mount);
+        mounts.sort_by_key(|(mount, _)| mount.mount_point.split('/').count());
+        for (mount, optional) in mounts {
+            match guest.mount(&mount) {
+                Ok(()) => self.mounts.push(mount),
+                // The guest boots without it, too.
+                Err(_) if optional => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

@@ -52,37 +52,52 @@ enum Place {
     Volume { partition: u32, group: String, name: String },
 }
 
+/// A [`Place`] that can be shrunk, with what LVM says about it.
+enum Base {
+    Disk,
+    Partition(u32),
+    Volume { partition: u32, group: Group, name: String },
+}
+
 /// Makes the root filesystem small and moves the end of the disk behind it. Unmounts the guest.
 ///
 /// # Errors
 /// A broken disk. A layout that cannot be shrunk is no error: see [`Shrunk::Kept`].
 pub fn shrink(guest: &dyn Disks, layout: &Layout, progress: &dyn Progress) -> Result<Shrunk> {
     let usage = guest.usage("/")?;
-    // What cannot have its unused blocks zeroed below has them given back, as far as whole clusters go.
-    let place = place(layout);
+    let base = base(guest, layout)?;
     progress.update("trim", Some(0));
-    trim(guest, layout, place.is_err())?;
+    // Where unused blocks are not zeroed below, they are given back, as far as whole clusters go.
+    trim(guest, layout, base.is_err())?;
     guest.unmount_all()?;
     refresh_swap(guest, layout)?;
-    let shrunk = match place {
-        Ok(Place::Disk) => resize(guest, layout, usage, MIB, progress)?.map(|size| size.next_multiple_of(MIB)),
-        Ok(Place::Partition(number)) => match resize(guest, layout, usage, MIB, progress)? {
+    let shrunk = match base {
+        Err(reason) => return Ok(Shrunk::Kept { size: layout.disk_size, reason }),
+        Ok(Base::Disk) => resize(guest, layout, usage, MIB, progress)?,
+        Ok(Base::Partition(number)) => match resize(guest, layout, usage, MIB, progress)? {
             Some(size) => Some(cut(guest, layout, number, size)?),
             None => None,
         },
-        Ok(Place::Volume { partition, group, name }) => {
-            let text = guest.group_metadata(&group)?;
-            let group = Group::parse(&text).with_context(|| format!("reading the metadata of volume group {group}"))?;
-            if !group.is_plain() {
-                let reason = format!("volume group {} is more than plain volumes on one disk", group.name);
-                return Ok(Shrunk::Kept { size: layout.disk_size, reason });
-            }
-            shrink_volume(guest, layout, usage, &group, &name, partition, progress)?
-        }
-        Err(reason) => return Ok(Shrunk::Kept { size: layout.disk_size, reason }),
+        Ok(Base::Volume { partition, group, name }) => shrink_volume(guest, layout, usage, (&group, &name), partition, progress)?,
     };
     let nothing = || Shrunk::Kept { size: layout.disk_size, reason: "the content fills the disk".to_owned() };
     Ok(shrunk.filter(|size| *size < layout.disk_size).map_or_else(nothing, Shrunk::To))
+}
+
+/// What the root stands on, with LVM asked; or why it has to stay as large as it is.
+fn base(guest: &dyn Disks, layout: &Layout) -> Result<Result<Base, String>> {
+    let (partition, group, name) = match place(layout) {
+        Err(reason) => return Ok(Err(reason)),
+        Ok(Place::Disk) => return Ok(Ok(Base::Disk)),
+        Ok(Place::Partition(number)) => return Ok(Ok(Base::Partition(number))),
+        Ok(Place::Volume { partition, group, name }) => (partition, group, name),
+    };
+    let text = guest.group_metadata(&group)?;
+    let group = Group::parse(&text).with_context(|| format!("reading the metadata of volume group {group}"))?;
+    if !group.is_plain() {
+        return Ok(Err(format!("volume group {} is more than plain volumes on one disk", group.name)));
+    }
+    Ok(Ok(Base::Volume { partition, group, name }))
 }
 
 /// Where the root stands, or why it has to stay as large as it is.
@@ -174,8 +189,7 @@ fn shrink_volume(
     guest: &dyn Disks,
     layout: &Layout,
     usage: Usage,
-    group: &Group,
-    name: &str,
+    (group, name): (&Group, &str),
     partition: u32,
     progress: &dyn Progress,
 ) -> Result<Option<u64>> {

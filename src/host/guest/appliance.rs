@@ -65,7 +65,8 @@ impl Session {
             g.set_backend_settings(settings)?;
             // An interrupt at the terminal is for tpl, which ends the appliance in its own way.
             g.set_pgroup(true)?;
-            g.set_smp(2)
+            // Work in the appliance is one program at a time: a second processor that is emulated costs more than it does.
+            g.set_smp(if appliance.tcg { 1 } else { 2 })
         })
     }
 

@@ -120,6 +120,18 @@ fn what_cannot_shrink_is_kept_and_trimmed() {
 }
 
 #[test]
+fn a_group_of_striped_volumes_is_kept_and_trimmed() {
+    let disk = mbr(&[(0x8e, 2048, 2_095_104)]);
+    let guest = fake("/dev/vg/root", disk.clone());
+    guest.metadata.replace(vec![metadata(&[("root", 0, 225)]).replace("stripe_count = 1", "stripe_count = 2")]);
+    let volumes = vec![volume("/dev/sda1", Some(1), Kind::Physical), volume("/dev/vg/root", None, Kind::Ext)];
+    let layout = layout("/dev/vg/root", &disk, volumes);
+    let reason = "volume group vg is more than plain volumes on one disk".to_owned();
+    assert_eq!(shrink(&guest, &layout, &Silent).unwrap(), Shrunk::Kept { size: 1024 * MIB, reason });
+    assert_eq!(guest.calls.take(), ["trim /", "unmount"]);
+}
+
+#[test]
 fn a_full_disk_keeps_its_size() {
     let disk = mbr(&[(0x83, 2048, 1_843_200)]);
     let mut guest = fake("/dev/sda1", disk.clone());

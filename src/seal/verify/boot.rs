@@ -35,7 +35,7 @@ pub(super) fn disk(guest: &dyn Guest, layout: &Layout) -> Result<Vec<String>> {
     Ok(broken)
 }
 
-pub(super) fn fstab(_: &dyn Guest, layout: &Layout) -> Result<Vec<String>> {
+pub(super) fn fstab(layout: &Layout) -> Vec<String> {
     let mut broken = Vec::new();
     for entry in layout.fstab.iter().filter(|entry| !entry.optional && is_disk(&entry.spec)) {
         match layout.resolve(&entry.spec) {
@@ -46,7 +46,7 @@ pub(super) fn fstab(_: &dyn Guest, layout: &Layout) -> Result<Vec<String>> {
             Some(_) => {}
         }
     }
-    Ok(broken)
+    broken
 }
 
 /// Whether an fstab's first field names a disk's content; not `tmpfs`, a network share or an optical drive.
@@ -55,7 +55,7 @@ fn is_disk(spec: &str) -> bool {
     !drive && ["UUID=", "LABEL=", "PARTUUID=", "/dev/"].iter().any(|tag| spec.starts_with(tag))
 }
 
-pub(super) fn bootloader(guest: &dyn Guest, layout: &Layout) -> Result<Vec<String>> {
+pub(super) fn bootloader(guest: &dyn Files, layout: &Layout) -> Result<Vec<String>> {
     let configs = guest.glob(&CONFIGS)?;
     if configs.is_empty() {
         return Ok(vec!["there is no boot loader's configuration".to_owned()]);
@@ -136,6 +136,63 @@ fn is_there(guest: &dyn Files, file: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        host::guest::Mount,
+        seal::{
+            fake::FakeFiles,
+            fstab,
+            layout::Volume,
+            probe::{Content, Kind},
+        },
+    };
+
+    /// A disk with one ext4 root whose UUID is `e806`.
+    fn layout(text: &str) -> Layout {
+        let content = Content { kind: Kind::Ext, uuid: "e806".to_owned(), label: String::new() };
+        let volume = |device: &str, content| Volume {
+            device: device.to_owned(),
+            partition: Some(1),
+            partition_uuid: String::new(),
+            content,
+        };
+        let volumes = vec![volume("/dev/sda1", Some(content)), volume("/dev/sda2", None)];
+        let root = Mount { device: "/dev/sda1".to_owned(), mount_point: "/".to_owned(), subvolume: None };
+        Layout { disk_size: 1 << 30, table: None, volumes, fstab: fstab::parse(text), mounts: vec![root] }
+    }
+
+    #[test]
+    fn an_fstab_that_names_what_is_not_there_is_broken() {
+        let table: [(&str, &[&str]); 5] = [
+            ("UUID=e806 / ext4 defaults 0 1\ntmpfs /tmp tmpfs defaults 0 0\n", &[]),
+            ("UUID=beef / ext4 defaults 0 1\n", &["UUID=beef is mounted on /, and is not on the disk"]),
+            ("/dev/vda2 / ext4 defaults 0 1\n", &["/dev/vda2 is mounted on /, and the root is /dev/sda1"]),
+            ("UUID=beef /srv ext4 nofail 0 1\n/dev/sr0 /media/cdrom0 udf user,noauto 0 0\n", &[]),
+            ("/dev/mapper/vg-swap none swap sw 0 0\n", &["/dev/mapper/vg-swap is mounted on none, and is not on the disk"]),
+        ];
+        for (text, broken) in table {
+            assert_eq!(super::fstab(&layout(text)), broken, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_boot_loader_that_names_what_is_not_there_is_broken() {
+        let grub = "search --fs-uuid --set=root e806\nlinux /boot/vmlinuz root=UUID=e806\ninitrd /initrd.img\n";
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+        let table: [Case<'_>; 3] = [
+            (&[("/boot/grub/grub.cfg", grub), ("/boot/vmlinuz", ""), ("/boot/initrd.img", "")], &[]),
+            (
+                &[("/boot/grub/grub.cfg", &grub.replace("e806", "beef")), ("/boot/vmlinuz", "")],
+                &[
+                    "/boot/grub/grub.cfg names UUID=beef, which is not on the disk",
+                    "/boot/grub/grub.cfg loads /initrd.img, which is not there",
+                ],
+            ),
+            (&[], &["there is no boot loader's configuration"]),
+        ];
+        for (files, broken) in table {
+            assert_eq!(bootloader(&FakeFiles::new(files), &layout("")).unwrap(), broken, "{files:?}");
+        }
+    }
 
     #[test]
     fn names_are_found_in_every_kind_of_configuration() {

@@ -4,11 +4,8 @@
 use anyhow::Result;
 
 use crate::{
-    host::guest::{FileKind, Files, Guest},
-    seal::{
-        Layout,
-        ops::{TEXT_LIMIT, history, homes, passwords},
-    },
+    host::guest::{FileKind, Files},
+    seal::ops::{TEXT_LIMIT, history, homes, passwords},
 };
 
 /// Enough to say what is wrong with a template.
@@ -38,11 +35,11 @@ fn full_below(files: &dyn Files, folders: &[&str]) -> Result<Vec<String>> {
     Ok(shown(full))
 }
 
-pub(super) fn ssh_host_keys(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+pub(super) fn ssh_host_keys(guest: &dyn Files) -> Result<Vec<String>> {
     none(guest, &["/etc/ssh/*_key", "/etc/ssh/*_key.pub", "/etc/dropbear/*_key"])
 }
 
-pub(super) fn machine_id(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+pub(super) fn machine_id(guest: &dyn Files) -> Result<Vec<String>> {
     let mut broken = Vec::new();
     // The second is a link to the first, as a rule.
     for path in ["/etc/machine-id", "/var/lib/dbus/machine-id"] {
@@ -56,7 +53,7 @@ pub(super) fn machine_id(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
     Ok(broken)
 }
 
-pub(super) fn password_hashes(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+pub(super) fn password_hashes(guest: &dyn Files) -> Result<Vec<String>> {
     let mut broken = Vec::new();
     for path in guest.glob(&passwords::FILES)? {
         let text = guest.read(&path, TEXT_LIMIT)?.unwrap_or_default();
@@ -65,7 +62,7 @@ pub(super) fn password_hashes(guest: &dyn Guest, _: &Layout) -> Result<Vec<Strin
     Ok(shown(broken))
 }
 
-pub(super) fn random_seed(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+pub(super) fn random_seed(guest: &dyn Files) -> Result<Vec<String>> {
     none(
         guest,
         &[
@@ -80,11 +77,11 @@ pub(super) fn random_seed(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> 
     )
 }
 
-pub(super) fn cloud_init(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+pub(super) fn cloud_init(guest: &dyn Files) -> Result<Vec<String>> {
     none(guest, &["/var/lib/cloud/instance", "/var/lib/cloud/instances/*", "/var/lib/cloud/data/*", "/var/lib/cloud/sem/*"])
 }
 
-pub(super) fn installer_files(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+pub(super) fn installer_files(guest: &dyn Files) -> Result<Vec<String>> {
     let mut broken = none(
         guest,
         &[
@@ -103,7 +100,7 @@ pub(super) fn installer_files(guest: &dyn Guest, _: &Layout) -> Result<Vec<Strin
     Ok(broken)
 }
 
-pub(super) fn dhcp_leases(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+pub(super) fn dhcp_leases(guest: &dyn Files) -> Result<Vec<String>> {
     none(
         guest,
         &[
@@ -119,16 +116,16 @@ pub(super) fn dhcp_leases(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> 
     )
 }
 
-pub(super) fn logs(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+pub(super) fn logs(guest: &dyn Files) -> Result<Vec<String>> {
     full_below(guest, &["/var/log"])
 }
 
-pub(super) fn shell_history(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+pub(super) fn shell_history(guest: &dyn Files) -> Result<Vec<String>> {
     let patterns = homes(guest, &history::PATTERNS)?;
     none(guest, &patterns.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-pub(super) fn storage_identity(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+pub(super) fn storage_identity(guest: &dyn Files) -> Result<Vec<String>> {
     let mut broken = none(guest, &["/etc/nvme/hostnqn", "/etc/nvme/hostid"])?;
     let initiator = guest.read("/etc/iscsi/initiatorname.iscsi", TEXT_LIMIT)?.unwrap_or_default();
     let named = |line: &str| line.trim_start().starts_with("InitiatorName=");
@@ -138,6 +135,64 @@ pub(super) fn storage_identity(guest: &dyn Guest, _: &Layout) -> Result<Vec<Stri
     Ok(broken)
 }
 
-pub(super) fn temporary_files(guest: &dyn Guest, _: &Layout) -> Result<Vec<String>> {
+pub(super) fn temporary_files(guest: &dyn Files) -> Result<Vec<String>> {
     full_below(guest, &["/tmp", "/var/tmp"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::fake::FakeFiles;
+
+    type Case = (fn(&dyn Files) -> Result<Vec<String>>, &'static [(&'static str, &'static str)], &'static [&'static str]);
+
+    const CASES: &[Case] = &[
+        (ssh_host_keys, &[("/etc/ssh/ssh_host_rsa_key", ""), ("/etc/ssh/sshd_config", "")], &["/etc/ssh/ssh_host_rsa_key"]),
+        (machine_id, &[("/etc/machine-id", "01ab\n")], &["/etc/machine-id is 01ab"]),
+        (machine_id, &[("/etc/machine-id", "uninitialized\n")], &[]),
+        (machine_id, &[("/etc/machine-id", "\n"), ("/var/lib/dbus/machine-id", "01")], &["/var/lib/dbus/machine-id is 01"]),
+        (
+            password_hashes,
+            &[("/etc/shadow", "root:$6$a$b:1:\nd:*:1:\n"), ("/etc/shadow-", "u:!$1$a$b:1:\n")],
+            &["/etc/shadow has a hash for root", "/etc/shadow- has a hash for u"],
+        ),
+        (random_seed, &[("/var/lib/systemd/random-seed", "s")], &["/var/lib/systemd/random-seed"]),
+        (cloud_init, &[("/var/lib/cloud/seed/x", "")], &[]),
+        (cloud_init, &[("/var/lib/cloud/instances/i-1/x", "")], &["/var/lib/cloud/instances/i-1"]),
+        (
+            installer_files,
+            &[("/root/anaconda-ks.cfg", "h"), ("/var/cache/debconf/passwords.dat", "h")],
+            &["/root/anaconda-ks.cfg", "/var/cache/debconf/passwords.dat has content"],
+        ),
+        (dhcp_leases, &[("/var/lib/dhcpcd/eth0.lease", "l")], &["/var/lib/dhcpcd/eth0.lease"]),
+        (logs, &[("/var/log/empty", ""), ("/var/log/a/b", "l")], &["/var/log/a/b"]),
+        (shell_history, &[("/home/u/.bash_history", "h")], &["/home/u/.bash_history"]),
+        (storage_identity, &[("/etc/iscsi/initiatorname.iscsi", "GenerateName=yes\n")], &[]),
+        (
+            storage_identity,
+            &[("/etc/iscsi/initiatorname.iscsi", "InitiatorName=iqn.x\n")],
+            &["/etc/iscsi/initiatorname.iscsi has a name"],
+        ),
+        (temporary_files, &[("/tmp/a", "t"), ("/var/tmp/b", "")], &["/tmp/a"]),
+    ];
+
+    #[test]
+    fn what_breaks_an_invariant_is_named() {
+        for (check, files, broken) in CASES {
+            assert_eq!(check(&FakeFiles::new(files)).unwrap(), *broken, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn a_check_that_cannot_look_is_an_error() {
+        let mut files = FakeFiles::new(&[("/etc/machine-id", "")]);
+        files.broken = Some("/etc/machine-id".to_owned());
+        assert_eq!(machine_id(&files).unwrap_err().to_string(), "/etc/machine-id: Input/output error");
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let found: Vec<_> = (0..23).map(|number| number.to_string()).collect();
+        assert_eq!(shown(found).last().unwrap(), "and 3 more");
+    }
 }

@@ -28,20 +28,32 @@ pub struct Check {
 
 /// All invariants, in the order in which they are looked for.
 pub const INVARIANTS: &[Check] = &[
-    Check { name: "ssh-host-keys", summary: "there are no SSH host keys", run: content::ssh_host_keys },
-    Check { name: "machine-id", summary: "the machine-id is empty", run: content::machine_id },
-    Check { name: "password-hashes", summary: "no account has a password hash", run: content::password_hashes },
-    Check { name: "random-seed", summary: "there is no random seed", run: content::random_seed },
-    Check { name: "cloud-init", summary: "cloud-init has seen no instance", run: content::cloud_init },
-    Check { name: "installer-files", summary: "nothing of the installer is left", run: content::installer_files },
-    Check { name: "dhcp-leases", summary: "there are no DHCP leases", run: content::dhcp_leases },
-    Check { name: "logs", summary: "no log has content", run: content::logs },
-    Check { name: "shell-history", summary: "there is no shell history", run: content::shell_history },
-    Check { name: "storage-identity", summary: "iSCSI and NVMe have no name yet", run: content::storage_identity },
-    Check { name: "temporary-files", summary: "there are no temporary files", run: content::temporary_files },
+    Check { name: "ssh-host-keys", summary: "there are no SSH host keys", run: |guest, _| content::ssh_host_keys(guest) },
+    Check { name: "machine-id", summary: "the machine-id is empty", run: |guest, _| content::machine_id(guest) },
+    Check { name: "password-hashes", summary: "no account has a password hash", run: |guest, _| content::password_hashes(guest) },
+    Check { name: "random-seed", summary: "there is no random seed", run: |guest, _| content::random_seed(guest) },
+    Check { name: "cloud-init", summary: "cloud-init has seen no instance", run: |guest, _| content::cloud_init(guest) },
+    Check {
+        name: "installer-files",
+        summary: "nothing of the installer is left",
+        run: |guest, _| content::installer_files(guest),
+    },
+    Check { name: "dhcp-leases", summary: "there are no DHCP leases", run: |guest, _| content::dhcp_leases(guest) },
+    Check { name: "logs", summary: "no log has content", run: |guest, _| content::logs(guest) },
+    Check { name: "shell-history", summary: "there is no shell history", run: |guest, _| content::shell_history(guest) },
+    Check {
+        name: "storage-identity",
+        summary: "iSCSI and NVMe have no name yet",
+        run: |guest, _| content::storage_identity(guest),
+    },
+    Check { name: "temporary-files", summary: "there are no temporary files", run: |guest, _| content::temporary_files(guest) },
     Check { name: "disk", summary: "partitions and filesystems end within the disk", run: boot::disk },
-    Check { name: "fstab", summary: "fstab names filesystems that are there", run: boot::fstab },
-    Check { name: "bootloader", summary: "the boot loader's kernels and filesystems are there", run: boot::bootloader },
+    Check { name: "fstab", summary: "fstab names filesystems that are there", run: |_, layout| Ok(boot::fstab(layout)) },
+    Check {
+        name: "bootloader",
+        summary: "the boot loader's kernels and filesystems are there",
+        run: |guest, layout| boot::bootloader(guest, layout),
+    },
 ];
 
 /// Looks for every invariant on a mounted guest.
