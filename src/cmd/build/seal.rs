@@ -12,7 +12,7 @@ use crate::{
         domain,
         facts::{NewVolume, VolumeFormat},
         manifest::{Manifest, OperatingSystem, State},
-        progress::Progress,
+        progress::{Part, Progress},
         units::ByteSize,
     },
     host::guest::{Access, ImageFormat},
@@ -42,8 +42,8 @@ impl Build<'_> {
             protected: true,
         })?;
         self.world.images.copy(Path::new(&overlay), ImageFormat::Qcow2, Path::new(&template), size.0)?;
-        progress.update("digesting", Some(92));
-        let chunks = self.world.images.digest(Path::new(&template), size.0, progress)?;
+        let part = Part::begin(progress, "digesting", 92, 100);
+        let chunks = self.world.images.digest(Path::new(&template), size.0, &part)?;
         self.store_chunks(&chunks)?;
         self.manifest.virtual_size = size;
         self.manifest.digest = Some(hex(&chunks.content_digest()));
@@ -60,15 +60,16 @@ impl Build<'_> {
 
     /// The one appliance launch: clean, look around, make small. The size that the template's volume needs.
     fn seal_overlay(&mut self, overlay: &Path, progress: &dyn Progress) -> Result<ByteSize> {
-        progress.update("launching the appliance", Some(1));
         let appliance = (self.world.appliance)(self.accelerator);
         let selection = Selection::new(&self.plan.pipeline.seal.enable, &self.plan.pipeline.seal.disable)?;
-        let guest = appliance.open(overlay, ImageFormat::Qcow2, Access::ThrowAway, progress)?;
+        let part = Part::begin(progress, "launching the appliance", 1, 40);
+        let guest = appliance.open(overlay, ImageFormat::Qcow2, Access::ThrowAway, &part)?;
         let layout = Layout::mount(guest.as_ref())?;
-        let sealed = seal::seal(guest.as_ref(), &selection, progress)?;
+        let part = Part::begin(progress, "cleaning", 40, 50);
+        let sealed = seal::seal(guest.as_ref(), &selection, &part)?;
         let facts = seal::facts(guest.as_ref())?;
-        progress.update("shrinking", Some(40));
-        let shrunk = seal::shrink(guest.as_ref(), &layout, progress)?;
+        let part = Part::begin(progress, "shrinking", 50, 85);
+        let shrunk = seal::shrink(guest.as_ref(), &layout, &part)?;
         guest.close().context("closing the appliance")?;
         if let Shrunk::Kept { reason, .. } = &shrunk {
             progress.note(&format!("the template keeps its size: {reason}"));
@@ -90,7 +91,6 @@ impl Build<'_> {
     pub(super) fn verify(&mut self, progress: &dyn Progress) -> Result<()> {
         let volume = self.world.storage.path_of(&self.plan.id.domain())?;
         let appliance = (self.world.appliance)(self.accelerator);
-        progress.update("launching the appliance", Some(1));
         self.manifest.invariants = invariants(appliance, Path::new(&volume), progress)?;
         Ok(())
     }
@@ -125,7 +125,8 @@ impl Build<'_> {
 /// # Errors
 /// One does not hold, or could not be looked for.
 pub fn invariants(appliance: &dyn crate::host::guest::Appliance, volume: &Path, progress: &dyn Progress) -> Result<Vec<String>> {
-    let guest = appliance.open(volume, ImageFormat::Raw, Access::ReadOnly, progress)?;
+    let part = Part::begin(progress, "launching the appliance", 1, 60);
+    let guest = appliance.open(volume, ImageFormat::Raw, Access::ReadOnly, &part)?;
     let layout = Layout::mount(guest.as_ref())?;
     progress.update("looking for what must not be there", Some(60));
     let found = seal::verify(guest.as_ref(), &layout)?;
