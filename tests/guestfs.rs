@@ -6,7 +6,7 @@
 //! What was done is looked at with libguestfs itself, not with tpl's adapter. `TPL_TEST_ACCEL=kvm` makes it fast where KVM
 //! works; the default is `tcg`.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::{
     fs::File,
@@ -16,10 +16,9 @@ use std::{
 
 use guestfs::{AddDriveOptArgs, Handle, MkfsOptArgs, MkswapOptArgs};
 use tpl::{
-    core::manifest::Package,
-    core::progress::Silent,
+    core::{facts::VolumeFormat, manifest::Package, progress::Silent},
     host::{
-        guest::{Access, Appliance, ImageFormat, Libguestfs},
+        guest::{Access, Appliance, Libguestfs},
         image,
         process::{QEMU_IMG, run},
     },
@@ -62,7 +61,7 @@ fn appliance() -> Libguestfs {
 }
 
 /// libguestfs without tpl in between.
-fn outside(disk: &Path, format: ImageFormat, readonly: bool) -> Handle {
+fn outside(disk: &Path, format: VolumeFormat, readonly: bool) -> Handle {
     let g = Handle::create().unwrap();
     g.set_backend("direct").unwrap();
     g.set_backend_settings(if appliance().tcg { &["force_tcg"] } else { &[] }).unwrap();
@@ -102,7 +101,7 @@ fn checksums(g: &Handle) -> String {
 }
 
 /// Everything that a build does with an installed disk: the template's volume and its size.
-fn make_template(disk: &Path, format: ImageFormat) -> (PathBuf, u64) {
+fn make_template(disk: &Path, format: VolumeFormat) -> (PathBuf, u64) {
     let guest = appliance().open(disk, format, Access::ThrowAway, &Silent).unwrap();
     let layout = Layout::mount(&*guest).unwrap();
     let sealed = seal(&*guest, &Selection::default(), &Silent).unwrap();
@@ -130,7 +129,7 @@ fn find(path: &Path, text: &[u8]) -> bool {
 }
 
 fn prove(volume: &Path) {
-    let guest = appliance().open(volume, ImageFormat::Raw, Access::ReadOnly, &Silent).unwrap();
+    let guest = appliance().open(volume, VolumeFormat::Raw, Access::ReadOnly, &Silent).unwrap();
     let layout = Layout::mount(&*guest).unwrap();
     let broken: Vec<_> = verify(&*guest, &layout).unwrap().into_iter().filter(|invariant| invariant.holds.is_err()).collect();
     guest.close().unwrap();
@@ -157,7 +156,7 @@ fn an_mbr_with_an_ext4_root() {
     let folder = tempfile::tempdir().unwrap();
     let disk = folder.path().join("disk.qcow2");
     run(QEMU_IMG, &["create", "-q", "-f", "qcow2", disk.to_str().unwrap(), "1G"], Duration::from_secs(60)).unwrap();
-    let g = outside(&disk, ImageFormat::Qcow2, false);
+    let g = outside(&disk, VolumeFormat::Qcow2, false);
     g.part_init("/dev/sda", "mbr").unwrap();
     g.part_add("/dev/sda", "p", 2048, 67_583).unwrap();
     g.part_add("/dev/sda", "p", 67_584, 2_095_103).unwrap();
@@ -177,10 +176,10 @@ fn an_mbr_with_an_ext4_root() {
     g.shutdown().unwrap();
     drop(g);
 
-    let (volume, size) = make_template(&disk, ImageFormat::Qcow2);
+    let (volume, size) = make_template(&disk, VolumeFormat::Qcow2);
     prove(&volume);
 
-    let g = outside(&volume, ImageFormat::Raw, true);
+    let g = outside(&volume, VolumeFormat::Raw, true);
     let after = g.pread_device("/dev/sda", 512, 0).unwrap();
     // Boot code, signature and first partition; of the second, all but its end.
     assert!(after[..467] == table[..467] && after[470..474] == table[470..474] && after[478..] == table[478..]);
@@ -198,7 +197,7 @@ fn a_gpt_with_a_volume_group() {
     let folder = tempfile::tempdir().unwrap();
     let disk = folder.path().join("disk.raw");
     File::create(&disk).unwrap().set_len(1024 * MIB).unwrap();
-    let g = outside(&disk, ImageFormat::Raw, false);
+    let g = outside(&disk, VolumeFormat::Raw, false);
     g.part_init("/dev/sda", "gpt").unwrap();
     g.part_add("/dev/sda", "p", 2048, 133_119).unwrap();
     g.part_add("/dev/sda", "p", 133_120, 2_095_103).unwrap();
@@ -225,10 +224,10 @@ fn a_gpt_with_a_volume_group() {
     g.shutdown().unwrap();
     drop(g);
 
-    let (volume, size) = make_template(&disk, ImageFormat::Raw);
+    let (volume, size) = make_template(&disk, VolumeFormat::Raw);
     prove(&volume);
 
-    let g = outside(&volume, ImageFormat::Raw, true);
+    let g = outside(&volume, VolumeFormat::Raw, true);
     assert_eq!(g.part_get_parttype("/dev/sda").unwrap(), "gpt");
     assert_eq!(g.part_get_gpt_guid("/dev/sda", 2).unwrap(), guid);
     assert_eq!(g.lvs().unwrap(), ["/dev/debian-vg/root", "/dev/debian-vg/swap_1"]);

@@ -9,9 +9,9 @@ use std::{fs::File, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use tpl::{
-    core::{digest::hex, progress::Silent},
+    core::{digest::hex, facts::VolumeFormat, progress::Silent},
     host::{
-        guest::{Access, Appliance as _, ImageFormat, Libguestfs},
+        guest::{Access, Appliance as _, Libguestfs},
         images::{Images as _, LocalImages},
     },
     seal::{self, Layout, Selection},
@@ -35,14 +35,14 @@ fn run(arguments: &[String]) -> Result<()> {
         [disk, template, tcg] if tcg == "tcg" => (Path::new(disk), Path::new(template), true),
         _ => bail!("seal_bench DISK.qcow2 TEMPLATE.raw [tcg] is expected"),
     };
-    let guest = Libguestfs { tcg }.open(disk, ImageFormat::Qcow2, Access::ThrowAway, &Silent)?;
+    let guest = Libguestfs { tcg }.open(disk, VolumeFormat::Qcow2, Access::ThrowAway, &Silent)?;
     let layout = Layout::mount(guest.as_ref())?;
     seal::seal(guest.as_ref(), &Selection::new(&[], &[])?, &Silent)?;
     seal::facts(guest.as_ref())?;
     let size = seal::shrink(guest.as_ref(), &layout, &Silent)?.size();
     guest.close()?;
     File::create(template).and_then(|file| file.set_len(size)).with_context(|| format!("making {}", template.display()))?;
-    LocalImages.copy(disk, ImageFormat::Qcow2, template, size)?;
+    LocalImages.copy(disk, VolumeFormat::Qcow2, template, size)?;
     let chunks = LocalImages.digest(template, size, &Silent)?;
     ui::data(&format!("{size} {}\n", hex(&chunks.content_digest())))
 }

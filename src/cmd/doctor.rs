@@ -6,12 +6,8 @@ use serde::Serialize;
 use crate::{
     cli::Output,
     cmd::{kvm, world::Opened, world::World},
-    core::{config::Config, domain::Accelerator, error::Refusal, progress::Silent},
-    host::{
-        guest::{Access, ImageFormat},
-        process,
-        source::debian_keyring,
-    },
+    core::{config::Config, domain::Accelerator, error::Refusal, facts::VolumeFormat, progress::Silent},
+    host::{guest::Access, process, source::debian_keyring},
     ui,
 };
 
@@ -152,7 +148,7 @@ fn appliance(world: World<'_>, accelerator: Accelerator) -> Check {
     let launch = || -> Result<String> {
         let disk = tempfile::NamedTempFile::new()?;
         disk.as_file().set_len(1 << 20)?;
-        appliance.open(disk.path(), ImageFormat::Raw, Access::ReadOnly, &Silent)?.close()?;
+        appliance.open(disk.path(), VolumeFormat::Raw, Access::ReadOnly, &Silent)?.close()?;
         appliance.version()
     };
     let remedy = "libguestfs needs a kernel in /boot that its user can read: install one, as linux-image-cloud-amd64";

@@ -15,12 +15,10 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{
     core::{
         digest::{CHUNK, ChunkList, Digest, chunk_count, chunk_digest},
+        facts::VolumeFormat,
         progress::Progress,
     },
-    host::{
-        guest::ImageFormat,
-        process::{self, QEMU_IMG},
-    },
+    host::process::{self, QEMU_IMG},
 };
 
 /// Longer than any copy of a template takes; it only ends one that hangs.
@@ -30,7 +28,7 @@ const COPY_DEADLINE: Duration = Duration::from_secs(6 * 3600);
 ///
 /// # Errors
 /// The target is smaller than `size`, or not readable, or the copy fails.
-pub fn copy(source: &Path, format: ImageFormat, target: &Path, size: u64) -> Result<()> {
+pub fn copy(source: &Path, format: VolumeFormat, target: &Path, size: u64) -> Result<()> {
     let what = || format!("copying {} to {}", source.display(), target.display());
     let meta = target.metadata().with_context(what)?;
     let mut room = meta.len();
@@ -58,12 +56,12 @@ fn protocol(meta: &std::fs::Metadata) -> &'static str {
 
 /// The options that make qemu-img see the first `size` bytes of an image. The raw driver goes on top of the image's own:
 /// it alone can cut, and so a qcow2 that is larger than the target needs no resizing, which it would refuse to undo.
-fn image_options(source: &Path, format: ImageFormat, size: u64) -> Result<String> {
+fn image_options(source: &Path, format: VolumeFormat, size: u64) -> Result<String> {
     let path = comma(source.to_str().context("the path is no UTF-8")?);
     let protocol = protocol(&source.metadata()?);
     Ok(match format {
-        ImageFormat::Raw => format!("driver=raw,size={size},file.driver={protocol},file.filename={path}"),
-        ImageFormat::Qcow2 => {
+        VolumeFormat::Raw => format!("driver=raw,size={size},file.driver={protocol},file.filename={path}"),
+        VolumeFormat::Qcow2 => {
             format!("driver=raw,size={size},file.driver=qcow2,file.file.driver={protocol},file.file.filename={path}")
         }
     })
@@ -179,7 +177,7 @@ mod tests {
         let qcow2 = folder.path().join("disk, qcow2");
         let args = ["convert", "-f", "raw", "-O", "qcow2", raw.to_str().unwrap(), qcow2.to_str().unwrap()];
         process::run(QEMU_IMG, &args, Duration::from_secs(60)).unwrap();
-        for (source, format) in [(&raw, ImageFormat::Raw), (&qcow2, ImageFormat::Qcow2)] {
+        for (source, format) in [(&raw, VolumeFormat::Raw), (&qcow2, VolumeFormat::Qcow2)] {
             let target = folder.path().join(format!("target, {}", format.as_str()));
             File::create(&target).unwrap().set_len(4 * MIB).unwrap();
             copy(source, format, &target, 4 * MIB).unwrap();
@@ -194,7 +192,7 @@ mod tests {
         let (raw, bytes) = disk(folder.path());
         let target = folder.path().join("target");
         std::fs::write(&target, vec![0xff; 8 << 20]).unwrap();
-        copy(&raw, ImageFormat::Raw, &target, 8 * MIB).unwrap();
+        copy(&raw, VolumeFormat::Raw, &target, 8 * MIB).unwrap();
         assert!(std::fs::read(&target).unwrap() == bytes);
     }
 
@@ -204,7 +202,7 @@ mod tests {
         let (raw, _) = disk(folder.path());
         let target = folder.path().join("target");
         std::fs::write(&target, b"abc").unwrap();
-        let error = copy(&raw, ImageFormat::Raw, &target, 4).unwrap_err();
+        let error = copy(&raw, VolumeFormat::Raw, &target, 4).unwrap_err();
         let text = format!("copying {} to {}: it holds 3 bytes, and 4 are needed", raw.display(), target.display());
         assert_eq!(format!("{error:#}"), text);
         assert_eq!(std::fs::read(&target).unwrap(), b"abc");

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::guest::ImageFormat;
-use crate::core::{digest::ChunkList, progress::Progress};
+use crate::core::{digest::ChunkList, facts::VolumeFormat, progress::Progress};
 
 /// Moves and digests the bytes of volumes, by their paths.
 pub trait Images: Sync {
@@ -13,7 +12,7 @@ pub trait Images: Sync {
     ///
     /// # Errors
     /// As for [`super::image::copy`].
-    fn copy(&self, source: &Path, format: ImageFormat, target: &Path, size: u64) -> Result<()>;
+    fn copy(&self, source: &Path, format: VolumeFormat, target: &Path, size: u64) -> Result<()>;
     /// Digests the first `size` bytes of a raw volume.
     ///
     /// # Errors
@@ -25,7 +24,7 @@ pub trait Images: Sync {
 pub struct LocalImages;
 
 impl Images for LocalImages {
-    fn copy(&self, source: &Path, format: ImageFormat, target: &Path, size: u64) -> Result<()> {
+    fn copy(&self, source: &Path, format: VolumeFormat, target: &Path, size: u64) -> Result<()> {
         super::image::copy(source, format, target, size)
     }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tpl::{
-    core::progress::Progress,
-    host::guest::{Access, Appliance, Disks, Entry, FileKind, FileStat, Files, Guest, ImageFormat, Mount, Usage},
+    core::{facts::VolumeFormat, progress::Progress},
+    host::guest::{Access, Appliance, Disks, Entry, FileKind, FileStat, Files, Guest, Mount, Usage},
 };
 
 use super::{
@@ -24,7 +24,7 @@ struct FakeGuest {
 }
 
 impl Appliance for FakeRun {
-    fn open(&self, disk: &Path, _: ImageFormat, access: Access, _: &dyn Progress) -> Result<Box<dyn Guest>> {
+    fn open(&self, disk: &Path, _: VolumeFormat, access: Access, _: &dyn Progress) -> Result<Box<dyn Guest>> {
         let volume = name_of(disk)?;
         self.step(Step::OpenGuest, &volume)?;
         ensure!(self.machine.state().volumes.contains_key(&volume), "there is no volume {volume}");

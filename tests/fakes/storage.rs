@@ -6,14 +6,13 @@ use anyhow::{Context as _, Result, ensure};
 use tpl::{
     core::{
         digest::{ChunkList, chunk_count, chunk_digest},
-        facts::{NewVolume, PoolSize, Volume},
+        facts::{NewVolume, PoolSize, Volume, VolumeFormat},
         progress::Progress,
         sha256::Sha256Digest,
         trust::Trust,
         units::ByteSize,
     },
     host::{
-        guest::ImageFormat,
         hypervisor::Storage,
         images::Images,
         source::{NetbootFiles, NetbootRequest, Resolved, Source, Wanted},
@@ -107,7 +106,7 @@ impl Storage for FakeRun {
 }
 
 impl Images for FakeRun {
-    fn copy(&self, source: &Path, _: ImageFormat, target: &Path, size: u64) -> Result<()> {
+    fn copy(&self, source: &Path, _: VolumeFormat, target: &Path, size: u64) -> Result<()> {
         let (source, target) = (name_of(source)?, name_of(target)?);
         self.step(Step::CopyBytes, &target)?;
         let mut state = self.machine.state();

@@ -15,7 +15,7 @@ use crate::{
         progress::{Part, Progress},
         units::ByteSize,
     },
-    host::guest::{Access, ImageFormat},
+    host::guest::Access,
     seal::{self, Layout, Selection, Shrunk},
 };
 
@@ -41,7 +41,7 @@ impl Build<'_> {
             backing: None,
             protected: true,
         })?;
-        self.world.images.copy(Path::new(&overlay), ImageFormat::Qcow2, Path::new(&template), size.0)?;
+        self.world.images.copy(Path::new(&overlay), VolumeFormat::Qcow2, Path::new(&template), size.0)?;
         let part = Part::begin(progress, "digesting", 92, 100);
         let chunks = self.world.images.digest(Path::new(&template), size.0, &part)?;
         self.store_chunks(&chunks)?;
@@ -63,7 +63,7 @@ impl Build<'_> {
         let appliance = (self.world.appliance)(self.accelerator);
         let selection = Selection::new(&self.plan.pipeline.seal.enable, &self.plan.pipeline.seal.disable)?;
         let part = Part::begin(progress, "launching the appliance", 1, 40);
-        let guest = appliance.open(overlay, ImageFormat::Qcow2, Access::ThrowAway, &part)?;
+        let guest = appliance.open(overlay, VolumeFormat::Qcow2, Access::ThrowAway, &part)?;
         let layout = Layout::mount(guest.as_ref())?;
         let part = Part::begin(progress, "cleaning", 40, 50);
         let sealed = seal::seal(guest.as_ref(), &selection, &part)?;
@@ -126,7 +126,7 @@ impl Build<'_> {
 /// One does not hold, or could not be looked for.
 pub fn invariants(appliance: &dyn crate::host::guest::Appliance, volume: &Path, progress: &dyn Progress) -> Result<Vec<String>> {
     let part = Part::begin(progress, "launching the appliance", 1, 60);
-    let guest = appliance.open(volume, ImageFormat::Raw, Access::ReadOnly, &part)?;
+    let guest = appliance.open(volume, VolumeFormat::Raw, Access::ReadOnly, &part)?;
     let layout = Layout::mount(guest.as_ref())?;
     progress.update("looking for what must not be there", Some(60));
     let found = seal::verify(guest.as_ref(), &layout)?;

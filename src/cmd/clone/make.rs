@@ -16,7 +16,7 @@ use crate::{
         progress::Progress,
         seed::{Seed, SeedUser},
         ssh_key::PublicKey,
-        xml::clone::{CloneIdentity, DiskChange, DiskFormat, DiskLocation, clone_domain},
+        xml::clone::{CloneIdentity, DiskChange, DiskLocation, clone_domain},
     },
     host::{identity::HostKey, reach::Knock, seed_image::seed_image},
 };
@@ -90,7 +90,7 @@ fn identity(plan: &ClonePlan, planned: &PlannedClone, record: &CloneRecord, disk
         disks: vec![DiskChange {
             target: plan.target.clone(),
             location: DiskLocation::File(disk.to_owned()),
-            format: DiskFormat::Qcow2,
+            format: VolumeFormat::Qcow2,
         }],
         seed: Some(DiskLocation::File(seed.to_owned())),
         description: Some(format!("clone of {}", plan.template)),

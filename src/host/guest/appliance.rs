@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use guestfs::{AddDriveOptArgs, Error, Handle};
 
 use super::{
-    Access, Appliance, Guest, ImageFormat, Mount,
+    Access, Appliance, Guest, Mount,
     ffi::{Log, last_error, with_progress},
 };
-use crate::core::progress::Progress;
+use crate::core::{facts::VolumeFormat, progress::Progress};
 
 /// libguestfs, with QEMU started directly: its libvirt backend needs a session daemon and gains nothing here.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +23,7 @@ pub struct Libguestfs {
 }
 
 impl Appliance for Libguestfs {
-    fn open(&self, disk: &Path, format: ImageFormat, access: Access, progress: &dyn Progress) -> Result<Box<dyn Guest>> {
+    fn open(&self, disk: &Path, format: VolumeFormat, access: Access, progress: &dyn Progress) -> Result<Box<dyn Guest>> {
         let session = Session::new()?;
         session.configure(*self)?;
         session.add(disk, format, access)?;
@@ -70,7 +70,7 @@ impl Session {
         })
     }
 
-    fn add(&self, disk: &Path, format: ImageFormat, access: Access) -> Result<()> {
+    fn add(&self, disk: &Path, format: VolumeFormat, access: Access) -> Result<()> {
         let path = disk.to_str().with_context(|| format!("{} is no UTF-8", disk.display()))?;
         let throw_away = access == Access::ThrowAway;
         let options = AddDriveOptArgs {

@@ -13,31 +13,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::core::progress::Progress;
+use crate::core::{facts::VolumeFormat, progress::Progress};
 
 pub use appliance::Libguestfs;
 
 /// The name of the one disk in the appliance.
 pub const DISK: &str = "/dev/sda";
-
-/// How the bytes of a disk are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImageFormat {
-    /// The guest's bytes as they are: a file or a block device.
-    Raw,
-    /// A qcow2 file.
-    Qcow2,
-}
-
-impl ImageFormat {
-    /// The name that libguestfs and qemu-img know it by.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Qcow2 => "qcow2",
-        }
-    }
-}
 
 /// What may happen to an opened disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +35,7 @@ pub trait Appliance: Sync {
     ///
     /// # Errors
     /// The file cannot be opened, or the appliance does not start.
-    fn open(&self, disk: &Path, format: ImageFormat, access: Access, progress: &dyn Progress) -> Result<Box<dyn Guest>>;
+    fn open(&self, disk: &Path, format: VolumeFormat, access: Access, progress: &dyn Progress) -> Result<Box<dyn Guest>>;
 
     /// The version of the library, for the manifest: `1.48.6`.
     ///

@@ -14,7 +14,7 @@ use roxmltree::Node;
 use uuid::Uuid;
 
 use super::{attribute, child, children, edit::Edits, edit::escape, parse, parse_domain, read::nvram, text};
-use crate::core::{mac::Mac, names::VmName, units::ByteSize};
+use crate::core::{facts::VolumeFormat, mac::Mac, names::VmName, units::ByteSize};
 
 /// What a clone has of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct DiskChange {
     /// Where the clone's bytes are.
     pub location: DiskLocation,
     /// Their format.
-    pub format: DiskFormat,
+    pub format: VolumeFormat,
 }
 
 /// A path on the hypervisor. Never a `volume`: AppArmor denies those.
@@ -59,25 +59,6 @@ pub enum DiskLocation {
     File(String),
     /// A block device.
     Block(String),
-}
-
-/// The format of a disk's bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DiskFormat {
-    /// QEMU's own format, which can lie over another image.
-    Qcow2,
-    /// The guest-visible bytes as they are.
-    Raw,
-}
-
-impl DiskFormat {
-    /// The name that libvirt and QEMU know it by.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Qcow2 => "qcow2",
-            Self::Raw => "raw",
-        }
-    }
 }
 
 impl DiskLocation {

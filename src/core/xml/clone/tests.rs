@@ -13,7 +13,7 @@ fn identity() -> CloneIdentity {
         disks: vec![DiskChange {
             target: "vda".to_owned(),
             location: DiskLocation::File("/images/web01 & co.qcow2".to_owned()),
-            format: DiskFormat::Qcow2,
+            format: VolumeFormat::Qcow2,
         }],
         seed: Some(DiskLocation::File("/images/web01-seed".to_owned())),
         description: Some("a clone of <debian13>".to_owned()),
@@ -26,7 +26,7 @@ fn rich_identity() -> CloneIdentity {
     let data = DiskChange {
         target: "sda".to_owned(),
         location: DiskLocation::File("/images/web01-sda".to_owned()),
-        format: DiskFormat::Raw,
+        format: VolumeFormat::Raw,
     };
     let mut identity = identity();
     identity.macs.push(Mac([0x52, 0x54, 0, 0xaa, 0, 2]));
