@@ -114,3 +114,25 @@ pub struct PoolSize {
     /// The folder of a directory pool.
     pub path: String,
 }
+
+/// Whether a connection's URI names this machine: no host stands between `://` and the path.
+pub fn is_local(uri: &str) -> bool {
+    uri.split_once("://").is_none_or(|(_, rest)| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_with_a_host_is_not_local() {
+        for (uri, local) in [
+            ("qemu:///system", true),
+            ("qemu:///session?x=y", true),
+            ("qemu+ssh://root@hv2/system", false),
+            ("qemu://hv2/system", false),
+        ] {
+            assert_eq!(is_local(uri), local, "{uri}");
+        }
+    }
+}

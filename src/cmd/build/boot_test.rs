@@ -43,7 +43,8 @@ impl<'a> Build<'a> {
 
     fn boot_clone(&self, undo: &mut Undo<'a>, progress: &dyn Progress) -> Result<()> {
         let world = self.world;
-        let plan = self.test_plan()?;
+        // What would be a refusal of a call is a failure here: an installation has been made.
+        let plan = self.test_plan().map_err(|error| anyhow::anyhow!("{error:#}"))?;
         let key = LoginKey::generate()?;
         let keys = parse_public_keys(&key.public).map_err(|_| anyhow::anyhow!("making a login key"))?;
         let mut made = make::define(world, &plan, undo)?;

@@ -25,6 +25,7 @@ use crate::{
         config::Config,
         domain::{Accelerator, Network},
         error::{Advised, Invalid, Refusal},
+        facts::is_local,
         manifest::{Inputs, Manifest, Metadata, SourceFile, StageTime, State},
         names::{TemplateId, Version},
         progress::Progress,
@@ -135,6 +136,10 @@ fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
 /// Everything that can be seen to be missing before anything is made.
 fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
     let mut reasons = Vec::new();
+    if !is_local(world.hypervisor.uri()) {
+        // Its disks and logs are opened by their paths.
+        reasons.push(format!("{} is another machine, and a template is built on the hypervisor itself", world.hypervisor.uri()));
+    }
     let mut networks = vec![plan.network.as_str()];
     if let Network::Named(name) = &plan.install_network {
         networks.push(name);
