@@ -144,13 +144,14 @@ pub fn volume_path(volume: &str) -> String {
     run("virsh", &["-q", "-c", "qemu:///system", "vol-path", volume, &pool()]).trim().to_owned()
 }
 
-/// The names of all domains and volumes that begin so.
+/// The names of all domains, and of all files in the pool's folder, that begin so.
 pub fn left(prefix: &str) -> Vec<String> {
-    run("virsh", &["-q", "-c", "qemu:///system", "pool-refresh", &pool()]);
     let domains = run("virsh", &["-q", "-c", "qemu:///system", "list", "--all", "--name"]);
-    let volumes = run("virsh", &["-q", "-c", "qemu:///system", "vol-list", &pool()]);
-    let volumes = volumes.lines().filter_map(|line| line.split_whitespace().next());
-    domains.lines().chain(volumes).filter(|name| name.starts_with(prefix)).map(str::to_owned).collect()
+    // The folder itself: a refresh of the pool fails while another test works in it.
+    let xml = run("virsh", &["-q", "-c", "qemu:///system", "pool-dumpxml", &pool()]);
+    let folder = xml.split("<path>").nth(1).and_then(|rest| rest.split("</path>").next()).unwrap();
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    domains.lines().map(str::to_owned).chain(files).filter(|name| name.starts_with(prefix)).collect()
 }
 
 /// The key pair that the tests log in with: the private half's path.
