@@ -100,7 +100,7 @@ pub struct BuildArgs {
     #[arg(value_name = "PIPELINE")]
     pub pipeline: String,
     /// Go on from where the last unfinished build of this template stopped
-    #[arg(long, conflicts_with = "if_changed")]
+    #[arg(long, conflicts_with_all = ["if_changed", "dry_run"])]
     pub resume: bool,
     /// Do nothing if pipeline, answers and sources are those of the current version
     #[arg(long)]

@@ -7,9 +7,13 @@ use anyhow::Result;
 use uuid::Uuid;
 
 use crate::{
-    cmd::{undo::Undo, world::World},
+    cmd::{
+        clone::make::{remove_logs, short},
+        undo::Undo,
+        world::World,
+    },
     core::{
-        domain::{Accelerator, kvm_probe, power_off_sector},
+        domain::{Accelerator, kvm_probe, logs, power_off_sector},
         facts::DomainState,
         manifest::{Metadata, Probe},
     },
@@ -25,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The probe's volume cannot be made, or the probe cannot be removed.
 pub fn accelerator(world: World<'_>) -> Result<Accelerator> {
     let uuid = Uuid::new_v4();
-    let name = format!("tpl-kvm-{:.8}", uuid.simple());
+    let name = format!("tpl-kvm-{}", short(uuid));
     let probe = Probe {
         name: name.clone(),
         run: world.local.run().clone(),
@@ -40,6 +44,8 @@ pub fn accelerator(world: World<'_>) -> Result<Accelerator> {
     let mut undo = Undo::default();
     let removed = name.clone();
     undo.push_domain(&name, move || world.hypervisor.undefine(&removed));
+    let own_logs = logs(&name);
+    undo.push(&name, format!("removing the logs of {name}"), move || remove_logs(world, &own_logs));
     let outcome = run(world, &name, &mut undo);
     // Both outcomes end in the same removal; an answer that came with a removal that failed is a failure.
     let accelerator = match outcome {

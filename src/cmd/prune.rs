@@ -38,6 +38,7 @@ struct Report {
 /// # Errors
 /// Something cannot be removed; the rest is removed all the same.
 pub fn run(world: World<'_>, args: &PruneArgs, output: Output) -> Result<()> {
+    let _lock = world.reserve()?;
     let inventory = world.inventory()?;
     super::list::warn_unreadable(&inventory);
     let logs = world.hypervisor.guest_logs(LOG_FOLDER)?;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{
     cmd::world::World,
     core::{
-        domain::{console_log, installer_log},
+        domain::logs,
         inventory::{Clone, Template},
         manifest::{Manifest, Metadata, Probe, State},
     },
@@ -54,7 +54,7 @@ fn whole(world: World<'_>, domain: &str, volumes: &[String], pool: &str) -> Resu
         for volume in volumes {
             world.storage.delete(volume)?;
         }
-        for log in [console_log(domain), installer_log(domain)] {
+        for log in logs(domain) {
             world.hypervisor.remove_log(&log)?;
         }
         world.hypervisor.undefine(domain)

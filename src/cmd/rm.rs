@@ -14,6 +14,8 @@ use crate::{
 /// # Errors
 /// There is no such version, linked clones stand on it, or a build is at work on it.
 pub fn run(world: World<'_>, args: &VersionArgs, output: Output) -> Result<()> {
+    // No clone may begin to stand on it between the look and the removal.
+    let _lock = world.reserve()?;
     let inventory = world.inventory()?;
     let template = inventory.find(&args.template)?;
     let manifest = &template.manifest;

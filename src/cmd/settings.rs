@@ -32,10 +32,14 @@ pub fn load(global: &Global) -> Result<Config> {
     {
         if let Some(value) = value {
             if value.is_empty() || value.chars().any(char::is_control) {
-                return Err(Invalid::argument(format!("{value:?} is no name: it is empty or holds control characters")).into());
+                let message = format!("{value:?} is no connection, pool or network: it is empty or holds control characters");
+                return Err(Invalid::argument(message).into());
             }
             setting.clone_from(value);
         }
+    }
+    if global.network.is_some() {
+        config.named_network.clone_from(&global.network);
     }
     Ok(config)
 }

@@ -1,18 +1,23 @@
 //! Everything outside that a command may touch, behind its traits.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 
 use crate::{
-    core::{clone_plan::Facts, config::Config, domain::Accelerator, inventory::Inventory},
+    core::{clone_plan::Facts, config::Config, domain::Accelerator, error::Refusal, inventory::Inventory},
     host::{
         guest::{Appliance, Libguestfs},
         hypervisor::{Hypervisor, Storage},
         images::{Images, LocalImages},
-        local::Local,
+        local::{Local, Lock},
         reach::Reach,
         source::Source,
     },
 };
+
+/// How long a run waits for another one on this machine to reserve its clones.
+const RESERVATION_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The outside world, as commands see it. Tests put fakes into it.
 #[derive(Clone, Copy)]
@@ -40,6 +45,16 @@ impl World<'_> {
     /// The connection fails.
     pub fn inventory(&self) -> Result<Inventory> {
         Ok(Inventory::of(self.hypervisor.domains()?))
+    }
+
+    /// The lock under which clones are planned and defined, and templates removed: who holds it sees a hypervisor in which no
+    /// other run of this user on this machine begins to stand a clone on a template, or takes one away.
+    ///
+    /// # Errors
+    /// [`Refusal`] when another run does not let go of it.
+    pub fn reserve(&self) -> Result<Lock> {
+        let lock = self.local.lock(&format!("clone {}", self.hypervisor.uri()), RESERVATION_PATIENCE)?;
+        lock.map_err(|holder| Refusal::new(format!("another tpl is at work: {holder}")).advise("try again later").into())
     }
 
     /// What a clone's plan needs to know, in one read.

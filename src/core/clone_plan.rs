@@ -18,6 +18,10 @@ use super::{
 
 /// How much of the host's memory may be promised to VMs, in percent.
 const MEMORY_CAP: u64 = 90;
+/// No Linux boots with less.
+const LEAST_MEMORY: ByteSize = ByteSize::mib(128);
+/// Larger than any pool of one machine; a qcow2 could have more.
+const LARGEST_DISK: ByteSize = ByteSize(64 << 40);
 /// What a linked clone takes of the pool before it has written anything: the overlay's own structures and the seed.
 const LINKED_ALLOCATION: ByteSize = ByteSize::mib(4);
 
@@ -38,6 +42,8 @@ pub struct CloneRequest {
     pub disk: Option<ByteSize>,
     /// Who logs in; none: the template's default user.
     pub user: Option<UserName>,
+    /// The libvirt network; none: the template's.
+    pub network: Option<String>,
     /// Why.
     pub purpose: Purpose,
 }
@@ -80,6 +86,8 @@ pub struct ClonePlan {
     pub disk: ByteSize,
     /// Who logs in.
     pub user: UserName,
+    /// The libvirt network; none: the template's.
+    pub network: Option<String>,
     /// Why.
     pub purpose: Purpose,
     /// The clones.
@@ -116,13 +124,13 @@ impl PlannedClone {
 pub fn plan(request: &CloneRequest, template: &Template, facts: &Facts, fresh: &mut dyn FnMut() -> Uuid) -> Result<ClonePlan> {
     let manifest = &template.manifest;
     let id = manifest.id();
-    let digest = usable(template)?;
+    let digest = usable(template, request.purpose)?;
     let domain = domain_facts(&template.domain.xml).with_context(|| format!("reading template {id}"))?;
     let system = domain.disks.iter().find(|disk| disk.device == "disk");
     let system = system.with_context(|| format!("template {id} has no disk"))?;
     let path = system.source.as_ref().and_then(|source| source.path());
     let path = path.with_context(|| format!("the disk of template {id} has no file"))?;
-    let disk = disk_size(request, template)?;
+    let disk = sizes(request, template)?;
     let plan = ClonePlan {
         digest: digest.to_owned(),
         template_xml: template.domain.xml.clone(),
@@ -134,6 +142,7 @@ pub fn plan(request: &CloneRequest, template: &Template, facts: &Facts, fresh: &
         memory: request.memory.unwrap_or(domain.memory),
         disk,
         user: request.user.clone().unwrap_or_else(|| manifest.clone.user.clone()),
+        network: request.network.clone(),
         purpose: request.purpose,
         clones: identities(request, template, facts, domain.interfaces, fresh)?,
         template: id,
@@ -143,17 +152,25 @@ pub fn plan(request: &CloneRequest, template: &Template, facts: &Facts, fresh: &
 }
 
 /// The digest of a template that can be cloned.
-fn usable(template: &Template) -> Result<&str, Refusal> {
+fn usable(template: &Template, purpose: Purpose) -> Result<&str, Refusal> {
     let manifest = &template.manifest;
-    let usable = manifest.state >= State::Sealed;
+    let needed = if purpose == Purpose::BootTest { State::Sealed } else { State::Published };
+    let usable = manifest.state >= needed;
     manifest.digest.as_deref().filter(|_| usable).ok_or_else(|| {
         Refusal::new(format!("template {} is not finished: it is {}", manifest.id(), manifest.state.as_str()))
             .advise(format!("`tpl build {} --resume` goes on with it", manifest.name))
     })
 }
 
-fn disk_size(request: &CloneRequest, template: &Template) -> Result<ByteSize, Invalid> {
+/// The size of each system disk, if the sizes asked for can be.
+fn sizes(request: &CloneRequest, template: &Template) -> Result<ByteSize, Invalid> {
     let manifest = &template.manifest;
+    if let Some(memory) = request.memory.filter(|memory| *memory < LEAST_MEMORY) {
+        return Err(Invalid::argument(format!("{memory} of memory are too little: a VM needs at least {LEAST_MEMORY}")));
+    }
+    if let Some(disk) = request.disk.filter(|disk| *disk > LARGEST_DISK) {
+        return Err(Invalid::argument(format!("a disk of {disk} is too large: {LARGEST_DISK} are possible")));
+    }
     // Whole MiB: a qcow2's size must be whole sectors, and a logical volume's whole extents.
     let wanted = request.disk.unwrap_or_else(|| manifest.clone.disk.max(manifest.virtual_size)).round_up(ByteSize::MIB);
     if wanted < manifest.virtual_size {

@@ -39,6 +39,8 @@ pub struct Config {
     pub pool: String,
     /// The libvirt network for templates and clones.
     pub network: String,
+    /// The same, where somebody has named it: then clones are plugged into it, whatever their template's is.
+    pub named_network: Option<String>,
     /// The template that `tpl clone` takes when none is named.
     pub template: Option<TemplateName>,
     /// The Debian mirror, where one is named.
@@ -82,6 +84,7 @@ impl ConfigFile {
         Config {
             uri: word(self.uri, "qemu:///system"),
             pool: word(self.pool, "default"),
+            named_network: self.network.as_ref().map(|network| network.as_str().to_owned()),
             network: word(self.network, "default"),
             template: self.template,
             debian_mirror: optional(self.debian_mirror),

@@ -84,10 +84,16 @@ pub fn installer_log(domain: &str) -> String {
     format!("{LOG_FOLDER}/{domain}-installer.log")
 }
 
+/// Every log that a domain may have: its console's, its installer's, and libvirt's own about it.
+pub fn logs(domain: &str) -> [String; 3] {
+    [console_log(domain), installer_log(domain), format!("{LOG_FOLDER}/{domain}.log")]
+}
+
 /// The build whose log a file is, if its name is one that only a build's log has: `NAME.VERSION-installer.log`.
 pub fn log_owner(path: &str) -> Option<String> {
     let file = path.strip_prefix(LOG_FOLDER)?.strip_prefix('/')?;
-    let owner = file.strip_suffix("-serial.log").or_else(|| file.strip_suffix("-installer.log"))?;
+    let suffixes = ["-serial.log", "-installer.log", ".log"];
+    let owner = suffixes.iter().find_map(|suffix| file.strip_suffix(suffix))?;
     let (name, version) = owner.split_once('.')?;
     let ours = name.parse::<TemplateName>().is_ok() && version.parse::<Version>().is_ok();
     ours.then(|| owner.to_owned())
@@ -196,7 +202,7 @@ mod tests {
         let table = [
             ("debian13.20261121-031000-installer.log", Some("debian13.20261121-031000")),
             ("debian13.20261121-031000-serial.log", Some("debian13.20261121-031000")),
-            ("debian13.20261121-031000.log", None),
+            ("debian13.20261121-031000.log", Some("debian13.20261121-031000")),
             ("web01-serial.log", None),
             ("../x.20261121-031000-serial.log", None),
         ];

@@ -233,8 +233,20 @@ impl<'de> Deserialize<'de> for AnswerPath {
 pub fn parse(file: &str, text: &str) -> Result<Pipeline, Invalid> {
     let pipeline: Pipeline = super::toml_text::parse(file, text)?;
     let low = |key: &str, message: &str| Err(super::toml_text::invalid_at_key(file, text, key, message));
-    if pipeline.install.disk < ByteSize::mib(1024) {
-        return low("disk", "a build disk needs at least 1 GiB");
+    let plain = |word: &Word| {
+        word.as_str().chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c)) && !word.as_str().contains("..")
+    };
+    if !plain(&pipeline.source.suite) {
+        return low("suite", "a suite is one name, as in \"trixie\"");
+    }
+    if pipeline.source.arch.as_str() != "amd64" {
+        return low("arch", "the only architecture so far is \"amd64\"");
+    }
+    if !(ByteSize::mib(1024)..=ByteSize(64 << 40)).contains(&pipeline.install.disk) {
+        return low("disk", "a build disk needs at least 1 GiB, and cannot have more than 64 TiB");
+    }
+    if pipeline.install.deadline.0.as_secs() < 60 || pipeline.install.boot_deadline.0.as_secs() < 30 {
+        return low("deadline", "a deadline needs at least a minute, the boot test's 30 seconds");
     }
     if pipeline.install.memory < ByteSize::mib(256) || pipeline.clone.memory < ByteSize::mib(128) {
         return low("memory", "an installer needs at least 256 MiB of memory, a clone 128 MiB");

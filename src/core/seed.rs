@@ -7,6 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
+    mac::Mac,
     names::{UserName, VmName},
     secret::Secret,
     ssh_key::PublicKey,
@@ -21,6 +22,8 @@ pub struct Seed<'a> {
     pub uuid: Uuid,
     /// Who may log in; none, if the template has its own users.
     pub user: Option<SeedUser<'a>>,
+    /// The MACs of its network cards, in order.
+    pub macs: &'a [Mac],
     /// Its SSH host key, made outside: private half in OpenSSH's PEM form, public half as one line.
     pub host_key: (&'a Secret<String>, &'a str),
 }
@@ -61,7 +64,6 @@ struct UserData<'a> {
     preserve_hostname: bool,
     users: Vec<User<'a>>,
     disable_root: bool,
-    ssh_pwauth: bool,
     ssh_deletekeys: bool,
     ssh_keys: HostKeys<'a>,
     growpart: GrowPart,
@@ -100,7 +102,44 @@ struct GrowPart {
     devices: [&'static str; 1],
 }
 
+#[derive(Serialize)]
+struct NetworkConfig {
+    version: u8,
+    config: Vec<Card>,
+}
+
+#[derive(Serialize)]
+struct Card {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    name: String,
+    mac_address: String,
+    subnets: [Subnet; 1],
+}
+
+#[derive(Serialize)]
+struct Subnet {
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
 impl Seed<'_> {
+    /// The document `network-config`: DHCP for IPv4 on each card; IPv6 comes from router advertisements by itself. Without it
+    /// cloud-init asks for DHCPv6 too, which fails, and takes the whole network unit along, where there is no client for it.
+    ///
+    /// # Errors
+    /// The YAML writer's own.
+    pub fn network_config(&self) -> Result<String> {
+        let card = |(index, mac): (usize, &Mac)| Card {
+            kind: "physical",
+            name: format!("eth{index}"),
+            mac_address: mac.to_string(),
+            subnets: [Subnet { kind: "dhcp4" }],
+        };
+        let document = NetworkConfig { version: 1, config: self.macs.iter().enumerate().map(card).collect() };
+        yaml(&document).with_context(|| format!("writing network-config of {}", self.name))
+    }
+
     /// The document `meta-data`.
     ///
     /// # Errors
@@ -122,7 +161,6 @@ impl Seed<'_> {
             preserve_hostname: false,
             users: self.user.iter().map(User::of).collect(),
             disable_root: true,
-            ssh_pwauth: false,
             ssh_deletekeys: true,
             ssh_keys: HostKeys { ed25519_private: private.expose(), ed25519_public: public },
             growpart: GrowPart { mode: "auto", devices: ["/"] },
@@ -145,7 +183,8 @@ mod tests {
         let keys = [format!("{KEY} 1:30 # no").parse().unwrap()];
         let private = Secret::new("-----BEGIN-----\nx=\n-----END-----\n".to_owned());
         let user = Some(SeedUser { name: &user, keys: &keys });
-        let seed = Seed { name: &name, uuid: UUID, user, host_key: (&private, &format!("{KEY} root@web01")) };
+        let macs = ["52:54:00:00:00:01".parse().unwrap(), "52:54:00:00:00:02".parse().unwrap()];
+        let seed = Seed { name: &name, uuid: UUID, user, macs: &macs, host_key: (&private, &format!("{KEY} root@web01")) };
         assert_eq!(seed.meta_data().unwrap(), "instance-id: 0a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9\nlocal-hostname: web01\n");
         let expected = format!(
             "\
@@ -161,7 +200,6 @@ users:
   ssh_authorized_keys:
   - \"{KEY} 1:30 # no\"
 disable_root: true
-ssh_pwauth: false
 ssh_deletekeys: true
 ssh_keys:
   ed25519_private: |
@@ -176,6 +214,11 @@ growpart:
 "
         );
         assert_eq!(*seed.user_data().unwrap().expose(), expected);
+        let card = |index: u8, name: &str| {
+            format!("- type: physical\n  name: {name}\n  mac_address: 52:54:00:00:00:0{index}\n  subnets:\n  - type: dhcp4\n")
+        };
+        let expected = format!("version: 1\nconfig:\n{}{}", card(1, "eth0"), card(2, "eth1"));
+        assert_eq!(seed.network_config().unwrap().replace('"', ""), expected);
         assert!(!format!("{seed:?}").contains("BEGIN"));
         assert_eq!(machine_id(UUID), "0a1b2c3d4e5f40718293a4b5c6d7e8f9");
     }
@@ -183,7 +226,7 @@ growpart:
     #[test]
     fn a_template_may_have_its_own_users() {
         let name = "1e3".parse().unwrap();
-        let seed = Seed { name: &name, uuid: UUID, user: None, host_key: (&Secret::new(String::new()), KEY) };
+        let seed = Seed { name: &name, uuid: UUID, user: None, macs: &[], host_key: (&Secret::new(String::new()), KEY) };
         let user_data = seed.user_data().unwrap();
         let lines: Vec<_> = user_data.expose().lines().take(6).collect();
         assert_eq!(

@@ -77,6 +77,10 @@ impl FromStr for PublicKey {
 pub fn parse_public_keys(text: &str) -> Result<Vec<PublicKey>, Vec<(usize, String)>> {
     let mut keys = Vec::new();
     let mut findings = Vec::new();
+    if text.contains("-----BEGIN") {
+        // Not a line of it may be shown.
+        return Err(vec![(1, "this is a private key: name the public one, FILE.pub".to_owned())]);
+    }
     for (index, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;

@@ -27,7 +27,7 @@ impl ByteSize {
 
     /// The next multiple of `step` bytes.
     pub fn round_up(self, step: u64) -> Self {
-        Self(self.0.div_ceil(step) * step)
+        Self(self.0.div_ceil(step).saturating_mul(step))
     }
 }
 

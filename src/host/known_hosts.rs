@@ -2,14 +2,14 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 
-use crate::core::known_hosts::with_lines;
+use crate::core::{error::Invalid, known_hosts::with_lines};
 
 /// Whether a file was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +26,25 @@ pub enum Outcome {
 /// # Errors
 /// The file or its folder cannot be read or written.
 pub fn append(file: &Path, lines: &[String]) -> Result<Outcome> {
+    check(file)?;
     // Through a symbolic link: people keep such files in a repository of their own.
     let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     replace(&file, lines).with_context(|| format!("adding host keys to {}", file.display()))
+}
+
+/// Whether lines can be added: the file is a text file or not there yet. A device or a pipe would be replaced by a file.
+///
+/// # Errors
+/// [`Invalid`]: it is something else.
+pub fn check(file: &Path) -> Result<()> {
+    let invalid = |message: &str| Err(Invalid::file(&file.display().to_string(), message).into());
+    match (fs::symlink_metadata(file), fs::metadata(file)) {
+        (Err(error), _) if error.kind() == ErrorKind::NotFound => Ok(()),
+        (_, Ok(data)) if !data.is_file() => invalid("this is no file that host keys could be added to"),
+        (_, Ok(_)) if fs::read_to_string(file).is_err() => invalid("this cannot be read as text"),
+        (_, Ok(_)) => Ok(()),
+        (_, Err(_)) => invalid("this leads nowhere, or cannot be read"),
+    }
 }
 
 fn replace(file: &PathBuf, lines: &[String]) -> Result<Outcome> {
@@ -39,7 +55,7 @@ fn replace(file: &PathBuf, lines: &[String]) -> Result<Outcome> {
     lock.lock()?;
     let (text, metadata) = match fs::metadata(file) {
         Ok(metadata) => (fs::read_to_string(file)?, Some(metadata)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (String::new(), None),
+        Err(error) if error.kind() == ErrorKind::NotFound => (String::new(), None),
         Err(error) => return Err(error.into()),
     };
     let Some(text) = with_lines(&text, lines) else { return Ok(Outcome::Unchanged) };

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read as _, Seek as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -72,14 +72,16 @@ pub struct ThisMachine {
 }
 
 impl ThisMachine {
-    /// Registers this invocation. Root's locks are in `/run/lock/tpl`, another user's in `$XDG_RUNTIME_DIR/tpl`.
+    /// Registers this invocation. Root's locks are in `/run/tpl`, another user's in `$XDG_RUNTIME_DIR/tpl` or, without that, in
+    /// `~/.local/state/tpl`: always where nobody else can put anything.
     ///
     /// # Errors
-    /// The lock folder cannot be written to.
+    /// There is no such folder, or it is somebody else's.
     pub fn register() -> Result<Self> {
-        let folder = default_folder();
-        fs::create_dir_all(&folder).with_context(|| format!("making the lock folder {}", folder.display()))?;
-        let run = Run { id: Uuid::new_v4(), host: hostname(), since: Timestamp::now() };
+        let uid = rustix::process::getuid().as_raw();
+        let folder = own_folder(uid).context("finding a folder for locks: neither XDG_RUNTIME_DIR nor HOME is set")?;
+        private_folder(&folder, uid).with_context(|| format!("making the lock folder {}", folder.display()))?;
+        let run = Run { id: Uuid::new_v4(), host: machine_of(uid), since: Timestamp::now() };
         let held = open(&folder.join(run_file(&run)))?;
         held.lock().context("locking this run's own file")?;
         sweep(&folder);
@@ -104,25 +106,43 @@ impl Drop for ThisMachine {
     }
 }
 
-fn default_folder() -> PathBuf {
+fn own_folder(uid: u32) -> Option<PathBuf> {
     // Of the process, not of the environment: a user must not send root's locks elsewhere.
-    let root = fs::metadata("/proc/self").is_ok_and(|data| std::os::unix::fs::MetadataExt::uid(&data) == 0);
-    match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(runtime) if !root => Path::new(&runtime).join("tpl"),
-        _ => PathBuf::from("/run/lock/tpl"),
+    if uid == 0 {
+        return Some(PathBuf::from("/run/tpl"));
     }
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
+    runtime.map(|folder| PathBuf::from(folder).join("tpl")).or_else(|| Some(std::env::home_dir()?.join(".local/state/tpl")))
+}
+
+/// Makes the folder, or makes sure that it is ours alone.
+fn private_folder(folder: &Path, uid: u32) -> Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let data = fs::symlink_metadata(folder)?;
+    ensure!(data.is_dir() && data.uid() == uid && data.mode() & 0o022 == 0, "it is not a folder that only we can write to");
+    Ok(())
+}
+
+/// Where a run is: whose locks can be seen from here. Another user's are in another folder, as if on another machine.
+fn machine_of(uid: u32) -> String {
+    let host =
+        fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned());
+    if uid == 0 { host } else { format!("{host} (user {uid})") }
 }
 
 fn run_file(run: &Run) -> String {
     format!("run-{}", run.id)
 }
 
-fn hostname() -> String {
-    fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
-}
-
 fn open(path: &Path) -> Result<File> {
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path);
     opened.with_context(|| format!("opening the lock {}", path.display()))
 }
 

@@ -42,8 +42,8 @@ impl Program {
 /// What a program printed.
 #[derive(Debug)]
 pub struct Output {
-    /// Whether it ended with exit code 0.
-    pub success: bool,
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
     /// Its standard output; bytes that are no UTF-8 are replaced.
     pub stdout: String,
     /// The last 2,000 bytes of its standard error.
@@ -68,7 +68,7 @@ pub fn output(program: Program, args: &[&str], deadline: Duration) -> Result<Out
     let status = wait(&mut child, deadline).with_context(|| format!("running {}", program.0))?;
     let text = |pipe: thread::JoinHandle<Vec<u8>>| String::from_utf8_lossy(&pipe.join().unwrap_or_default()).into_owned();
     let (stdout, stderr) = (text(stdout), tail(&text(stderr)).to_owned());
-    Ok(Output { success: status.success(), stdout, stderr })
+    Ok(Output { code: status.code(), stdout, stderr })
 }
 
 /// Runs a program that must succeed, and returns what it printed.
@@ -77,7 +77,7 @@ pub fn output(program: Program, args: &[&str], deadline: Duration) -> Result<Out
 /// As for [`output`], and an exit code other than 0, with the tail of its standard error.
 pub fn run(program: Program, args: &[&str], deadline: Duration) -> Result<String> {
     let output = output(program, args, deadline)?;
-    if !output.success {
+    if output.code != Some(0) {
         bail!("{}: {}", program.0, output.stderr.trim());
     }
     Ok(output.stdout)

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tempfile::NamedTempFile;
 
 use super::process::{self, SSH};
@@ -47,11 +47,11 @@ pub trait Reach: Sync {
     /// # Errors
     /// The SSH client is missing or does not run.
     fn knock(&self, address: IpAddr, host_key: &str) -> Result<Knock>;
-    /// Runs a command in a guest; what it printed. The host key is checked.
+    /// Runs a command in a guest. The host key is checked. Inside: what it printed, or why nobody could log in, yet.
     ///
     /// # Errors
-    /// The login or the command fails.
-    fn command(&self, address: IpAddr, host_key: &str, login: &Login<'_>, command: &str) -> Result<String>;
+    /// The command fails.
+    fn command(&self, address: IpAddr, host_key: &str, login: &Login<'_>, command: &str) -> Result<Result<String, String>>;
 }
 
 /// Through the system's own SSH client.
@@ -109,14 +109,18 @@ impl Reach for OpenSsh {
         Ok(Knock::NotYet(output.stderr.trim().lines().last().unwrap_or("SSH does not answer").to_owned()))
     }
 
-    fn command(&self, address: IpAddr, host_key: &str, login: &Login<'_>, command: &str) -> Result<String> {
+    fn command(&self, address: IpAddr, host_key: &str, login: &Login<'_>, command: &str) -> Result<Result<String, String>> {
         let user = login.user;
         let hosts = known_hosts(address, host_key)?;
         let mut args = options(hosts.path());
         args.extend(["-i".to_owned(), login.key.display().to_string(), "--".to_owned()]);
         args.extend([format!("{user}@{address}"), command.to_owned()]);
         let output = ssh(&args, login.deadline)?;
-        anyhow::ensure!(output.success, "logging in to {address} as {user}: {}{}", output.stderr.trim(), output.stdout.trim());
-        Ok(output.stdout)
+        match output.code {
+            Some(0) => Ok(Ok(output.stdout)),
+            // The client's own code; a command that ends with it is taken for a login that failed.
+            Some(255) => Ok(Err(output.stderr.trim().to_owned())),
+            _ => bail!("running a command at {address} as {user}: {}{}", output.stderr.trim(), output.stdout.trim()),
+        }
     }
 }

@@ -34,12 +34,13 @@ impl TimeProvider for Epoch {
 ///
 /// # Errors
 /// A document of more than 1 MiB.
-pub fn seed_image(meta_data: &str, user_data: &Secret<String>) -> Result<Secret<Vec<u8>>> {
-    image(meta_data, user_data.expose()).context("making a seed volume")
+pub fn seed_image(meta_data: &str, network_config: &str, user_data: &Secret<String>) -> Result<Secret<Vec<u8>>> {
+    image(&[("meta-data", meta_data), ("network-config", network_config), ("user-data", user_data.expose())])
+        .context("making a seed volume")
 }
 
-fn image(meta_data: &str, user_data: &str) -> Result<Secret<Vec<u8>>> {
-    let size = meta_data.len() + user_data.len();
+fn image(documents: &[(&str, &str)]) -> Result<Secret<Vec<u8>>> {
+    let size: usize = documents.iter().map(|(_, text)| text.len()).sum();
     ensure!(size <= MAX_DOCUMENT, "{size} bytes of documents are more than the limit of {MAX_DOCUMENT}");
     // Each document wastes less than a cluster.
     let bytes = (size + OVERHEAD).next_multiple_of(SECTOR << 3);
@@ -53,7 +54,7 @@ fn image(meta_data: &str, user_data: &str) -> Result<Secret<Vec<u8>>> {
         .volume_label(LABEL);
     fatfs::format_volume(&mut disk, options)?;
     let volume = FileSystem::new(&mut disk, FsOptions::new().time_provider(&Epoch))?;
-    for (name, text) in [("meta-data", meta_data), ("user-data", user_data)] {
+    for (name, text) in documents {
         let mut file = volume.root_dir().create_file(name).with_context(|| format!("creating {name}"))?;
         file.truncate()?;
         file.write_all(text.as_bytes()).with_context(|| format!("writing {name}"))?;
@@ -79,29 +80,30 @@ mod tests {
     fn what_was_written_can_be_read() {
         for length in [0, 1, 511, 512, 513, 2500, 40_000, MAX_DOCUMENT - 40] {
             let user_data = "x".repeat(length);
-            let image = seed_image("instance-id: 1\n", &Secret::new(user_data.clone())).unwrap();
+            let image = seed_image("instance-id: 1\n", "version: 1\n", &Secret::new(user_data.clone())).unwrap();
             assert_eq!(image.expose().len() % 4096, 0);
             let volume = FileSystem::new(Cursor::new(image.expose().clone()), FsOptions::new()).unwrap();
             assert_eq!(volume.volume_label(), "CIDATA");
             assert_eq!(volume.read_volume_label_from_root_dir().unwrap().as_deref(), Some("CIDATA"));
             let names: Vec<_> = volume.root_dir().iter().map(|entry| entry.unwrap().file_name()).collect();
-            assert_eq!(names, ["meta-data", "user-data"]);
+            assert_eq!(names, ["meta-data", "network-config", "user-data"]);
             assert!(volume.root_dir().iter().all(|entry| entry.unwrap().modified() == Epoch.get_current_date_time()));
             assert_eq!(read(&volume, "meta-data"), "instance-id: 1\n");
+            assert_eq!(read(&volume, "network-config"), "version: 1\n");
             assert_eq!(read(&volume, "user-data"), user_data);
         }
     }
 
     #[test]
     fn a_usual_seed_is_small_and_the_same_each_time() {
-        let make = || seed_image("instance-id: 1\n", &Secret::new("#cloud-config\n".repeat(100))).unwrap();
+        let make = || seed_image("instance-id: 1\n", "version: 1\n", &Secret::new("#cloud-config\n".repeat(100))).unwrap();
         assert_eq!(make().expose().len(), 20 << 10);
         assert_eq!(make(), make());
     }
 
     #[test]
     fn a_mistake_is_refused() {
-        let error = seed_image("", &Secret::new("x".repeat(MAX_DOCUMENT + 1))).unwrap_err();
+        let error = seed_image("", "", &Secret::new("x".repeat(MAX_DOCUMENT + 1))).unwrap_err();
         assert_eq!(format!("{error:#}"), "making a seed volume: 1048577 bytes of documents are more than the limit of 1048576");
     }
 }

@@ -61,10 +61,10 @@ pub fn read_folder(folder: &Path) -> Result<FoundKeys> {
 /// Reads the public keys of a file that the operator named.
 ///
 /// # Errors
-/// It cannot be read or holds no key; [`Invalid`] with each line that is no public key.
+/// [`Invalid`]: it cannot be read or holds no key, or has lines that are no public keys.
 pub fn read_file(file: &Path) -> Result<Vec<PublicKey>> {
-    let text = read(file).with_context(|| format!("reading {}", file.display()))?;
     let name = file.display().to_string();
+    let text = read(file).map_err(|error| Invalid::file(&name, format!("{error:#}")))?;
     let keys = parse_public_keys(&text).map_err(|lines| Invalid {
         findings: lines
             .into_iter()

@@ -89,6 +89,7 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
         uri: "fake:///system".to_owned(),
         pool: "default".to_owned(),
         network: "default".to_owned(),
+        named_network: None,
         template: None,
         debian_mirror: Some("http://mirror.example/debian".to_owned()),
         debian_security_mirror: None,

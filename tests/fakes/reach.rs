@@ -24,11 +24,11 @@ impl Reach for FakeRun {
         Ok(if its_own { Knock::Ready } else { Knock::WrongKey })
     }
 
-    fn command(&self, address: IpAddr, _: &str, _: &Login<'_>, _: &str) -> Result<String> {
+    fn command(&self, address: IpAddr, _: &str, _: &Login<'_>, _: &str) -> Result<Result<String, String>> {
         self.step(Step::LogIn, "")?;
         let state = self.machine.state();
         let domains = state.all_domains();
         let domain = domains.iter().find(|domain| state.address(&domain.name) == Some(address)).context("nobody is there")?;
-        Ok(format!("{}\n{}\n", domain.name, machine_id(domain.uuid)))
+        Ok(Ok(format!("{}\n{}\n", domain.name, machine_id(domain.uuid))))
     }
 }

@@ -211,7 +211,7 @@ fn a_second_clone_waits_for_the_first_to_reserve() {
     // Between reading the facts and defining the clones: both would choose the same names.
     first.before(Step::Define, move || *heard.lock().unwrap() = Some(refused(&other, "clone --ssh-key KEY")));
     first.tpl("clone --no-start --ssh-key KEY").unwrap();
-    let expected = (3, "another tpl clone is at work: another process\ntry again later".to_owned());
+    let expected = (3, "another tpl is at work: another process\ntry again later".to_owned());
     assert_eq!(outcome.lock().unwrap().take(), Some(expected));
     done(&machine, "clone --no-start --ssh-key KEY");
     let names: Vec<_> = machine.inventory().clones.iter().map(|clone| clone.record.name.to_string()).collect();

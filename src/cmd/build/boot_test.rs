@@ -1,6 +1,8 @@
 //! The stage `boot test`: a throw-away linked clone must become ready, as the machine that it was made to be.
 
-use anyhow::{Context as _, Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::Build;
 use crate::{
@@ -19,9 +21,13 @@ use crate::{
     host::{identity::LoginKey, reach::Login},
 };
 
+/// How long between two attempts to log in.
+const PAUSE: Duration = Duration::from_secs(2);
 /// cloud-init's exit code is 2 for a recoverable fault, such as a deprecated key: still done. As root, who can ask systemd also
-/// where there is no D-Bus: without an answer cloud-init waits for ever.
-const QUESTION: &str = "sudo -n cloud-init status --wait >/dev/null; test $? -ne 1 && hostname && cat /etc/machine-id";
+/// where there is no D-Bus: without an answer cloud-init waits for ever. Units that
+/// have failed come last: there must be none.
+const QUESTION: &str = "sudo -n cloud-init status --wait >/dev/null; test $? -ne 1 && hostname && cat /etc/machine-id && \
+    sudo -n systemctl --failed --plain --no-legend";
 
 impl<'a> Build<'a> {
     /// Boots a clone, logs in, compares, and removes it, whatever came out.
@@ -61,7 +67,7 @@ impl<'a> Build<'a> {
         let reference = TemplateRef { name: self.plan.id.name.clone(), version: Some(self.plan.id.version.clone()) };
         let template = facts.inventory.find(&reference)?;
         // Random, for two templates may be tested at the same time.
-        let name = format!("tpl-test-{:.8}", make::fresh_uuid().simple());
+        let name = format!("tpl-test-{}", make::short(make::fresh_uuid()));
         let request = CloneRequest {
             count: 1,
             names: Some(name.parse().map_err(anyhow::Error::msg)?),
@@ -70,6 +76,7 @@ impl<'a> Build<'a> {
             memory: None,
             disk: None,
             user: None,
+            network: None,
             purpose: Purpose::BootTest,
         };
         clone_plan::plan(&request, template, &facts, &mut make::fresh_uuid)
@@ -81,7 +88,16 @@ impl<'a> Build<'a> {
         let login = Login { user: &clone.record.user, key: file.path(), deadline: self.plan.pipeline.install.boot_deadline.0 };
         let address = clone.addresses.first().copied().context("the clone has lost its address")?;
         let host_key = make::host_key_without_comment(&clone.host_key.public);
-        let answer = self.world.reach.command(address, &host_key, &login, QUESTION)?;
+        let end = self.world.local.now() + login.deadline;
+        let answer = loop {
+            match self.world.reach.command(address, &host_key, &login, QUESTION)? {
+                Ok(answer) => break answer,
+                // cloud-init may restart the SSH server while it does its work.
+                Err(_) if self.world.local.now() < end => self.world.local.sleep(PAUSE),
+                Err(reason) => bail!("logging in to {address} as {}: {reason}", login.user),
+            }
+            self.world.local.go_on()?;
+        };
         let expected = format!("{name}\n{}\n", machine_id(clone.planned.uuid));
         ensure!(answer == expected, "the clone is not who it should be: it says {answer:?}, and should say {expected:?}");
         Ok(())

@@ -71,7 +71,7 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
     let plan = BuildPlan::new(id, loaded.pipeline.clone(), loaded.digest.clone(), config, &choices)?;
     // An undefined variable must be found before anything is touched.
     let answers_digest = hex_digest(&answers::render(&loaded.answers_file, &loaded.answers, &plan.variables())?);
-    if args.dry_run {
+    if args.dry_run && !args.if_changed {
         return dry_run(&plan, output);
     }
     let lock = world.local.lock(&format!("build {} {}", world.hypervisor.uri(), plan.id.name), Duration::ZERO)?;
@@ -90,6 +90,9 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
             ui::note(&format!("unchanged: {} is of this pipeline, these answers and these sources", manifest.id()));
             return report(manifest, false, output);
         }
+    }
+    if args.dry_run {
+        return dry_run(&plan, output);
     }
     let mut build = Build::new(world, plan, loaded, inputs, &resolved)?;
     build.install(args, &resolved)?;

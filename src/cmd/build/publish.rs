@@ -26,6 +26,8 @@ impl Build<'_> {
 
     /// Removes what is beyond retention; retires what linked clones still stand on.
     pub(super) fn retain(&self) -> Result<()> {
+        // No clone may begin to stand on one of them between the look and the removal.
+        let _lock = self.world.reserve()?;
         let inventory = self.world.inventory()?;
         for template in expired(&inventory, &self.manifest, self.plan.pipeline.keep) {
             let id = template.manifest.id();

@@ -113,7 +113,7 @@ impl Build<'_> {
             self.world.storage.delete(&self.plan.volume(suffix))?;
         }
         let name = self.plan.id.domain();
-        for log in [domain::console_log(&name), domain::installer_log(&name)] {
+        for log in domain::logs(&name) {
             self.world.hypervisor.remove_log(&log)?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::{
     cmd::{undo::Undo, world::World},
     core::{
         clone_plan::{ClonePlan, PlannedClone},
-        domain::console_log,
+        domain::{console_log, logs},
         facts::{NewVolume, VolumeFormat},
         manifest::{CloneRecord, Metadata},
         metadata,
@@ -46,20 +46,29 @@ pub struct Made {
 pub fn define<'a>(world: World<'a>, plan: &ClonePlan, undo: &mut Undo<'a>) -> Result<Vec<Made>> {
     let mut made = Vec::with_capacity(plan.clones.len());
     for planned in &plan.clones {
+        world.local.go_on()?;
         let host_key = HostKey::generate(&planned.name)?;
         let record = record(world, plan, planned, &host_key);
         let (disk, seed) = (world.storage.path_of(&planned.disk_volume())?, world.storage.path_of(&planned.seed_volume())?);
         let xml = clone_domain(&plan.template_xml, &identity(plan, planned, &record, &disk, &seed))?;
         let name = planned.name.to_string();
-        let log = console_log(&name);
+        let logs = logs(&name);
         world.hypervisor.define(&xml).with_context(|| format!("defining domain {name}"))?;
         let removed = name.clone();
         undo.push_domain(&name, move || world.hypervisor.undefine(&removed));
         // Before its domain: nothing else tells whose log it is.
-        undo.push(&name, format!("removing the log of {name}"), move || world.hypervisor.remove_log(&log));
+        undo.push(&name, format!("removing the logs of {name}"), move || remove_logs(world, &logs));
         made.push(Made { planned: planned.clone(), record, host_key, disks: vec![disk, seed], addresses: Vec::new() });
     }
     Ok(made)
+}
+
+/// Removes logs.
+///
+/// # Errors
+/// One cannot be removed.
+pub fn remove_logs(world: World<'_>, logs: &[String]) -> Result<()> {
+    logs.iter().try_for_each(|log| world.hypervisor.remove_log(log))
 }
 
 fn record(world: World<'_>, plan: &ClonePlan, planned: &PlannedClone, host_key: &HostKey) -> CloneRecord {
@@ -87,6 +96,7 @@ fn identity(plan: &ClonePlan, planned: &PlannedClone, record: &CloneRecord, disk
         macs: planned.macs.clone(),
         vcpus: Some(plan.vcpus),
         memory: Some(plan.memory),
+        network: plan.network.clone(),
         disks: vec![DiskChange {
             target: plan.target.clone(),
             location: DiskLocation::File(disk.to_owned()),
@@ -105,6 +115,7 @@ fn identity(plan: &ClonePlan, planned: &PlannedClone, record: &CloneRecord, disk
 /// A volume that cannot be made. What has been done stands in `undo`.
 pub fn disks<'a>(world: World<'a>, plan: &ClonePlan, made: &[Made], keys: &[PublicKey], undo: &mut Undo<'a>) -> Result<()> {
     for clone in made {
+        world.local.go_on()?;
         let name = clone.planned.disk_volume();
         let backing = plan.linked.then_some((plan.template_path.as_str(), VolumeFormat::Raw));
         let volume = NewVolume { name: &name, capacity: plan.disk, format: VolumeFormat::Qcow2, backing, protected: false };
@@ -133,9 +144,10 @@ fn seed(plan: &ClonePlan, clone: &Made, keys: &[PublicKey]) -> Result<crate::cor
         name: &clone.planned.name,
         uuid: clone.planned.uuid,
         user: Some(SeedUser { name: &plan.user, keys }),
+        macs: &clone.planned.macs,
         host_key: (&clone.host_key.private, &clone.host_key.public),
     };
-    let make = || seed_image(&seed.meta_data()?, &seed.user_data()?);
+    let make = || seed_image(&seed.meta_data()?, &seed.network_config()?, &seed.user_data()?);
     make().with_context(|| format!("making the seed of {}", clone.planned.name))
 }
 
@@ -145,6 +157,7 @@ fn seed(plan: &ClonePlan, clone: &Made, keys: &[PublicKey]) -> Result<crate::cor
 /// An emulator that does not start. What has been done stands in `undo`.
 pub fn start<'a>(world: World<'a>, made: &[Made], undo: &mut Undo<'a>) -> Result<()> {
     for clone in made {
+        world.local.go_on()?;
         let name = clone.planned.name.to_string();
         world.hypervisor.start(&name)?;
         let stopped = name.clone();
@@ -156,7 +169,7 @@ pub fn start<'a>(world: World<'a>, made: &[Made], undo: &mut Undo<'a>) -> Result
 /// Waits until every clone answers SSH with its own host key.
 ///
 /// # Errors
-/// At the time-out: how far each clone has come. A clone that stopped, or that answers with another host key, at once.
+/// At the time-out: how far each clone has come. At once for a clone that has stopped.
 pub fn wait_ready(world: World<'_>, made: &mut [Made], timeout: Duration, progress: &dyn Progress) -> Result<()> {
     let end = world.local.now() + timeout;
     let all = made.len();
@@ -225,6 +238,11 @@ pub fn commit(world: World<'_>, made: &mut [Made]) -> Result<()> {
         world.hypervisor.write_metadata(clone.planned.name.as_str(), &Metadata::Clone(Box::new(clone.record.clone())))?;
     }
     Ok(())
+}
+
+/// The first eight digits of a UUID: enough for a name that lives for minutes.
+pub fn short(uuid: Uuid) -> String {
+    uuid.simple().to_string()[..8].to_owned()
 }
 
 /// Random UUIDs.

@@ -2,7 +2,7 @@
 
 pub mod make;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -24,9 +24,6 @@ use crate::{
     ui,
 };
 use make::Made;
-
-/// How long a call waits for another one on this machine to reserve its clones.
-const RESERVATION_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What `--output json` prints.
 #[derive(Debug, Serialize)]
@@ -54,6 +51,9 @@ struct CloneReport {
 /// # Errors
 /// A refusal or a bad argument changes nothing; after a failure everything is undone.
 pub fn run(world: World<'_>, config: &Config, args: &CloneArgs, output: Output) -> Result<()> {
+    if let Some(file) = &args.known_hosts {
+        known_hosts::check(file)?;
+    }
     let keys = if args.dry_run && args.ssh_keys.is_empty() { Vec::new() } else { public_keys(args)? };
     if args.dry_run {
         let plan = planned(world, config, args)?;
@@ -81,6 +81,15 @@ fn is_refusal(error: &anyhow::Error) -> bool {
 }
 
 fn planned(world: World<'_>, config: &Config, args: &CloneArgs) -> Result<ClonePlan> {
+    if let Some(network) = &config.named_network {
+        let there = world.hypervisor.network(network)?;
+        if there != Some(true) {
+            let fault = if there.is_some() { "is not running" } else { "does not exist" };
+            return Err(Refusal::new(format!("network {network} {fault}"))
+                .advise("`virsh net-list --all` lists the networks")
+                .into());
+        }
+    }
     let facts = world.facts()?;
     let template = match &args.template {
         Some(reference) => facts.inventory.find(reference)?,
@@ -94,6 +103,7 @@ fn planned(world: World<'_>, config: &Config, args: &CloneArgs) -> Result<CloneP
         memory: args.memory,
         disk: args.disk,
         user: args.user.clone(),
+        network: config.named_network.clone(),
         purpose: Purpose::Clone,
     };
     clone_plan::plan(&request, template, &facts, &mut make::fresh_uuid)
@@ -108,9 +118,7 @@ fn make_all<'a>(
 ) -> Result<(ClonePlan, Vec<Made>)> {
     let stage = ui::StageLine::begin("clone");
     // Between reading the facts and defining the clones nobody else on this machine may do the same.
-    let lock = world.local.lock(&format!("clone {}", world.hypervisor.uri()), RESERVATION_PATIENCE)?;
-    let lock =
-        lock.map_err(|holder| Refusal::new(format!("another tpl clone is at work: {holder}")).advise("try again later"))?;
+    let lock = world.reserve()?;
     let plan = planned(world, config, args)?;
     let mut made = make::define(world, &plan, undo)?;
     drop(lock);
@@ -150,19 +158,24 @@ fn public_keys(args: &CloneArgs) -> Result<Vec<PublicKey>> {
 }
 
 fn report(world: World<'_>, args: &CloneArgs, output: Output, plan: &ClonePlan, made: &[Made]) -> Result<()> {
-    if let Some(file) = &args.known_hosts {
-        let lines: Result<Vec<String>, String> = made.iter().map(known_hosts_of).collect();
-        let appended = lines.map_err(anyhow::Error::msg).and_then(|lines| known_hosts::append(file, &lines));
-        appended.map_err(|error| Advised::new(error, "the VMs are made all the same: `tpl vms` lists them"))?;
-    }
     let clones: Vec<_> = made.iter().map(|clone| describe(world, clone)).collect();
-    match output {
+    let printed = match output {
         Output::Json => {
             let (template, version) = (plan.template.name.to_string(), plan.template.version.to_string());
             ui::json(&Report { template, version, clones })
         }
         Output::Text => ui::data(&table(&clones)),
-    }
+    };
+    printed.and_then(|()| append_known_hosts(args, made)).map_err(|error| {
+        // Whoever reads only the exit code must not make them again.
+        Advised::new(error, "the VMs are made all the same: `tpl vms` lists them").into()
+    })
+}
+
+fn append_known_hosts(args: &CloneArgs, made: &[Made]) -> Result<()> {
+    let Some(file) = &args.known_hosts else { return Ok(()) };
+    let lines: Result<Vec<String>, String> = made.iter().map(known_hosts_of).collect();
+    known_hosts::append(file, &lines.map_err(anyhow::Error::msg)?).map(drop)
 }
 
 fn known_hosts_of(clone: &Made) -> Result<String, String> {

@@ -4,7 +4,13 @@ use std::{io::Read, thread, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use roxmltree::Document;
-use virt::{connect::Connect, error::Error, storage_pool::StoragePool, storage_vol::StorageVol, stream::Stream};
+use virt::{
+    connect::Connect,
+    error::{Error, ErrorNumber},
+    storage_pool::StoragePool,
+    storage_vol::StorageVol,
+    stream::Stream,
+};
 
 use super::{optional, plain};
 use crate::{
@@ -63,17 +69,26 @@ impl<'a> LibvirtPool<'a> {
     }
 }
 
-/// Reads the pool's contents anew. libvirt refuses while another job works in the pool, so this waits its turn.
+/// Reads the pool's contents anew.
 fn refresh(pool: &StoragePool) -> Result<()> {
-    let mut last: Option<Error> = None;
-    for _ in 0..50 {
-        match pool.refresh(0) {
-            Ok(()) => return Ok(()),
-            Err(error) => last = Some(error),
+    patiently(50, || pool.refresh(0)).context("refreshing the pool")
+}
+
+/// Tries again each tenth of a second, `tries` times, while libvirt refuses because another job works in the pool.
+fn patiently(tries: usize, mut action: impl FnMut() -> Result<(), Error>) -> Result<()> {
+    for _ in 1..tries {
+        match action() {
+            Err(error) if is_busy(&error) => thread::sleep(Duration::from_millis(100)),
+            other => return other.map_err(plain),
         }
-        thread::sleep(Duration::from_millis(100));
     }
-    Err(last.map_or_else(|| anyhow!("not refreshed"), plain)).context("refreshing the pool")
+    action().map_err(plain)
+}
+
+/// libvirt has no code of its own for "asynchronous jobs running" and "still being allocated".
+fn is_busy(error: &Error) -> bool {
+    use ErrorNumber::{InternalError, OperationInvalid};
+    error.code().is_known_and(|code| matches!(code, InternalError | OperationInvalid))
 }
 
 fn volume_xml(volume: &NewVolume<'_>) -> String {
@@ -175,7 +190,13 @@ impl Storage for LibvirtPool<'_> {
 
     fn delete(&self, name: &str) -> Result<()> {
         let Some(volume) = self.find(name)? else { return Ok(()) };
-        volume.delete(0).map_err(plain).with_context(|| format!("removing volume {name}"))
+        // A copy whose maker was killed goes on in libvirt, and its volume cannot be removed before that has ended.
+        let deleted = patiently(600, || match volume.delete(0) {
+            // Somebody else has removed it in the meantime.
+            Err(error) if error.code().is_known_and(|code| code == ErrorNumber::NoStorageVolume) => Ok(()),
+            other => other,
+        });
+        deleted.with_context(|| format!("removing volume {name}"))
     }
 }
 

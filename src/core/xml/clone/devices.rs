@@ -49,6 +49,9 @@ fn interfaces<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, old: &str, ident
             edits.remove(target);
         }
         if let Some(source) = child(interface, "source") {
+            if let Some(network) = identity.network.as_ref().filter(|_| attribute(interface, "type") == Some("network")) {
+                edits.set_attribute(source, "network", network)?;
+            }
             edits.remove_attribute(source, "portid");
             rename(edits, source, "path", old, identity.name.as_str())?;
         }

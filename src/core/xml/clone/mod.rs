@@ -29,6 +29,8 @@ pub struct CloneIdentity {
     pub vcpus: Option<u32>,
     /// Another size of memory than the template's; rounded up to KiB.
     pub memory: Option<ByteSize>,
+    /// Another libvirt network than the template's, for the interfaces that are in one.
+    pub network: Option<String>,
     /// The clone's own disks in place of the template's. Shared, read-only and empty ones need none.
     pub disks: Vec<DiskChange>,
     /// The volume with the NoCloud documents: a further, read-only disk.

@@ -9,6 +9,7 @@ fn identity() -> CloneIdentity {
         uuid: Uuid::from_u128(0x0a1b_2c3d_4e5f_4071_8293_a4b5_c6d7_e8f9),
         macs: vec![Mac([0x52, 0x54, 0, 0xaa, 0, 1])],
         vcpus: None,
+        network: None,
         memory: None,
         disks: vec![DiskChange {
             target: "vda".to_owned(),
