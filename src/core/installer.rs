@@ -40,6 +40,8 @@ pub struct Watch {
     seen: bool,
     /// The percentage inside the step.
     inside: u8,
+    /// The highest percentage of the whole so far: a step may show several dialogs, each counting from 0.
+    highest: u8,
     complete: bool,
     failed: Option<String>,
 }
@@ -128,6 +130,7 @@ impl Watch {
         if let Some(percent) = percent {
             self.inside = percent;
         }
+        self.highest = self.highest.max(self.estimate().1);
     }
 
     /// Takes in what the installer has logged since the last call.
@@ -150,11 +153,16 @@ impl Watch {
         });
         (self.step, self.inside, self.seen) = (step, inside, seen);
         self.failed = failed.or(self.failed.take());
+        self.highest = self.highest.max(self.estimate().1);
         self.complete = self.seen && self.step == STEPS.len() - 1 && self.failed.is_none();
     }
 
-    /// What the installer does now, and the percentage of the whole that is done.
+    /// What the installer does now, and the percentage of the whole that is done; it only rises.
     pub fn progress(&self) -> (&'static str, u8) {
+        (self.estimate().0, self.highest)
+    }
+
+    fn estimate(&self) -> (&'static str, u8) {
         if !self.seen {
             return ("booting the installer", 0);
         }
@@ -222,6 +230,8 @@ mod tests {
         assert_eq!(watch.progress(), ("installing the base system", 43));
         watch.installer(b"Nov 21 07:47:03 main-menu[1905]: INFO: Menu item 'unheard-of' selected\n");
         assert_eq!(watch.progress(), ("installing the base system", 43));
+        watch.console(b"\r\nAnother dialog  ... 0%");
+        assert_eq!(watch.progress().1, 43);
         assert!(!watch.complete());
         watch.installer(b"Nov 21 07:59:03 main-menu[1905]: INFO: Menu item 'finish-inst");
         watch.installer(b"all' selected\n");
