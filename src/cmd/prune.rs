@@ -45,6 +45,10 @@ pub fn run(world: World<'_>, args: &PruneArgs, output: Output) -> Result<()> {
     let mut removed = Vec::new();
     let mut failed = Vec::new();
     for leftover in leftovers(world, &inventory, &logs, args.template.as_ref())? {
+        if let Some(pool) = leftover.pool().filter(|pool| *pool != world.storage.pool()) {
+            ui::note(&format!("left alone: {} is in pool {pool}: `tpl prune --pool {pool}` removes it", leftover.describe()));
+            continue;
+        }
         match if args.dry_run { Ok(()) } else { leftover.remove(world) } {
             Ok(()) => removed.push(leftover.describe()),
             Err(error) => failed.push(error),
@@ -114,6 +118,16 @@ fn lasting(manifest: &Manifest) -> Vec<String> {
 }
 
 impl Leftover<'_> {
+    /// The pool of its volumes; a log has none.
+    fn pool(&self) -> Option<&str> {
+        match self {
+            Self::Build(template) | Self::Scaffolding(template) => Some(&template.manifest.pool),
+            Self::Clone(clone) => Some(&clone.record.pool),
+            Self::Probe(probe) => Some(&probe.pool),
+            Self::Log(_) => None,
+        }
+    }
+
     fn describe(&self) -> String {
         match self {
             Self::Build(template) => format!("build {} ({})", template.manifest.id(), template.manifest.state.as_str()),
