@@ -16,11 +16,11 @@ fn nothing_of_the_installation_is_in_the_sealed_volume() {
     // Each line prints what should not be there; `-` lets guestfish go on where there is no such folder.
     let found = guestfish(
         &volume,
-        "glob echo /etc/ssh/ssh_host_*\n\
+        "glob-expand /etc/ssh/ssh_host_*\n\
          echo machine-id\nfilesize /etc/machine-id\n\
-         glob echo /var/lib/dhcp/*.lease*\nglob echo /var/lib/dhcpcd/*\nglob echo /var/lib/systemd/network/*\n\
-         glob echo /var/log/installer/*\nglob echo /var/lib/cloud/*\nglob echo /root/.bash_history\n\
-         glob echo /var/lib/systemd/random-seed\n\
+         glob-expand /var/lib/dhcp/*.lease*\nglob-expand /var/lib/dhcpcd/*\nglob-expand /var/lib/systemd/network/*\n\
+         glob-expand /var/log/installer/*\nglob-expand /var/lib/cloud/*\nglob-expand /root/.bash_history\n\
+         glob-expand /var/lib/systemd/random-seed\n\
          echo shadow\ncat /etc/shadow\n-cat /etc/shadow-\n",
     );
     let (before, shadow) = found.split_once("shadow\n").unwrap();
