@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::core::{
     build_plan::template_of,
     config::Config,
+    digest::hex,
     error::Invalid,
     names::TemplateName,
     pipeline::{self, Pipeline},
@@ -73,7 +74,7 @@ pub fn load(wanted: &str, config: &Config) -> Result<Loaded> {
             (found.0.to_owned(), found.1.to_owned())
         }
     };
-    let digest = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&Sha256::digest(&text));
     Ok(Loaded { name, pipeline, digest, answers_file, answers })
 }
 

@@ -25,7 +25,7 @@ pub fn bare_element(metadata: &Metadata) -> String {
 #[expect(clippy::expect_used, reason = "string keys and plain values always serialise")]
 fn escaped(metadata: &Metadata) -> String {
     let json = serde_json::to_string(metadata).expect("metadata serialises");
-    json.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    quick_xml::escape::partial_escape(&json).into_owned()
 }
 
 /// tpl's metadata in a domain's XML.

@@ -10,7 +10,7 @@ use ssh_key::{
 };
 use tempfile::NamedTempFile;
 
-use crate::core::{names::VmName, secret::Secret};
+use crate::core::{digest::hex, names::VmName, secret::Secret};
 
 /// The salt's length in bytes: 16 characters of base64, the most that crypt(3) reads. With more, which is sha-crypt's own
 /// default, it computes another hash than ours.
@@ -91,7 +91,7 @@ pub fn random_password_hash() -> Result<Secret<String>> {
         OsRng.try_fill_bytes(bytes).map_err(|error| anyhow!("making a random password: {error}"))?;
     }
     // Printable, for whatever reads it: crypt(3) stops at a NUL.
-    let password: String = password.iter().map(|byte| format!("{byte:02x}")).collect();
+    let password = hex(&password);
     password_hash(&password, &salt)
 }
 

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use uuid::Uuid;
 
-use crate::core::manifest::Run;
+use crate::core::{digest::hex, manifest::Run};
 
 /// How long a run on another machine, whose lock cannot be seen from here, is taken to be alive.
 const FOREIGN_RUN_HOURS: i64 = 12;
@@ -196,7 +196,7 @@ impl Local for ThisMachine {
 
     fn lock(&self, name: &str, patience: Duration) -> Result<Result<Lock, String>> {
         // Names hold URIs: a digest has no slash in it.
-        let digest: String = Sha256::digest(name).iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&Sha256::digest(name)[..12]);
         let mut file = open(&self.folder.join(format!("lock-{digest}")))?;
         let step = Duration::from_millis(50);
         let mut waited = Duration::ZERO;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use uuid::Uuid;
 
 use super::Build;
 use crate::{
@@ -67,7 +68,7 @@ impl<'a> Build<'a> {
         let reference = TemplateRef { name: self.plan.id.name.clone(), version: Some(self.plan.id.version.clone()) };
         let template = facts.inventory.find(&reference)?;
         // Random, for two templates may be tested at the same time.
-        let name = format!("tpl-test-{}", make::short(make::fresh_uuid()));
+        let name = format!("tpl-test-{}", make::short(Uuid::new_v4()));
         let request = CloneRequest {
             count: 1,
             names: Some(name.parse().map_err(anyhow::Error::msg)?),
@@ -79,7 +80,7 @@ impl<'a> Build<'a> {
             network: None,
             purpose: Purpose::BootTest,
         };
-        clone_plan::plan(&request, template, &facts, &mut make::fresh_uuid)
+        clone_plan::plan(&request, template, &facts, &mut Uuid::new_v4)
     }
 
     fn compare(&self, clone: &Made, key: &LoginKey) -> Result<()> {

@@ -244,8 +244,3 @@ pub fn commit(world: World<'_>, made: &mut [Made]) -> Result<()> {
 pub fn short(uuid: Uuid) -> String {
     uuid.simple().to_string()[..8].to_owned()
 }
-
-/// Random UUIDs.
-pub fn fresh_uuid() -> Uuid {
-    Uuid::new_v4()
-}

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::{
     cli::{CloneArgs, Output, Wait},
@@ -106,7 +107,7 @@ fn planned(world: World<'_>, config: &Config, args: &CloneArgs) -> Result<CloneP
         network: config.named_network.clone(),
         purpose: Purpose::Clone,
     };
-    clone_plan::plan(&request, template, &facts, &mut make::fresh_uuid)
+    clone_plan::plan(&request, template, &facts, &mut Uuid::new_v4)
 }
 
 fn make_all<'a>(

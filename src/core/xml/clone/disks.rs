@@ -92,7 +92,7 @@ fn relocate<'i>(edits: &mut Edits<'i>, source: Node<'_, 'i>, location: &DiskLoca
 /// 64 hexadecimal digits that only this disk of this clone has.
 fn hex(uuid: Uuid, target: &str) -> String {
     let digest = Sha256::new().chain_update(uuid.as_bytes()).chain_update(target).finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::core::digest::hex(&digest)
 }
 
 /// The seed is a virtio disk: a CD-ROM would need a controller that not every machine type has.
