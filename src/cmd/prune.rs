@@ -78,7 +78,7 @@ fn leftovers<'a>(
     let wanted = |name: &TemplateName| only.is_none_or(|only| only == name);
     // Clones first: a template cannot go while clones stand on it.
     for clone in inventory.clones.iter().filter(|clone| wanted(&clone.record.template)) {
-        let unfinished = clone.record.creating || clone.record.purpose == Purpose::BootTest;
+        let unfinished = clone.record.is_unfinished() || clone.record.purpose == Purpose::BootTest;
         if unfinished && !world.local.is_alive(&clone.record.run)? {
             found.push(Leftover::Clone(clone));
         }
@@ -91,7 +91,7 @@ fn leftovers<'a>(
         let id = manifest.id();
         let idle = inventory
             .clones_of(&id)
-            .all(|clone| clone.record.purpose == Purpose::BootTest || clone.record.creating || !clone.record.linked);
+            .all(|clone| clone.record.purpose == Purpose::BootTest || clone.record.is_unfinished() || !clone.record.linked);
         if manifest.state < State::Published {
             if idle {
                 found.push(Leftover::Build(template));

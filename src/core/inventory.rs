@@ -160,7 +160,7 @@ impl Inventory {
 impl Clone {
     /// Its state for people: libvirt's, or `creating` while it is being made.
     pub fn state(&self) -> &'static str {
-        if self.record.creating { "creating" } else { self.domain.state.as_str() }
+        if self.record.is_unfinished() { "creating" } else { self.domain.state.as_str() }
     }
 
     /// Whether an operator asked for it.

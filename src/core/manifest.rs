@@ -5,14 +5,16 @@
 //! ```
 //! A stage that ends writes the next state; that one write is the commit point.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    dns::Registration,
     names::{TemplateId, TemplateName, UserName, Version, VmName},
+    network::Reservation,
     trust::Trust,
     units::ByteSize,
 };
@@ -192,6 +194,19 @@ pub enum Purpose {
     BootTest,
 }
 
+/// How far the making of a clone has come. A run that ended leaves it unfinished only when it was killed: then `tpl prune`
+/// removes the clone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Defined, so that others see its pledge; it may still have to give way to one that was there before it.
+    Reserved,
+    /// Admitted: its disks are being made, or it is being waited for.
+    Creating,
+    /// Made.
+    Complete,
+}
+
 /// Everything about one clone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloneRecord {
@@ -207,8 +222,8 @@ pub struct CloneRecord {
     pub digest: String,
     /// Whether its disk stands on the template's volume.
     pub linked: bool,
-    /// Still being made. A run that ended leaves it so only when it was killed: then `tpl prune` removes the clone.
-    pub creating: bool,
+    /// How far its making has come.
+    pub phase: Phase,
     /// The invocation that made it.
     pub run: Run,
     /// When it was made.
@@ -221,6 +236,21 @@ pub struct CloneRecord {
     pub volumes: Vec<String>,
     /// The pool of its volumes.
     pub pool: String,
+    /// The addresses that were promised to it: kept for it by a DHCP server, or written into its own configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    /// What libvirt's DHCP servers keep for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reservations: Vec<Reservation>,
+    /// What DNS was told about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<Registration>,
+    /// Why it was admitted although the hypervisor had no room for it, in its operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<String>,
+    /// SHA-256 of what its guest was told at the first boot, secrets left out: tells whether a fleet's file asks for another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_digest: Option<String>,
 }
 
 /// A VM that shows whether KVM works, and is removed afterwards.
@@ -234,6 +264,13 @@ pub struct Probe {
     pub volumes: Vec<String>,
     /// The pool of its volumes.
     pub pool: String,
+}
+
+impl CloneRecord {
+    /// Whether it is still being made, or was left so.
+    pub fn is_unfinished(&self) -> bool {
+        self.phase != Phase::Complete
+    }
 }
 
 /// tpl's own part of a domain's metadata.

@@ -166,7 +166,7 @@ impl Machine {
             kept.insert(format!("domain {}", template.domain.name));
             kept.extend(template.manifest.volumes.iter().map(|volume| format!("volume {volume}")));
         }
-        for clone in inventory.clones.iter().filter(|clone| clone.is_vm() && !clone.record.creating) {
+        for clone in inventory.clones.iter().filter(|clone| clone.is_vm() && !clone.record.is_unfinished()) {
             kept.insert(format!("domain {}", clone.domain.name));
             kept.insert(format!("log {}", console_log(&clone.domain.name)));
             kept.extend(clone.record.volumes.iter().map(|volume| format!("volume {volume}")));

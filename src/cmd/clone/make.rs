@@ -11,7 +11,7 @@ use crate::{
         clone_plan::{ClonePlan, PlannedClone},
         domain::{console_log, logs},
         facts::{NewVolume, VolumeFormat},
-        manifest::{CloneRecord, Metadata},
+        manifest::{CloneRecord, Metadata, Phase},
         metadata,
         progress::Progress,
         seed::{Seed, SeedUser},
@@ -79,13 +79,18 @@ fn record(world: World<'_>, plan: &ClonePlan, planned: &PlannedClone, host_key: 
         version: plan.template.version.clone(),
         digest: plan.digest.clone(),
         linked: plan.linked,
-        creating: true,
+        phase: Phase::Creating,
         run: world.local.run().clone(),
         created_at: world.local.now(),
         user: plan.user.clone(),
         ssh_host_keys: vec![host_key.public.clone()],
         volumes: vec![planned.disk_volume(), planned.seed_volume()],
         pool: world.storage.pool().to_owned(),
+        addresses: Vec::new(),
+        reservations: Vec::new(),
+        dns: Vec::new(),
+        forced: None,
+        guest_digest: None,
     }
 }
 
@@ -234,7 +239,7 @@ pub fn host_key_without_comment(line: &str) -> String {
 /// The metadata cannot be written.
 pub fn commit(world: World<'_>, made: &mut [Made]) -> Result<()> {
     for clone in made {
-        clone.record.creating = false;
+        clone.record.phase = Phase::Complete;
         world.hypervisor.write_metadata(clone.planned.name.as_str(), &Metadata::Clone(Box::new(clone.record.clone())))?;
     }
     Ok(())
