@@ -48,6 +48,19 @@ pub struct Domain {
     pub xml: String,
 }
 
+/// What a domain is promised, running or not: the most that its definition lets it have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pledge {
+    /// The domain's name.
+    pub name: String,
+    /// Whether an emulator process belongs to it.
+    pub active: bool,
+    /// vCPUs.
+    pub vcpus: u32,
+    /// Memory.
+    pub memory: ByteSize,
+}
+
 /// The hypervisor's own size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostSize {
