@@ -1,9 +1,10 @@
 //! MAC addresses of VMs.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 /// The prefix that QEMU and libvirt use for VMs; locally administered.
 const PREFIX: [u8; 3] = [0x52, 0x54, 0x00];
@@ -24,6 +25,18 @@ impl Mac {
         hash.update(format!("\0{index}\0{attempt}"));
         let digest = hash.finalize();
         Self([PREFIX[0], PREFIX[1], PREFIX[2], digest[0], digest[1], digest[2]])
+    }
+
+    /// The address that follows from an IPv4 address: 52:54 and its four octets.
+    pub fn of_address(address: Ipv4Addr) -> Self {
+        let [a, b, c, d] = address.octets();
+        Self([PREFIX[0], PREFIX[1], a, b, c, d])
+    }
+
+    /// An address of chance: that of a random UUID.
+    pub fn of_random(uuid: Uuid) -> Self {
+        let bytes = uuid.into_bytes();
+        Self([PREFIX[0], PREFIX[1], PREFIX[2], bytes[0], bytes[1], bytes[2]])
     }
 
     /// The first address derived from the name that is not taken.
@@ -115,6 +128,12 @@ mod tests {
         for (name, index, attempt, mac) in table {
             assert_eq!(Mac::of_name(name, index, attempt).to_string(), mac);
         }
+    }
+
+    #[test]
+    fn an_address_follows_from_the_ip_or_from_chance() {
+        assert_eq!(Mac::of_address("192.168.122.10".parse().unwrap()).to_string(), "52:54:c0:a8:7a:0a");
+        assert_eq!(Mac::of_random(Uuid::from_u128(0x0102_0304 << 96)).to_string(), "52:54:00:01:02:03");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What tpl decides, without touching anything: no file, no process, no network, no clock.
 
+pub mod addressing;
 pub mod answers;
 pub mod build_plan;
 pub mod checksums;
@@ -19,6 +20,7 @@ pub mod manifest;
 pub mod metadata;
 pub mod mirror;
 pub mod names;
+pub mod naming;
 pub mod network;
 pub mod pipeline;
 pub mod progress;

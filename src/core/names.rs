@@ -205,6 +205,11 @@ impl NamePattern {
         Self { before: format!("{plain}-"), width: Some(1), after: String::new() }
     }
 
+    /// Whether it has a place for a number.
+    pub fn is_numbered(&self) -> bool {
+        self.width.is_some()
+    }
+
     fn name(&self, number: usize) -> Result<VmName, String> {
         match self.width {
             None => self.before.parse(),
@@ -212,30 +217,41 @@ impl NamePattern {
         }
     }
 
+    /// The name with this number; one without a place for it gets it at the end.
+    ///
+    /// # Errors
+    /// It is too long for a name.
+    pub fn with_number(&self, number: usize) -> Result<VmName, String> {
+        match self.width {
+            None => format!("{}{number}", self.before).parse(),
+            Some(_) => self.name(number),
+        }
+    }
+
+    /// The name of one clone, by a pattern without a number.
+    ///
+    /// # Errors
+    /// There is more than one clone.
+    pub fn only(&self, count: usize) -> Result<VmName, String> {
+        if count == 1 {
+            return self.name(0);
+        }
+        Err(format!("{count} clones cannot all be called '{0}': write '{0}{{}}' to number them", self.before))
+    }
+
     /// `count` names with the lowest numbers, from 1, that `taken` does not hold.
     ///
     /// # Errors
-    /// A literal name asked for twice, or taken.
+    /// They become too long.
     pub fn free(&self, count: usize, taken: &dyn Fn(&str) -> bool) -> Result<Vec<VmName>, String> {
-        if self.width.is_none() {
-            if count != 1 {
-                return Err(format!("{count} clones cannot all be called '{0}': write '{0}{{}}' to number them", self.before));
-            }
-            if taken(&self.before) {
-                return Err(format!("'{}' exists already", self.before));
-            }
-            return Ok(vec![self.name(0)?]);
+        if !self.is_numbered() {
+            return Ok(vec![self.only(count)?]);
         }
-        let mut names = Vec::with_capacity(count);
-        let mut number = 0;
-        while names.len() < count {
-            number += 1;
-            let name = self.name(number)?;
-            if !taken(name.as_str()) {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        (1..)
+            .map(|number| self.name(number))
+            .filter(|name| name.as_ref().map_or(true, |name| !taken(name.as_str())))
+            .take(count)
+            .collect()
     }
 }
 
@@ -302,7 +318,6 @@ mod tests {
         assert_eq!(names("web{:02}", 3, &["web02"]).unwrap(), "web01 web03 web04");
         assert_eq!(names("web{}-prod", 2, &[]).unwrap(), "web1-prod web2-prod");
         assert_eq!(names("db", 1, &[]).unwrap(), "db");
-        assert_eq!(names("db", 1, &["db"]).unwrap_err(), "'db' exists already");
         assert_eq!(names("db", 2, &[]).unwrap_err(), "2 clones cannot all be called 'db': write 'db{}' to number them");
         for bad in ["web{", "web{:2}", "web{x}", "web{}{}", "We{}", "{}-", "../{}"] {
             assert!(names(bad, 1, &[]).is_err(), "{bad}");

@@ -6,6 +6,29 @@ use serde::{Deserialize, Serialize};
 
 use super::mac::Mac;
 
+/// What a network card is plugged into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plug {
+    /// A libvirt network.
+    Network(String),
+    /// A bridge of the hypervisor.
+    Bridge(String),
+    /// QEMU's user-mode network.
+    User,
+    /// Something that tpl does not manage, or no card at all.
+    Other,
+}
+
+impl Plug {
+    /// The libvirt network, if it is one.
+    pub fn network(&self) -> Option<&str> {
+        match self {
+            Self::Network(name) => Some(name),
+            Self::Bridge(_) | Self::User | Self::Other => None,
+        }
+    }
+}
+
 /// A libvirt network.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Network {

@@ -41,6 +41,8 @@ pub struct VmSpec {
     pub addressing: Option<Addressing>,
     /// The address of a single VM, or those of several.
     pub ip: Option<IpChoice>,
+    /// The length of the subnet's prefix, for static addresses outside libvirt's networks.
+    pub prefix: Option<u8>,
     /// The router, for static addresses.
     pub gateway: Option<IpAddr>,
     /// Name servers, for static addresses.

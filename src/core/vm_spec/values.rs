@@ -1,11 +1,7 @@
 //! The values in a VM's specification, checked once at the border: none of them can leave a path, an XML attribute, a shell
 //! word or a YAML scalar.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr},
-    str::FromStr,
-};
+use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
@@ -209,12 +205,12 @@ impl FromStr for MacChoice {
 
 impl IpChoice {
     /// The addresses, in order; none for `next`.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
         let ranges = match self {
             Self::Next => &[],
             Self::Ranges(ranges) => ranges.as_slice(),
         };
-        ranges.iter().flat_map(|(first, last)| (u32::from(*first)..=u32::from(*last)).map(|ip| Ipv4Addr::from(ip).into()))
+        ranges.iter().flat_map(|(first, last)| (u32::from(*first)..=u32::from(*last)).map(Ipv4Addr::from))
     }
 }
 
