@@ -5,7 +5,7 @@ use roxmltree::Node;
 use uuid::Uuid;
 
 use super::{attribute, child, children, parse_domain, text};
-use crate::core::{mac::Mac, units::ByteSize};
+use crate::core::{mac::Mac, units::ByteSize, vm_spec::Firmware};
 
 /// The facts about a defined domain that tpl decides by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,12 @@ pub struct DomainFacts {
     pub macs: Vec<Mac>,
     /// How many interfaces it has.
     pub interfaces: usize,
-    /// The file that holds its UEFI variables.
+    /// What starts its boot loader.
+    pub firmware: Firmware,
+    /// The file, or the block device, that holds its UEFI variables. None also where libvirt has not chosen one yet.
     pub nvram: Option<String>,
+    /// The file of the firmware's package that libvirt makes absent UEFI variables from.
+    pub nvram_template: Option<String>,
 }
 
 /// One disk of a domain.
@@ -92,17 +96,19 @@ fn facts(domain: Node<'_, '_>, name: &str) -> Result<DomainFacts> {
     let devices = child(domain, "devices");
     let interfaces: Vec<_> = devices.iter().flat_map(|devices| children(*devices, "interface")).collect();
     let macs = interfaces.iter().filter_map(|interface| attribute(child(*interface, "mac")?, "address"));
-    let vcpus = required(domain, "vcpu")?;
+    let template = child(domain, "os").and_then(|os| child(os, "nvram")).and_then(|nvram| attribute(nvram, "template"));
     Ok(DomainFacts {
         name: name.to_owned(),
         uuid: required(domain, "uuid")?.parse().context("reading <uuid>")?,
         domain_type: attribute(domain, "type").context("<domain> has no type")?.to_owned(),
-        vcpus: vcpus.parse().map_err(|_| anyhow!("<vcpu> is {vcpus:?}, no number"))?,
+        vcpus: vcpus(domain)?,
         memory: memory(domain)?,
         disks: devices.iter().flat_map(|devices| children(*devices, "disk")).map(disk).collect::<Result<_>>()?,
         macs: macs.map(|mac| mac.parse().map_err(anyhow::Error::msg)).collect::<Result<_>>()?,
         interfaces: interfaces.len(),
+        firmware: firmware(domain),
         nvram: nvram(domain),
+        nvram_template: template.map(str::to_owned),
     })
 }
 
@@ -114,7 +120,14 @@ fn required(domain: Node<'_, '_>, name: &str) -> Result<String> {
     Ok(value)
 }
 
-fn memory(domain: Node<'_, '_>) -> Result<ByteSize> {
+/// The most vCPUs that a domain can have.
+pub(super) fn vcpus(domain: Node<'_, '_>) -> Result<u32> {
+    let vcpus = required(domain, "vcpu")?;
+    vcpus.parse().map_err(|_| anyhow!("<vcpu> is {vcpus:?}, no number"))
+}
+
+/// The most memory that a domain can have without hotplug.
+pub(super) fn memory(domain: Node<'_, '_>) -> Result<ByteSize> {
     let value = required(domain, "memory")?;
     let unit = child(domain, "memory").and_then(|node| attribute(node, "unit")).unwrap_or("KiB");
     // The units of libvirt's virScaleInteger: a letter alone is binary.
@@ -132,6 +145,14 @@ fn memory(domain: Node<'_, '_>) -> Result<ByteSize> {
     };
     let bytes = value.parse::<u64>().ok().and_then(|count| count.checked_mul(factor));
     bytes.map(ByteSize).with_context(|| format!("<memory> is {value:?}, no size"))
+}
+
+/// UEFI where libvirt is told to find one, and where the firmware is in flash: a PC's BIOS never is.
+pub(super) fn firmware(domain: Node<'_, '_>) -> Firmware {
+    let os = child(domain, "os");
+    let found = os.and_then(|os| attribute(os, "firmware")) == Some("efi");
+    let flash = os.and_then(|os| child(os, "loader")).and_then(|loader| attribute(loader, "type")) == Some("pflash");
+    if found || flash { Firmware::Uefi } else { Firmware::Bios }
 }
 
 /// The path of the UEFI variables, in the short form and in the one with `<source>`.
@@ -210,7 +231,9 @@ mod tests {
             ],
             macs: vec![Mac([0x52, 0x54, 0, 0x11, 0x11, 0x11]), Mac([0x52, 0x54, 0, 0x22, 0x22, 0x22])],
             interfaces: 2,
+            firmware: Firmware::Uefi,
             nvram: Some("/var/lib/libvirt/qemu/nvram/debian13.20261121-031000_VARS.fd".to_owned()),
+            nvram_template: Some("/usr/share/OVMF/OVMF_VARS_4M.fd".to_owned()),
         };
         assert_eq!(facts, expected);
     }
@@ -220,6 +243,22 @@ mod tests {
             "<domain type='kvm'><name>a</name><uuid>11111111-2222-4333-8444-555555555555</uuid><vcpu>1</vcpu>{memory}\
              <devices>{devices}</devices></domain>"
         )
+    }
+
+    #[test]
+    fn kinds_of_firmware() {
+        let table = [
+            ("", Firmware::Bios, None, None),
+            ("<os firmware='bios'><loader type='rom'>/c</loader></os>", Firmware::Bios, None, None),
+            ("<os firmware='efi'/>", Firmware::Uefi, None, None),
+            ("<os><loader type='pflash'>/c</loader><nvram template='/t'/></os>", Firmware::Uefi, None, Some("/t")),
+            ("<os firmware='efi'><nvram type='file'><source file='/v'/></nvram></os>", Firmware::Uefi, Some("/v"), None),
+        ];
+        for (os, firmware, nvram, template) in table {
+            let facts = domain_facts(&domain(&format!("<memory>1</memory>{os}"), "")).unwrap();
+            let found = (facts.firmware, facts.nvram.as_deref(), facts.nvram_template.as_deref());
+            assert_eq!(found, (firmware, nvram, template), "{os}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Interfaces, graphics, character devices, TPM and vsock.
+//! Graphics, character devices, TPM and vsock.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use roxmltree::Node;
 
 use super::CloneIdentity;
@@ -16,7 +16,6 @@ const STREAMS: [&str; 7] = ["serial", "parallel", "console", "channel", "redirde
 
 pub(super) fn change<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, old: &str, identity: &CloneIdentity) -> Result<()> {
     let new = identity.name.as_str();
-    interfaces(edits, devices, old, identity)?;
     for device in devices.children().filter(Node::is_element) {
         if is(device, "graphics") {
             graphics(edits, device, old, new)?;
@@ -32,37 +31,6 @@ pub(super) fn change<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, old: &str
     let generated =
         |node: &Node<'_, '_>| is(*node, "alias") && !attribute(*node, "name").is_some_and(|name| name.starts_with("ua-"));
     devices.children().flat_map(|device| device.children().filter(generated)).for_each(|alias| edits.remove(alias));
-    Ok(())
-}
-
-fn interfaces<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, old: &str, identity: &CloneIdentity) -> Result<()> {
-    let interfaces: Vec<_> = children(devices, "interface").collect();
-    let (need, have) = (interfaces.len(), identity.macs.len());
-    ensure!(need == have, "the template has {need} interfaces, and there are {have} MAC addresses for them");
-    for (interface, mac) in interfaces.into_iter().zip(&identity.macs) {
-        match child(interface, "mac") {
-            Some(node) => edits.set_attribute(node, "address", &mac.to_string())?,
-            None => edits.prepend(interface, &format!("<mac address='{mac}'/>")),
-        }
-        // The name of a device on the host: libvirt makes one.
-        if let Some(target) = child(interface, "target") {
-            edits.remove(target);
-        }
-        if let Some(source) = child(interface, "source") {
-            if let Some(network) = identity.network.as_ref().filter(|_| attribute(interface, "type") == Some("network")) {
-                edits.set_attribute(source, "network", network)?;
-            }
-            edits.remove_attribute(source, "portid");
-            rename(edits, source, "path", old, identity.name.as_str())?;
-        }
-        // Open vSwitch and 802.1Qbg know an interface by these; libvirt makes new ones.
-        if let Some(port) = child(interface, "virtualport").filter(|port| attribute(*port, "type") != Some("midonet")) {
-            for parameters in children(port, "parameters") {
-                edits.remove_attribute(parameters, "interfaceid");
-                edits.remove_attribute(parameters, "instanceid");
-            }
-        }
-    }
     Ok(())
 }
 
@@ -131,7 +99,7 @@ fn stream<'i>(edits: &mut Edits<'i>, device: Node<'_, 'i>, old: &str, new: &str)
 }
 
 /// Puts the new name into a path that holds the old one; any other stays as it is.
-fn rename<'i>(edits: &mut Edits<'i>, node: Node<'_, 'i>, name: &str, old: &str, new: &str) -> Result<()> {
+pub(super) fn rename<'i>(edits: &mut Edits<'i>, node: Node<'_, 'i>, name: &str, old: &str, new: &str) -> Result<()> {
     let Some(path) = attribute(node, name) else { return Ok(()) };
     let own = renamed(path, old, new);
     if own != path { edits.set_attribute(node, name, &own) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! The clone's own disks, and the seed.
+//! The clone's own disks in place of the template's.
 
 use std::collections::BTreeSet;
 
@@ -27,13 +27,10 @@ pub(super) fn change<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, identity:
         }
     }
     ensure!(unused.is_empty(), "the template has no disk {}", unused.into_iter().collect::<Vec<_>>().join(", "));
-    match &identity.seed {
-        Some(seed) => insert_seed(edits, devices, seed),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
-fn target<'a>(disk: Node<'a, '_>) -> Result<&'a str> {
+pub(super) fn target<'a>(disk: Node<'a, '_>) -> Result<&'a str> {
     child(disk, "target").and_then(|target| attribute(target, "dev")).context("a <disk> of the template has no target")
 }
 
@@ -78,7 +75,7 @@ fn own<'i>(edits: &mut Edits<'i>, disk: Node<'_, 'i>, change: &DiskChange, uuid:
 
 /// Points `<source>` elsewhere. What the operator says about labels and a missing file stays; all else, slices and
 /// reservations say, is about the template's volume.
-fn relocate<'i>(edits: &mut Edits<'i>, source: Node<'_, 'i>, location: &DiskLocation) -> Result<()> {
+pub(super) fn relocate<'i>(edits: &mut Edits<'i>, source: Node<'_, 'i>, location: &DiskLocation) -> Result<()> {
     let (_, wanted) = location.kind();
     let other = |a: &Attribute<'_, '_>| a.namespace().is_none() && a.name() != wanted && a.name() != "startupPolicy";
     for attribute in source.attributes().filter(other) {
@@ -93,53 +90,4 @@ fn relocate<'i>(edits: &mut Edits<'i>, source: Node<'_, 'i>, location: &DiskLoca
 fn hex(uuid: Uuid, target: &str) -> String {
     let digest = Sha256::new().chain_update(uuid.as_bytes()).chain_update(target).finalize();
     crate::core::digest::hex(&digest)
-}
-
-/// The seed is a virtio disk: a CD-ROM would need a controller that not every machine type has.
-fn insert_seed<'i>(edits: &mut Edits<'i>, devices: Node<'_, 'i>, seed: &DiskLocation) -> Result<()> {
-    let taken = children(devices, "disk").map(target).collect::<Result<BTreeSet<_>>>()?;
-    let free = (0..).map(device_name).find(|name| !taken.contains(name.as_str())).unwrap_or_default();
-    let (kind, _) = seed.kind();
-    let last = children(devices, "disk").last();
-    let indent = last.and_then(|disk| edits.indentation(disk)).unwrap_or("    ");
-    let xml = [
-        format!("<disk type='{kind}' device='disk'>"),
-        "  <driver name='qemu' type='raw'/>".to_owned(),
-        format!("  {}", seed.source_xml()?),
-        format!("  <target dev='{free}' bus='virtio'/>"),
-        "  <readonly/>".to_owned(),
-        "</disk>".to_owned(),
-    ]
-    .join(&format!("\n{indent}"));
-    // Behind the last one: libvirt boots from the first disk.
-    match last {
-        Some(last) => edits.insert_after(last, &xml),
-        None => edits.append(devices, &xml),
-    }
-    Ok(())
-}
-
-/// `vda` … `vdz`, `vdaa` …
-fn device_name(mut index: usize) -> String {
-    let mut letters = Vec::new();
-    loop {
-        letters.push(b'a' + (index % 26) as u8);
-        match (index / 26).checked_sub(1) {
-            Some(next) => index = next,
-            None => break,
-        }
-    }
-    "vd".chars().chain(letters.into_iter().rev().map(char::from)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn device_names() {
-        for (index, name) in [(0, "vda"), (25, "vdz"), (26, "vdaa"), (701, "vdzz"), (702, "vdaaa")] {
-            assert_eq!(device_name(index), name);
-        }
-    }
 }

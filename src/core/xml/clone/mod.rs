@@ -5,16 +5,19 @@
 //! TCP ports of serial lines, `qemu:commandline`, file systems and shared memory. The state of an emulated TPM needs nothing:
 //! libvirt keeps it under the domain's UUID.
 
+mod additions;
 mod devices;
 mod disks;
+mod firmware;
+mod interfaces;
 mod shape;
 
 use anyhow::{Context as _, Result, ensure};
 use roxmltree::Node;
 use uuid::Uuid;
 
-use super::{attribute, child, children, edit::Edits, edit::escape, parse, parse_domain, read::nvram, text};
-use crate::core::{facts::VolumeFormat, mac::Mac, names::VmName, units::ByteSize};
+use super::{attribute, child, children, edit::Edits, edit::escape, parse, parse_domain, text};
+use crate::core::{facts::VolumeFormat, mac::Mac, names::VmName, units::ByteSize, vm_spec::Topology};
 
 /// What a clone has of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,19 +30,24 @@ pub struct CloneIdentity {
     pub macs: Vec<Mac>,
     /// Another number of vCPUs than the template's.
     pub vcpus: Option<u32>,
+    /// How its vCPUs are shown to the guest. The product must be their number.
+    pub topology: Option<Topology>,
     /// Another size of memory than the template's; rounded up to KiB.
     pub memory: Option<ByteSize>,
-    /// Another libvirt network than the template's, for the interfaces that are in one.
-    pub network: Option<String>,
+    /// What its first interface is plugged into, if not what the template's is. The others stay where they are.
+    pub plug: Option<Plug>,
     /// The clone's own disks in place of the template's. Shared, read-only and empty ones need none.
     pub disks: Vec<DiskChange>,
     /// The volume with the NoCloud documents: a further, read-only disk.
     pub seed: Option<DiskLocation>,
+    /// Disks that the template does not have, behind all others.
+    pub extra_disks: Vec<ExtraDiskXml>,
     /// What `<description>` says; none removes it.
     pub description: Option<String>,
     /// An XML element that takes the place of the one of the same namespace in `<metadata>`.
     pub metadata: String,
-    /// The clone's file of UEFI variables. None: `NAME_VARS.fd` beside the template's. Not used where the template has none.
+    /// The clone's file of UEFI variables. None: `NAME_VARS.fd` beside the template's, or libvirt's own choice where the
+    /// template names none. Not used where the template's firmware keeps no variables.
     pub nvram: Option<String>,
 }
 
@@ -52,6 +60,26 @@ pub struct DiskChange {
     pub location: DiskLocation,
     /// Their format.
     pub format: VolumeFormat,
+}
+
+/// What an interface is plugged into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plug {
+    /// A libvirt network, by its name.
+    Network(String),
+    /// A bridge of the hypervisor, by its device's name.
+    Bridge(String),
+}
+
+/// A disk that the template does not have: virtio, writable, and given back what the guest discards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtraDiskXml {
+    /// Where its bytes are.
+    pub location: DiskLocation,
+    /// Their format.
+    pub format: VolumeFormat,
+    /// How the guest knows it, as `/dev/disk/by-id/virtio-SERIAL`: 1 to 20 letters, digits, `-`, `_` and `.`.
+    pub serial: String,
 }
 
 /// A path on the hypervisor. Never a `volume`: AppArmor denies those.
@@ -95,7 +123,8 @@ pub fn nvram_beside(template: &str, name: &VmName) -> String {
 ///
 /// # Errors
 /// The template's XML is no domain XML within the limits; the number of MACs is not that of the interfaces; a writable disk
-/// has no copy, or a copy no disk; vCPUs or memory change where NUMA cells fix them; a value that XML cannot hold.
+/// has no copy, or a copy no disk; vCPUs or memory change where NUMA cells fix them; a topology that makes another number of
+/// vCPUs; an interface that cannot be plugged in elsewhere; UEFI variables that would be shared; a value that XML cannot hold.
 pub fn clone_domain(template_xml: &str, identity: &CloneIdentity) -> Result<String> {
     edited(template_xml, identity).with_context(|| format!("making the XML of clone {}", identity.name))
 }
@@ -110,11 +139,13 @@ fn edited(template_xml: &str, identity: &CloneIdentity) -> Result<String> {
     edits.set_text(name, identity.name.as_str())?;
     uuid(&mut edits, domain, name, identity.uuid)?;
     describe(&mut edits, domain, name, identity)?;
-    firmware(&mut edits, domain, identity)?;
+    firmware::change(&mut edits, domain, identity)?;
     labels(&mut edits, domain);
     shape::change(&mut edits, domain, identity)?;
     if let Some(devices) = child(domain, "devices") {
         disks::change(&mut edits, devices, identity)?;
+        additions::insert(&mut edits, devices, identity)?;
+        interfaces::change(&mut edits, devices, &text(name), identity)?;
         devices::change(&mut edits, devices, &text(name), identity)?;
     }
     edits.apply()
@@ -174,19 +205,6 @@ fn describe<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, name: Node<'_, 'i>,
         None => edits.append(metadata, &identity.metadata),
     }
     Ok(())
-}
-
-fn firmware<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, identity: &CloneIdentity) -> Result<()> {
-    let Some(old) = nvram(domain) else { return Ok(()) };
-    let new = identity.nvram.clone().unwrap_or_else(|| nvram_beside(&old, &identity.name));
-    let Some(node) = child(domain, "os").and_then(|os| child(os, "nvram")) else { return Ok(()) };
-    match child(node, "source") {
-        Some(source) => {
-            let name = if attribute(source, "file").is_some() { "file" } else { "dev" };
-            edits.set_attribute(source, name, &new)
-        }
-        None => edits.set_text(node, &new),
-    }
 }
 
 /// A generated security label holds the domain's UUID; libvirt generates the clone's.

@@ -9,7 +9,8 @@ fn identity() -> CloneIdentity {
         uuid: Uuid::from_u128(0x0a1b_2c3d_4e5f_4071_8293_a4b5_c6d7_e8f9),
         macs: vec![Mac([0x52, 0x54, 0, 0xaa, 0, 1])],
         vcpus: None,
-        network: None,
+        topology: None,
+        plug: None,
         memory: None,
         disks: vec![DiskChange {
             target: "vda".to_owned(),
@@ -17,6 +18,7 @@ fn identity() -> CloneIdentity {
             format: VolumeFormat::Qcow2,
         }],
         seed: Some(DiskLocation::File("/images/web01-seed".to_owned())),
+        extra_disks: vec![],
         description: Some("a clone of <debian13>".to_owned()),
         metadata: "<tpl:clone xmlns:tpl='https://example.org/tpl/1'>{\n}</tpl:clone>".to_owned(),
         nvram: None,
@@ -59,7 +61,7 @@ fn fixtures() {
 }
 
 /// A clone of one element in the place of the fixture's devices and more.
-fn changed(part: &str, change: Change) -> String {
+pub(super) fn changed(part: &str, change: impl FnOnce(&mut CloneIdentity)) -> String {
     let mut identity = CloneIdentity { macs: vec![], disks: vec![], seed: None, description: None, ..identity() };
     change(&mut identity);
     let xml = format!("<domain><name>old</name><uuid>u</uuid>{part}</domain>");
@@ -73,7 +75,7 @@ fn changed(part: &str, change: Change) -> String {
 #[test]
 fn shapes() {
     let topology = |n: &str| format!("<vcpu current='1'>4</vcpu><cpu><topology {n}/></cpu>");
-    let table: [(String, Change, &str); 6] = [
+    let table: [(String, Change, &str); 15] = [
         (
             topology("sockets='2' dies='1' cores='2' threads='1'"),
             |i| i.vcpus = Some(8),
@@ -98,6 +100,53 @@ fn shapes() {
             "<cpu><numa><cell id='0'/></numa></cpu>".to_owned(),
             |i| i.vcpus = Some(1),
             "making the XML of clone web01: the template's NUMA cells fix its vCPUs and memory: leave out --vcpus and --memory",
+        ),
+        (
+            "<memory>4</memory><vcpu current='1'>2</vcpu><cpu><topology cores='2'/><numa/></cpu>".to_owned(),
+            |i| (i.vcpus, i.memory) = (Some(2), Some(ByteSize(4096))),
+            "<memory>4</memory><vcpu current='1'>2</vcpu><cpu><topology cores='2'/><numa/></cpu>",
+        ),
+        (
+            "<memory>4</memory><cpu><numa/></cpu>".to_owned(),
+            |i| i.memory = Some(ByteSize(4097)),
+            "making the XML of clone web01: the template's NUMA cells fix its vCPUs and memory: leave out --vcpus and --memory",
+        ),
+        (
+            "<vcpu>8</vcpu>".to_owned(),
+            |i| i.topology = "1:4:2".parse().ok(),
+            "<vcpu>8</vcpu><cpu><topology sockets='1' dies='1' cores='4' threads='2'/></cpu>",
+        ),
+        (
+            "<vcpu>2</vcpu><os/><cpu mode='host-model' check='partial'/>".to_owned(),
+            |i| (i.vcpus, i.topology) = (Some(4), "2:2:1".parse().ok()),
+            "<vcpu>4</vcpu><os/><cpu mode='host-model' check='partial'>\
+             <topology sockets='2' dies='1' cores='2' threads='1'/></cpu>",
+        ),
+        (
+            "<vcpu>8</vcpu><cpu><model>a</model><topology sockets='1' dies='2' clusters='2' cores='1' threads='2'/></cpu>"
+                .to_owned(),
+            |i| i.topology = "2:4:1".parse().ok(),
+            "<vcpu>8</vcpu><cpu><model>a</model><topology sockets='2' dies='1' clusters='1' cores='4' threads='1'/></cpu>",
+        ),
+        (
+            "<vcpu>8</vcpu><cpu><numa/></cpu>".to_owned(),
+            |i| i.topology = "2:4:1".parse().ok(),
+            "<vcpu>8</vcpu><cpu><numa/><topology sockets='2' dies='1' cores='4' threads='1'/></cpu>",
+        ),
+        (
+            "<vcpu>8</vcpu>".to_owned(),
+            |i| (i.vcpus, i.topology) = (Some(4), "2:4:1".parse().ok()),
+            "making the XML of clone web01: the topology 2:4:1 makes 8 vCPUs, and there are 4",
+        ),
+        (
+            "<vcpu>2</vcpu>".to_owned(),
+            |i| i.topology = "2:4:1".parse().ok(),
+            "making the XML of clone web01: the topology 2:4:1 makes 8 vCPUs, and there are 2",
+        ),
+        (
+            String::new(),
+            |i| i.topology = "2:4:1".parse().ok(),
+            "making the XML of clone web01: comparing its vCPUs with the topology: reading domain XML: <vcpu> is missing or empty",
         ),
         ("<vcpu>2</vcpu>".to_owned(), |i| i.vcpus = Some(0), "making the XML of clone web01: a VM has at least one vCPU"),
     ];
@@ -135,23 +184,6 @@ fn rare_devices() {
     for (device, expected) in table {
         let (xml, expected) = (format!("<devices>{device}</devices>"), format!("<devices>{expected}</devices>"));
         assert_eq!(changed(&xml, |_| {}), expected);
-    }
-}
-
-#[test]
-fn firmware_variables() {
-    let table: [(&str, Change, &str); 4] = [
-        ("<nvram>/n/old.fd</nvram>", |i| i.nvram = Some("/m/x.fd".to_owned()), "<nvram>/m/x.fd</nvram>"),
-        (
-            "<nvram type='file'><source file='/n/old.fd'/></nvram>",
-            |_| {},
-            "<nvram type='file'><source file='/n/web01_VARS.fd'/></nvram>",
-        ),
-        ("<nvram template='/t'/>", |i| i.nvram = Some("/m/x.fd".to_owned()), "<nvram template='/t'/>"),
-        ("", |i| i.nvram = Some("/m/x.fd".to_owned()), ""),
-    ];
-    for (nvram, change, expected) in table {
-        assert_eq!(changed(&format!("<os>{nvram}</os>"), change), format!("<os>{expected}</os>"));
     }
 }
 
