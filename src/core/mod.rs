@@ -11,6 +11,7 @@ pub mod dns;
 pub mod domain;
 pub mod error;
 pub mod facts;
+pub mod fleet;
 pub mod installer;
 pub mod inventory;
 pub mod known_hosts;
