@@ -210,7 +210,11 @@ impl NamePattern {
         self.width.is_some()
     }
 
-    fn name(&self, number: usize) -> Result<VmName, String> {
+    /// The name with this number; a literal name has none, and stays.
+    ///
+    /// # Errors
+    /// It is no name.
+    pub fn name(&self, number: usize) -> Result<VmName, String> {
         match self.width {
             None => self.before.parse(),
             Some(width) => format!("{}{number:0width$}{}", self.before, self.after).parse(),

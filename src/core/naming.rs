@@ -1,6 +1,6 @@
 //! How the VMs of a call come to their names.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 use uuid::Uuid;
@@ -8,10 +8,9 @@ use uuid::Uuid;
 use super::{
     error::{Invalid, Refusal},
     names::{NamePattern, VmName},
+    numbers::Numbers,
 };
 
-/// So many VMs one call may make.
-pub const MOST_VMS: usize = 1000;
 /// So many letters a random name has: 26^8 of them make two alike unlikely, and they still fit a label.
 const RANDOM_LETTERS: usize = 8;
 
@@ -26,41 +25,6 @@ pub enum Naming {
     List(Vec<VmName>),
     /// So many, of random letters.
     Random(usize),
-}
-
-/// Numbers and ranges of them: `3,7-9`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Numbers(Vec<usize>);
-
-impl Numbers {
-    /// The numbers, in the operator's order.
-    pub fn as_slice(&self) -> &[usize] {
-        &self.0
-    }
-}
-
-impl FromStr for Numbers {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{:?} are no numbers: write them as in 3,7-9", text.chars().take(40).collect::<String>());
-        let mut numbers = Vec::new();
-        for part in text.split(',').map(str::trim) {
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let read =
-                |text: &str| text.parse::<usize>().ok().filter(|n| *n <= 99_999 && !text.starts_with('+')).ok_or_else(wrong);
-            let (first, last) = (read(first)?, read(last)?);
-            if last < first || last - first >= MOST_VMS {
-                return Err(wrong());
-            }
-            numbers.extend(first..=last);
-        }
-        let distinct: BTreeSet<_> = numbers.iter().collect();
-        if distinct.len() != numbers.len() || numbers.len() > MOST_VMS {
-            return Err(format!("{text:?} names a number twice, or more than {MOST_VMS} of them"));
-        }
-        Ok(Self(numbers))
-    }
 }
 
 impl Naming {
@@ -168,14 +132,6 @@ mod tests {
         ];
         for (naming, others, expected) in table {
             assert_eq!(chosen(&naming, others), expected, "{naming:?}");
-        }
-    }
-
-    #[test]
-    fn numbers_are_read_strictly() {
-        assert_eq!("3, 7-9".parse::<Numbers>().unwrap().as_slice(), [3, 7, 8, 9]);
-        for bad in ["", "x", "1-", "-1", "3-1", "1,1", "1-2,2", "1-9999", "+1", "100000"] {
-            assert!(bad.parse::<Numbers>().is_err(), "{bad}");
         }
     }
 }

@@ -6,17 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::mac::Mac;
 
-/// What a network card is plugged into.
+/// What an interface is plugged into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plug {
-    /// A libvirt network.
+    /// A libvirt network, by its name.
     Network(String),
-    /// A bridge of the hypervisor.
+    /// A bridge of the hypervisor, by its device's name.
     Bridge(String),
-    /// QEMU's user-mode network.
-    User,
-    /// Something that tpl does not manage, or no card at all.
-    Other,
 }
 
 impl Plug {
@@ -24,7 +20,7 @@ impl Plug {
     pub fn network(&self) -> Option<&str> {
         match self {
             Self::Network(name) => Some(name),
-            Self::Bridge(_) | Self::User | Self::Other => None,
+            Self::Bridge(_) => None,
         }
     }
 }

@@ -13,10 +13,11 @@ use crate::{
         facts::{NewVolume, VolumeFormat},
         manifest::{CloneRecord, Metadata, Phase},
         metadata,
+        network::Plug,
         progress::Progress,
         seed::{Seed, SeedUser},
         ssh_key::PublicKey,
-        xml::clone::{CloneIdentity, DiskChange, DiskLocation, Plug, clone_domain},
+        xml::clone::{CloneIdentity, DiskChange, DiskLocation, clone_domain},
     },
     host::{identity::HostKey, reach::Knock, seed_image::seed_image},
 };

@@ -12,8 +12,8 @@ use crate::core::{
 };
 
 /// The address of one VM, and how it gets it. MACs and plug are the caller's.
-pub(super) fn choose(vm: &Wanted<'_>, plug: &Plug, taken: &Taken) -> Result<Place> {
-    let network = plug.network().map(|name| running(name, taken)).transpose()?;
+pub(super) fn choose(vm: &Wanted<'_>, plug: Option<&Plug>, taken: &Taken) -> Result<Place> {
+    let network = plug.and_then(Plug::network).map(|name| running(name, taken)).transpose()?;
     let way = way(vm, plug, network)?;
     let mut place = Place {
         plug: None,
@@ -52,7 +52,7 @@ fn running<'a>(name: &str, taken: &'a Taken) -> Result<&'a Network, Refusal> {
 }
 
 /// How the VM comes to its address, if its wishes go together.
-fn way(vm: &Wanted<'_>, plug: &Plug, network: Option<&Network>) -> Result<Addressing, Invalid> {
+fn way(vm: &Wanted<'_>, plug: Option<&Plug>, network: Option<&Network>) -> Result<Addressing, Invalid> {
     let has_dhcp = network.and_then(|network| network.subnet.as_ref()).is_some_and(|subnet| !subnet.ranges.is_empty());
     let wrong = |message: &str| Err(Invalid::argument(format!("'{}': {message}", vm.name)));
     let way = match vm.spec.addressing {
@@ -64,7 +64,7 @@ fn way(vm: &Wanted<'_>, plug: &Plug, network: Option<&Network>) -> Result<Addres
     match way {
         Addressing::Reserve if !has_dhcp => wrong("an address can only be reserved in a libvirt network that has a DHCP server"),
         Addressing::Dhcp if vm.spec.ip.is_some() => wrong("an address that is asked for by DHCP cannot be named"),
-        Addressing::Static if matches!(plug, Plug::User) => wrong("a card in user-mode networking has no address of its own"),
+        Addressing::Static if plug.is_none() => wrong("its card is in no network and on no bridge: there it can have no address"),
         Addressing::Static if vm.spec.ip.is_none() && network.is_none_or(|network| network.subnet.is_none()) => {
             wrong("a static address outside libvirt's networks must be named, with --ip")
         }

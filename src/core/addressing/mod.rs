@@ -78,8 +78,8 @@ pub struct Wanted<'a> {
     pub name: &'a VmName,
     /// What was asked for.
     pub spec: &'a VmSpec,
-    /// What its template's first card is plugged into.
-    pub plug: &'a Plug,
+    /// What its template's first card is plugged into; none, if that is neither a network nor a bridge.
+    pub plug: Option<&'a Plug>,
     /// How many cards it has.
     pub cards: usize,
 }
@@ -94,8 +94,8 @@ pub fn places(wanted: &[Wanted<'_>], taken: &mut Taken, fresh: &mut dyn FnMut() 
         .iter()
         .map(|vm| {
             let plug = asked_plug(vm.spec)?;
-            let effective = plug.as_ref().unwrap_or(vm.plug);
-            let network = effective.network().map(str::to_owned);
+            let effective = plug.as_ref().or(vm.plug);
+            let network = effective.and_then(Plug::network).map(str::to_owned);
             // By name or given: the address may follow from a lease that this card has already. By address: the other way round.
             let mut place = addresses::choose(vm, effective, taken)?;
             place.macs = macs::choose(vm, place.address, &mut explicit, taken, fresh)?;

@@ -43,7 +43,7 @@ fn placed(names: &[&str], spec: &str) -> String {
     let spec: VmSpec = toml_text::parse("f", spec).unwrap();
     let names: Vec<VmName> = names.iter().map(|name| name.parse().unwrap()).collect();
     let plug = Plug::Network("lab".to_owned());
-    let wanted: Vec<Wanted<'_>> = names.iter().map(|name| Wanted { name, spec: &spec, plug: &plug, cards: 1 }).collect();
+    let wanted: Vec<Wanted<'_>> = names.iter().map(|name| Wanted { name, spec: &spec, plug: Some(&plug), cards: 1 }).collect();
     let mut next = 0_u128;
     let mut fresh = || {
         next += 1;

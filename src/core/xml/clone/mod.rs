@@ -17,7 +17,7 @@ use roxmltree::Node;
 use uuid::Uuid;
 
 use super::{attribute, child, children, edit::Edits, edit::escape, parse, parse_domain, text};
-use crate::core::{facts::VolumeFormat, mac::Mac, names::VmName, units::ByteSize, vm_spec::Topology};
+use crate::core::{facts::VolumeFormat, mac::Mac, names::VmName, network::Plug, units::ByteSize, vm_spec::Topology};
 
 /// What a clone has of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,15 +60,6 @@ pub struct DiskChange {
     pub location: DiskLocation,
     /// Their format.
     pub format: VolumeFormat,
-}
-
-/// What an interface is plugged into.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plug {
-    /// A libvirt network, by its name.
-    Network(String),
-    /// A bridge of the hypervisor, by its device's name.
-    Bridge(String),
 }
 
 /// A disk that the template does not have: virtio, writable, and given back what the guest discards.
