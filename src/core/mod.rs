@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod build_plan;
+pub mod capacity;
 pub mod checksums;
 pub mod clone_plan;
 pub mod config;
