@@ -24,6 +24,7 @@ pub mod network;
 pub mod pipeline;
 pub mod progress;
 pub mod release;
+pub mod reservation;
 pub mod secret;
 pub mod seed;
 pub mod sha256;
