@@ -236,6 +236,9 @@ pub struct CloneRecord {
     pub volumes: Vec<String>,
     /// The pool of its volumes.
     pub pool: String,
+    /// What all its volumes may come to take of the pool: the sum of their capacities. Counted for those that do not exist yet.
+    #[serde(default)]
+    pub pool_pledge: ByteSize,
     /// The addresses that were promised to it: kept for it by a DHCP server, or written into its own configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,

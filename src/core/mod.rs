@@ -3,6 +3,7 @@
 pub mod addressing;
 pub mod answers;
 pub mod build_plan;
+pub mod capacity;
 pub mod checksums;
 pub mod clone_plan;
 pub mod config;
@@ -27,6 +28,7 @@ pub mod numbers;
 pub mod pipeline;
 pub mod progress;
 pub mod release;
+pub mod reservation;
 pub mod secret;
 pub mod seed;
 pub mod sha256;

@@ -87,6 +87,7 @@ fn record(world: World<'_>, plan: &ClonePlan, planned: &PlannedClone, host_key: 
         ssh_host_keys: vec![host_key.public.clone()],
         volumes: vec![planned.disk_volume(), planned.seed_volume()],
         pool: world.storage.pool().to_owned(),
+        pool_pledge: plan.disk,
         addresses: Vec::new(),
         reservations: Vec::new(),
         dns: Vec::new(),
