@@ -80,6 +80,8 @@ pub enum Command {
     Doctor,
     /// List the seal operations: what each does, and whether it runs by default
     SealOps,
+    /// Say where the time went: each stage over all VMs, and the VMs that took longest
+    Timings(TimingsArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -224,6 +226,17 @@ pub struct PruneArgs {
     /// Say what would be removed and change nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `tpl timings`.
+#[derive(Debug, Args)]
+pub struct TimingsArgs {
+    /// What --timings has written: JSON lines or CSV
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How many of the slowest VMs are shown
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub slowest: u16,
 }
 
 fn exact_version(text: &str) -> Result<TemplateRef, String> {

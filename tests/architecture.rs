@@ -132,7 +132,7 @@ fn modules_import_only_what_they_may() {
         ("core/", &["core"]),
         ("host/", &["host", "core"]),
         ("seal/", &["seal", "core", "host"]),
-        ("ui.rs", &["core", "ui"]),
+        ("ui/", &["core", "ui"]),
         ("cli.rs", &["core"]),
         ("lib.rs", &[]),
         ("main.rs", &[]),

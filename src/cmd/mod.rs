@@ -15,6 +15,7 @@ pub mod rm;
 pub mod seal_ops;
 pub mod settings;
 pub mod show;
+pub mod timings;
 pub mod undo;
 pub mod verify;
 pub mod vms;
@@ -32,6 +33,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     let output = cli.global.output;
     match &cli.command {
         Command::SealOps => return seal_ops::run(output),
+        Command::Timings(args) => return timings::run(args, output),
         Command::Completions { shell } => return docs::completions(*shell),
         Command::Man { folder } => return docs::man(folder),
         _ => {}
@@ -51,6 +53,6 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Rm(args) => rm::run(world, args, output),
         Command::Destroy(args) => destroy::run(world, args, output),
         Command::Prune(args) => prune::run(world, args, output),
-        Command::Doctor | Command::SealOps | Command::Completions { .. } | Command::Man { .. } => Ok(()),
+        Command::Doctor | Command::SealOps | Command::Timings(_) | Command::Completions { .. } | Command::Man { .. } => Ok(()),
     })
 }

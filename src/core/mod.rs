@@ -33,6 +33,7 @@ pub mod secret;
 pub mod seed;
 pub mod sha256;
 pub mod ssh_key;
+pub mod timings;
 pub mod toml_text;
 pub mod trust;
 pub mod units;

@@ -1,10 +1,12 @@
 //! What people see: data on stdout, progress on stderr.
 //!
-//! On a terminal, progress is one live line; elsewhere it is plain lines, one for each step and each tenth of a stage, so that
-//! a nightly job's log stays readable.
+//! On a terminal, progress is live: one line for a build's stage, one for each VM of many ([`Lines`]). Elsewhere it is plain lines,
+//! one for each step, so that a nightly job's log stays readable.
+
+mod capture;
+mod lines;
 
 use std::{
-    cell::RefCell,
     io::{self, ErrorKind, IsTerminal as _, Write as _},
     sync::Mutex,
     time::{Duration, Instant},
@@ -14,31 +16,9 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::core::{progress::Progress, units::Span};
-
-/// What was printed while [`captured`] listened.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Captured {
-    /// What would have gone to stdout.
-    pub data: String,
-    /// What would have gone to stderr.
-    pub notes: String,
-}
-
-thread_local! {
-    static CAPTURE: RefCell<Option<Captured>> = const { RefCell::new(None) };
-}
-
-/// Does some work, and keeps what this thread prints meanwhile: tests compare it, and their own output stays readable.
-pub fn captured<T>(work: impl FnOnce() -> T) -> (T, Captured) {
-    let outer = CAPTURE.replace(Some(Captured::default()));
-    let result = work();
-    (result, CAPTURE.replace(outer).unwrap_or_default())
-}
-
-/// Whether somebody captures; if so, `keep` has been given what is captured so far.
-fn capture(keep: impl FnOnce(&mut Captured)) -> bool {
-    CAPTURE.with_borrow_mut(|capture| capture.as_mut().map(keep).is_some())
-}
+use capture::capture;
+pub use capture::{Captured, Inherited, captured, inherit};
+pub use lines::{Lines, Outcome};
 
 /// Writes to stdout. A reader that has gone away, as `head` does, is no failure.
 ///
@@ -48,9 +28,11 @@ pub fn data(text: &str) -> Result<()> {
     if capture(|captured| captured.data.push_str(text)) {
         return Ok(());
     }
-    let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    match written {
+    let write = || {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+    };
+    match lines::undisturbed(write) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => other.context("writing to standard output"),
     }
@@ -66,10 +48,15 @@ pub fn json(document: &impl serde::Serialize) -> Result<()> {
     data(&text)
 }
 
+/// Whether progress can be live: stderr is a terminal, and nobody captures.
+fn is_live() -> bool {
+    io::stderr().is_terminal() && !capture(|_| {})
+}
+
 /// Writes a line to stderr, whatever becomes of it.
 pub fn note(line: &str) {
     if !capture(|captured| captured.notes.extend([line, "\n"])) {
-        let _ = writeln!(io::stderr(), "{line}");
+        let _ = lines::undisturbed(|| writeln!(io::stderr(), "{line}"));
     }
 }
 
@@ -101,8 +88,7 @@ pub struct StageLine {
 impl StageLine {
     /// Begins to show a stage.
     pub fn begin(name: &str) -> Self {
-        let live = io::stderr().is_terminal() && !capture(|_| {});
-        let bar = live.then(|| {
+        let bar = is_live().then(|| {
             let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{prefix:10} [{bar:24}] {percent:>3} %  {elapsed_precise}  {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));

@@ -1,0 +1,100 @@
+//! Timings from a file that anybody may have written.
+
+use super::{FIELDS, Outcome, Timing, csv};
+use crate::core::error::{Finding, Invalid};
+
+/// A text with more faults than these is likely something else altogether.
+const MOST_FAULTS: usize = 20;
+
+/// No stage takes longer than a year.
+const LONGEST: f64 = 366.0 * 86_400.0;
+
+/// Reads timings of either format: JSON lines where the text begins with `{`, else CSV. `file` names the text in errors.
+///
+/// # Errors
+/// [`Invalid`]: what is wrong, by line, the first 20 times.
+pub fn parse(file: &str, text: &str) -> Result<Vec<Timing>, Invalid> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
+    let lines = if text.trim_start().starts_with('{') { json_lines(&text) } else { csv_lines(&text) };
+    let (mut timings, mut findings) = (Vec::new(), Vec::new());
+    for (line, timing) in lines {
+        match timing.and_then(checked) {
+            Ok(timing) => timings.push(timing),
+            Err((column, message)) => findings.push(Finding { file: Some(file.to_owned()), at: Some((line, column)), message }),
+        }
+    }
+    if findings.is_empty() {
+        return Ok(timings);
+    }
+    let more = findings.len().saturating_sub(MOST_FAULTS);
+    findings.truncate(MOST_FAULTS);
+    if more > 0 {
+        findings.push(Finding { file: Some(file.to_owned()), at: None, message: format!("and {more} more faults") });
+    }
+    Err(Invalid { findings })
+}
+
+/// A line's number and its timing; or the column and what is wrong.
+type Line = (usize, Result<Timing, (usize, String)>);
+
+fn json_lines(text: &str) -> Vec<Line> {
+    let read = |line: &str| {
+        serde_json::from_str(line).map_err(|error| {
+            // The message ends with its place, which is counted within this line.
+            let message = error.to_string();
+            let place = format!(" at line {} column {}", error.line(), error.column());
+            (error.column().max(1), message.strip_suffix(&place).unwrap_or(&message).to_owned())
+        })
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(index, line)| (index + 1, read(line))).collect()
+}
+
+fn csv_lines(text: &str) -> Vec<Line> {
+    let mut records = csv::records(text).into_iter();
+    let Some((line, heading)) = records.next() else { return Vec::new() };
+    if heading.map_or(true, |heading| heading != FIELDS) {
+        let message = format!("these are no timings: JSON objects are expected, or the heading {}", FIELDS.join(","));
+        return vec![(line, Err((1, message)))];
+    }
+    records
+        .map(|(line, record)| (line, record.map_err(str::to_owned).and_then(from_fields).map_err(|message| (1, message))))
+        .collect()
+}
+
+fn from_fields(fields: Vec<String>) -> Result<Timing, String> {
+    let count = fields.len();
+    let [vm, template, stage, seconds, outcome, started] = <[String; 6]>::try_from(fields)
+        .map_err(|_| format!("{count} fields where {} are expected: {}", FIELDS.len(), FIELDS.join(",")))?;
+    let outcome = match outcome.as_str() {
+        "ok" => Outcome::Ok,
+        "failed" => Outcome::Failed,
+        _ => return Err(format!("{} is no outcome: there are ok and failed", shown(&outcome))),
+    };
+    Ok(Timing {
+        seconds: seconds.parse().map_err(|_| format!("{} is no number of seconds", shown(&seconds)))?,
+        started: started.parse().map_err(|_| format!("{} is no time, as in 2026-11-21T03:10:00Z", shown(&started)))?,
+        vm,
+        template,
+        stage,
+        outcome,
+    })
+}
+
+/// What can be printed and reckoned with.
+fn checked(timing: Timing) -> Result<Timing, (usize, String)> {
+    for (what, text) in [("VM", &timing.vm), ("template", &timing.template), ("stage", &timing.stage)] {
+        if text.is_empty() || text.len() > 200 || text.chars().any(char::is_control) {
+            return Err((1, format!("{} is no name of a {what}: 1 to 200 characters, none that controls", shown(text))));
+        }
+    }
+    // A comparison that NaN fails too.
+    if !(0.0..=LONGEST).contains(&timing.seconds) {
+        return Err((1, format!("{:?} is no number of seconds", timing.seconds)));
+    }
+    Ok(timing)
+}
+
+fn shown(text: &str) -> String {
+    format!("{:?}", text.chars().take(80).collect::<String>())
+}
