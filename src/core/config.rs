@@ -2,11 +2,11 @@
 //!
 //! Without any of them everything has a default that works on a host with libvirt's default pool and network.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::{error::Invalid, names::TemplateName, pipeline::Word};
+use super::{dns::config::ProviderConfig, error::Invalid, names::TemplateName, pipeline::Word, vm_spec::Label};
 
 /// What a configuration file may say. Each key may be absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -28,6 +28,8 @@ pub struct ConfigFile {
     pub cache: Option<PathBuf>,
     /// A folder of pipelines, besides the usual ones.
     pub pipelines: Option<PathBuf>,
+    /// The DNS providers, by the names that they are called by.
+    pub dns: BTreeMap<Label, ProviderConfig>,
 }
 
 /// The configuration in force.
@@ -51,6 +53,8 @@ pub struct Config {
     pub cache: PathBuf,
     /// A folder of pipelines, besides the usual ones.
     pub pipelines: Option<PathBuf>,
+    /// The DNS providers, by the names that they are called by.
+    pub dns: BTreeMap<Label, ProviderConfig>,
 }
 
 /// Reads a configuration file's text. `file` names it in errors.
@@ -74,6 +78,8 @@ impl ConfigFile {
             debian_security_mirror: self.debian_security_mirror.or(earlier.debian_security_mirror),
             cache: self.cache.or(earlier.cache),
             pipelines: self.pipelines.or(earlier.pipelines),
+            // A provider is replaced whole: half of one and half of another would be neither.
+            dns: earlier.dns.into_iter().chain(self.dns).collect(),
         }
     }
 
@@ -91,6 +97,7 @@ impl ConfigFile {
             debian_security_mirror: optional(self.debian_security_mirror),
             cache: self.cache.unwrap_or_else(|| "/var/cache/tpl".into()),
             pipelines: self.pipelines,
+            dns: self.dns,
         }
     }
 }
@@ -105,6 +112,17 @@ mod tests {
         let user = parse("b", "pool = \"mine\"").unwrap();
         let config = user.over(system).complete();
         assert_eq!((config.pool.as_str(), config.network.as_str(), config.uri.as_str()), ("mine", "lab", "qemu:///system"));
+    }
+
+    #[test]
+    fn a_dns_provider_is_replaced_whole() {
+        let provider = |name: &str, file: &str| format!("[dns.{name}]\nkind = \"hosts-file\"\nfile = \"{file}\"\n");
+        let system =
+            parse("a", &format!("{}domain = \"old.example\"\n{}", provider("lab", "/a"), provider("all", "/b"))).unwrap();
+        let user = parse("b", &provider("lab", "/c")).unwrap();
+        let config = user.over(system).complete();
+        let expected = parse("c", &(provider("all", "/b") + &provider("lab", "/c"))).unwrap();
+        assert_eq!(config.dns, expected.dns);
     }
 
     #[test]

@@ -108,7 +108,7 @@ pub fn parse_public_keys(text: &str) -> Result<Vec<PublicKey>, Vec<(usize, Strin
 }
 
 /// Decodes base64 with padding, RFC 4648, without line breaks.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
+pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     if text.is_empty() || !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
         return None;

@@ -95,6 +95,7 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
         debian_security_mirror: None,
         cache: folder.join("cache"),
         pipelines: None,
+        dns: std::collections::BTreeMap::new(),
     };
     let words: Vec<String> = line
         .split_whitespace()

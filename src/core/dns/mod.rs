@@ -1,5 +1,10 @@
 //! What DNS is told about a clone.
 
+pub mod config;
+pub mod hosts_file;
+pub mod tsig;
+pub mod update;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -28,4 +33,16 @@ pub struct Registration {
     pub provider: String,
     /// What it was told.
     pub host: Host,
+}
+
+impl Host {
+    /// What the host is called, its canonical name first: with the domain and without, or its label alone. A domain that the host
+    /// itself names goes before the provider's, which may have been another one when the host was registered.
+    pub fn names(&self, provider: Option<&DomainName>) -> Vec<String> {
+        let label = self.name.as_str().to_owned();
+        match self.domain.as_ref().or(provider) {
+            Some(domain) => vec![format!("{label}.{domain}"), label],
+            None => vec![label],
+        }
+    }
 }
