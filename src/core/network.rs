@@ -135,7 +135,8 @@ fn same_name(one: Option<&str>, other: Option<&str>) -> bool {
 
 /// Whether two lists hold the same names, in any order.
 pub fn same_names(one: &[String], other: &[String]) -> bool {
-    let within = |these: &[String], those: &[String]| these.iter().all(|name| those.iter().any(|it| it.eq_ignore_ascii_case(name)));
+    let within =
+        |these: &[String], those: &[String]| these.iter().all(|name| those.iter().any(|it| it.eq_ignore_ascii_case(name)));
     within(one, other) && within(other, one)
 }
 
@@ -164,8 +165,8 @@ mod tests {
         ];
         let network = Network { name: "lab".to_owned(), reservations, ..Network::default() };
         let first = "192.0.2.1 for 52:54:00:00:00:01, named web1";
-        let table: [(Option<u8>, &str, Option<&str>, Result<bool, Vec<String>>); 9] = [
-            (Some(9), "192.0.2.9", Some("web9"), Ok(false)),
+        let table = [
+            (Some(9), "192.0.2.9", Some("web9"), Ok::<_, Vec<String>>(false)),
             (Some(9), "192.0.2.9", None, Ok(false)),
             (Some(1), "192.0.2.1", Some("web1"), Ok(true)),
             (Some(2), "192.0.2.2", None, Ok(true)),
@@ -198,7 +199,8 @@ mod tests {
     #[test]
     fn a_dns_entry_stands_in_no_other_ones_way() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let hosts = vec![("192.0.2.1".parse().unwrap(), names(&["web1", "www"])), ("2001:db8::1".parse().unwrap(), names(&["web1"]))];
+        let hosts =
+            vec![("192.0.2.1".parse().unwrap(), names(&["web1", "www"])), ("2001:db8::1".parse().unwrap(), names(&["web1"]))];
         let network = Network { name: "lab".to_owned(), hosts, ..Network::default() };
         let clash = || Err(vec!["the DNS of network lab has another entry: 192.0.2.1 is web1, www".to_owned()]);
         let table = [

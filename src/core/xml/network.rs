@@ -146,6 +146,5 @@ pub fn dns_host_xml(ip: IpAddr, names: &[String]) -> String {
     format!("<host ip='{ip}'>{names}</host>")
 }
 
-
 #[cfg(test)]
 mod tests;

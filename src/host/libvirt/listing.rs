@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use virt::{domain::Domain as VirtDomain, sys};
 
 use super::{Libvirt, optional, plain, stats};
@@ -58,8 +58,7 @@ impl Libvirt {
             }
             Ok(found)
         };
-        let parts: Result<Vec<Vec<Domain>>> = if readers == 1 { Ok(vec![read()?]) } else { in_parallel(readers, read) };
-        let mut all: Vec<Domain> = parts?.into_iter().flatten().collect();
+        let mut all: Vec<Domain> = in_parallel(readers, read)?.into_iter().flatten().collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
@@ -111,9 +110,11 @@ fn pledge(domain: &VirtDomain) -> Result<Option<Pledge>> {
 
 /// What `count` threads return that all do the same. The first error wins.
 fn in_parallel<T: Send>(count: usize, work: impl Fn() -> Result<T> + Sync) -> Result<Vec<T>> {
+    if count == 1 {
+        return Ok(vec![work()?]);
+    }
     thread::scope(|scope| {
         let threads: Vec<_> = (0..count).map(|_| scope.spawn(&work)).collect();
-        threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?).collect()
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread panicked")))).collect()
     })
-    .context("reading definitions")
 }

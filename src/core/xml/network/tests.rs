@@ -60,10 +60,7 @@ fn a_rich_network() {
             entry(Some(2), "192.168.7.6", None),
             entry(None, "192.168.7.7", Some("cardless")),
         ],
-        hosts: vec![
-            (ip("198.51.100.9"), vec!["ntp".to_owned(), "time".to_owned()]),
-            (ip("2001:db8::9"), vec!["ntp".to_owned()]),
-        ],
+        hosts: vec![(ip("198.51.100.9"), vec!["ntp".to_owned(), "time".to_owned()]), (ip("2001:db8::9"), vec!["ntp".to_owned()])],
     };
     assert_eq!(found.network, expected);
     let holders = ["2001:db8::6", "2001:db8:0:1::6", "192.168.6.9", "192.168.8.1", "10.0.0.255", "10.0.1.0"]
