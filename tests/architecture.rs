@@ -191,7 +191,8 @@ fn is_address(source: &Source, module: &str) -> bool {
 
 #[test]
 fn unsafe_code_is_in_the_two_adapters_alone() {
-    assert_eq!(lines_with(&["unsafe ", "unsafe_code"], &["host/guest/", "host/libvirt/"]), [""; 0]);
+    let places = ["host/guest/", "host/libvirt/leases.rs", "host/libvirt/node.rs", "host/libvirt/stats.rs"];
+    assert_eq!(lines_with(&["unsafe ", "unsafe_code"], &places), [""; 0]);
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod hypervisor;
 mod installer;
 #[path = "fakes/machine.rs"]
 mod machine;
+#[path = "fakes/networks.rs"]
+mod networks;
 #[path = "fakes/reach.rs"]
 mod reach;
 #[path = "fakes/run.rs"]

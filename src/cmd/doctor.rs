@@ -129,10 +129,8 @@ fn hypervisor(world: World<'_>, config: &Config) -> Vec<Check> {
 
 fn network(world: World<'_>, name: &str) -> Check {
     match world.hypervisor.network(name) {
-        Ok(Some(true)) => Check::new("network", Health::Ok, format!("{name} is active")),
-        Ok(Some(false)) => {
-            Check::new("network", Health::Broken, format!("{name} is not active: `virsh net-start {name}` starts it"))
-        }
+        Ok(Some(network)) if network.active => Check::new("network", Health::Ok, format!("{name} is active")),
+        Ok(Some(_)) => Check::new("network", Health::Broken, format!("{name} is not active: `virsh net-start {name}` starts it")),
         Ok(None) => Check::new(
             "network",
             Health::Broken,

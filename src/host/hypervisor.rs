@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeMap, io::Read, net::IpAddr};
 
-use crate::core::facts::{Domain, DomainState, HostSize, NewVolume, PoolSize, Volume};
+use crate::core::{
+    facts::{Domain, DomainState, HostSize, NewVolume, Pledge, PoolSize, Volume},
+    network::{Lease, Network, Reservation},
+};
 use anyhow::Result;
 
 /// Domains and networks.
@@ -21,11 +24,16 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The connection fails.
     fn size(&self) -> Result<HostSize>;
-    /// All domains.
+    /// All domains, by name. One that vanishes meanwhile is left out.
     ///
     /// # Errors
     /// The connection fails.
     fn domains(&self) -> Result<Vec<Domain>>;
+    /// What all domains are promised, running or not, by name: one call, without their definitions.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn pledges(&self) -> Result<Vec<Pledge>>;
     /// One domain, if it exists.
     ///
     /// # Errors
@@ -61,16 +69,75 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The domain does not exist, or libvirt refuses.
     fn write_metadata(&self, name: &str, metadata: &crate::core::manifest::Metadata) -> Result<()>;
-    /// Whether a network of this name runs; none where there is none.
+    /// A network, if it exists. Where its live and its persistent definition differ, the entries of both are in it.
     ///
     /// # Errors
-    /// The connection fails.
-    fn network(&self, name: &str) -> Result<Option<bool>>;
+    /// The connection fails, or tpl cannot read the network's definition.
+    fn network(&self, name: &str) -> Result<Option<Network>>;
+    /// All networks, by name.
+    ///
+    /// # Errors
+    /// As for [`Hypervisor::network`].
+    fn networks(&self) -> Result<Vec<Network>>;
+    /// The addresses that a network's DHCP server has given away and not got back; none where libvirt runs no such server.
+    ///
+    /// # Errors
+    /// The network does not exist, or the connection fails.
+    fn leases(&self, network: &str) -> Result<Vec<Lease>>;
+    /// Lets a network's DHCP server keep an address for a card, now and for good. One that is kept just so already is no error.
+    ///
+    /// # Errors
+    /// [`Refusal`](crate::core::error::Refusal): the card, the address or the name is in another entry, or the address in no
+    /// subnet of the network. Else the network does not exist, or libvirt refuses.
+    fn reserve_address(&self, reservation: &Reservation) -> Result<()>;
+    /// Takes back a reservation: the one of this address for this card, or for this name where there is no card. One that does
+    /// not exist is no error, and another one of the address stays. A lease that the card has runs on.
+    ///
+    /// # Errors
+    /// libvirt refuses.
+    fn release_address(&self, reservation: &Reservation) -> Result<()>;
+    /// Lets a network's DNS server answer for a host, now and for good. A host that is there just so already is no error.
+    ///
+    /// # Errors
+    /// [`Refusal`](crate::core::error::Refusal): the address has other names, or one of the names another address of the same
+    /// family. Else the network does not exist, or libvirt refuses.
+    fn add_dns_host(&self, network: &str, ip: IpAddr, names: &[String]) -> Result<()>;
+    /// Takes a host with just this address and these names out of a network's DNS. One that does not exist is no error, and
+    /// the address under other names stays.
+    ///
+    /// # Errors
+    /// libvirt refuses.
+    fn remove_dns_host(&self, network: &str, ip: IpAddr, names: &[String]) -> Result<()>;
     /// The addresses that a network's DHCP server has given to a running domain.
     ///
     /// # Errors
     /// The connection fails.
     fn addresses(&self, domain: &str) -> Result<Vec<IpAddr>>;
+    /// The addresses of a running domain that its hypervisor has had to do with of late: what its ARP table says.
+    ///
+    /// # Errors
+    /// The domain does not run, or the connection fails.
+    fn neighbours(&self, domain: &str) -> Result<Vec<IpAddr>>;
+    /// The addresses that the guest agent tells of, without those that end at the guest's own link; none while no agent answers.
+    ///
+    /// # Errors
+    /// The domain does not run, or the connection fails.
+    fn agent_addresses(&self, domain: &str) -> Result<Option<Vec<IpAddr>>>;
+    /// Makes a snapshot of a domain.
+    ///
+    /// # Errors
+    /// libvirt refuses: there is one of this name, or a disk that takes none.
+    fn snapshot(&self, domain: &str, name: &str, description: &str) -> Result<()>;
+    /// Whether a domain starts with its host from now on.
+    ///
+    /// # Errors
+    /// The domain does not exist, or libvirt refuses.
+    fn set_autostart(&self, domain: &str, on: bool) -> Result<()>;
+    /// Whether a domain starts with its host.
+    ///
+    /// # Errors
+    /// The domain does not exist, or the connection fails.
+    fn autostart(&self, domain: &str) -> Result<bool>;
     /// What a guest's log holds from the byte `from` on, at most 1 MiB; nothing where there is no log yet.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Domains and networks in memory.
+//! Domains in memory. Their networks are in `networks.rs`.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -7,10 +7,12 @@ use roxmltree::Document;
 use tpl::{
     core::{
         domain::console_log,
-        facts::{Domain, DomainState, HostSize},
+        facts::{Domain, DomainState, HostSize, Pledge},
         manifest::Metadata,
         metadata,
+        network::{Lease, Network, Reservation},
         units::ByteSize,
+        xml::read::domain_facts,
     },
     host::hypervisor::Hypervisor,
 };
@@ -39,6 +41,15 @@ impl Hypervisor for FakeRun {
     fn domains(&self) -> Result<Vec<Domain>> {
         self.step(Step::ListDomains, "")?;
         Ok(self.machine.state().all_domains())
+    }
+
+    fn pledges(&self) -> Result<Vec<Pledge>> {
+        self.step(Step::ReadPledges, "")?;
+        let pledge = |domain: Domain| {
+            let facts = domain_facts(&domain.xml)?;
+            Ok(Pledge { name: domain.name, active: domain.state.is_active(), vcpus: facts.vcpus, memory: facts.memory })
+        };
+        self.machine.state().all_domains().into_iter().map(pledge).collect()
     }
 
     fn domain(&self, name: &str) -> Result<Option<Domain>> {
@@ -74,6 +85,8 @@ impl Hypervisor for FakeRun {
             ensure!(!domain.state.is_active(), "domain {name} runs");
         }
         state.domains.remove(name);
+        state.snapshots.retain(|(domain, _)| domain != name);
+        state.autostart.remove(name);
         Ok(())
     }
 
@@ -103,14 +116,77 @@ impl Hypervisor for FakeRun {
         Ok(())
     }
 
-    fn network(&self, name: &str) -> Result<Option<bool>> {
-        self.step(Step::ReadHost, name)?;
-        Ok((name == "default").then_some(true))
+    fn network(&self, name: &str) -> Result<Option<Network>> {
+        self.one_network(name)
+    }
+
+    fn networks(&self) -> Result<Vec<Network>> {
+        self.step(Step::ListNetworks, "")?;
+        Ok(self.machine.state().networks.values().cloned().collect())
+    }
+
+    fn leases(&self, network: &str) -> Result<Vec<Lease>> {
+        self.all_leases(network)
+    }
+
+    fn reserve_address(&self, reservation: &Reservation) -> Result<()> {
+        self.add_reservation(reservation)
+    }
+
+    fn release_address(&self, reservation: &Reservation) -> Result<()> {
+        self.remove_reservation(reservation)
+    }
+
+    fn add_dns_host(&self, network: &str, ip: IpAddr, names: &[String]) -> Result<()> {
+        self.put_dns_host(network, ip, names)
+    }
+
+    fn remove_dns_host(&self, network: &str, ip: IpAddr, names: &[String]) -> Result<()> {
+        self.take_dns_host(network, ip, names)
     }
 
     fn addresses(&self, domain: &str) -> Result<Vec<IpAddr>> {
         self.step(Step::ReadAddresses, domain)?;
         Ok(self.machine.state().address(domain).into_iter().collect())
+    }
+
+    fn neighbours(&self, domain: &str) -> Result<Vec<IpAddr>> {
+        self.step(Step::ReadNeighbours, domain)?;
+        Ok(self.machine.state().address(domain).into_iter().collect())
+    }
+
+    fn agent_addresses(&self, domain: &str) -> Result<Option<Vec<IpAddr>>> {
+        self.step(Step::AskAgent, domain)?;
+        let state = self.machine.state();
+        Ok(state.address(domain).filter(|_| state.agent).map(|ip| vec![ip]))
+    }
+
+    fn snapshot(&self, domain: &str, name: &str, _: &str) -> Result<()> {
+        self.step(Step::Snapshot, &format!("{domain} {name}"))?;
+        let mut state = self.machine.state();
+        ensure!(state.domains.contains_key(domain), "domain {domain} does not exist");
+        let new = state.snapshots.insert((domain.to_owned(), name.to_owned()));
+        ensure!(new, "domain {domain} has a snapshot {name} already");
+        Ok(())
+    }
+
+    fn set_autostart(&self, domain: &str, on: bool) -> Result<()> {
+        self.step(Step::SetAutostart, domain)?;
+        let mut state = self.machine.state();
+        ensure!(state.domains.contains_key(domain), "domain {domain} does not exist");
+        if on {
+            state.autostart.insert(domain.to_owned());
+        } else {
+            state.autostart.remove(domain);
+        }
+        Ok(())
+    }
+
+    fn autostart(&self, domain: &str) -> Result<bool> {
+        self.step(Step::ReadAutostart, domain)?;
+        let state = self.machine.state();
+        ensure!(state.domains.contains_key(domain), "domain {domain} does not exist");
+        Ok(state.autostart.contains(domain))
     }
 
     fn read_log(&self, path: &str, from: u64) -> Result<Vec<u8>> {
@@ -133,14 +209,6 @@ impl Hypervisor for FakeRun {
 }
 
 impl State {
-    /// The address of a domain that has run for a moment.
-    pub fn address(&self, name: &str) -> Option<IpAddr> {
-        let index = self.domains.keys().position(|domain| domain == name)?;
-        let domain = &self.domains[name];
-        let there = domain.state.is_active() && domain.age > 0;
-        there.then(|| IpAddr::from([192, 0, 2, u8::try_from(index + 1).unwrap()]))
-    }
-
     fn start(&mut self, name: &str) -> Result<()> {
         let domain = self.domains.get(name).with_context(|| format!("domain {name} does not exist"))?;
         ensure!(!domain.state.is_active(), "domain {name} runs already");

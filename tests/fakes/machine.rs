@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -12,6 +13,7 @@ use tpl::core::{
     facts::{Domain, DomainState},
     inventory::Inventory,
     manifest::{Manifest, State as Stage},
+    network::{Lease, Network, Subnet},
 };
 use uuid::Uuid;
 
@@ -78,6 +80,16 @@ pub struct State {
     /// Whether clones become ready.
     pub ready: bool,
     pub memory: u64,
+    /// What runs and what is kept is one here.
+    pub networks: BTreeMap<String, Network>,
+    /// The leases of each network besides those of the domains that run.
+    pub leases: BTreeMap<String, Vec<Lease>>,
+    /// Whether the guests' agents answer.
+    pub agent: bool,
+    /// The snapshots: of which domain, under which name.
+    pub snapshots: BTreeSet<(String, String)>,
+    /// The domains that start with their host.
+    pub autostart: BTreeSet<String>,
 }
 
 /// The hypervisor, and the folder that stands for this machine's disk.
@@ -107,6 +119,11 @@ impl Machine {
             kvm: true,
             ready: true,
             memory: 16 << 30,
+            networks: BTreeMap::from([("default".to_owned(), default_network())]),
+            leases: BTreeMap::new(),
+            agent: true,
+            snapshots: BTreeSet::new(),
+            autostart: BTreeSet::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), folder: Arc::new(TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()) }
     }
@@ -154,7 +171,8 @@ impl Machine {
         let state = self.state();
         let domains = state.domains.keys().map(|name| format!("domain {name}"));
         let volumes = state.volumes.keys().map(|name| format!("volume {name}"));
-        domains.chain(volumes).chain(state.logs.keys().map(|log| format!("log {log}"))).collect()
+        let logs = state.logs.keys().map(|log| format!("log {log}"));
+        domains.chain(volumes).chain(logs).chain(state.entries()).collect()
     }
 
     /// Everything that is neither published nor a complete VM nor belongs to one.
@@ -170,6 +188,10 @@ impl Machine {
             kept.insert(format!("domain {}", clone.domain.name));
             kept.insert(format!("log {}", console_log(&clone.domain.name)));
             kept.extend(clone.record.volumes.iter().map(|volume| format!("volume {volume}")));
+            kept.extend(clone.record.reservations.iter().map(|entry| format!("reservation {} {}", entry.network, entry.ip)));
+            for ip in clone.record.dns.iter().flat_map(|registration| &registration.host.addresses) {
+                kept.extend(self.state().networks.keys().map(|network| format!("dns {network} {ip}")));
+            }
         }
         self.everything().into_iter().filter(|thing| !kept.contains(thing)).collect()
     }
@@ -180,7 +202,30 @@ impl Machine {
     }
 }
 
+/// libvirt's own network, in addresses that are nobody's.
+fn default_network() -> Network {
+    let range = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 127));
+    Network {
+        name: "default".to_owned(),
+        active: true,
+        bridge: Some("virbr0".to_owned()),
+        dns: true,
+        subnet: Some(Subnet { gateway: Ipv4Addr::new(192, 0, 2, 254), prefix: 24, ranges: vec![range] }),
+        ..Network::default()
+    }
+}
+
 impl State {
+    /// What the networks' DHCP and DNS servers keep, by name.
+    fn entries(&self) -> Vec<String> {
+        let of = |(name, network): (&String, &Network)| {
+            let reservations = network.reservations.iter().map(|entry| format!("reservation {name} {}", entry.ip));
+            let hosts = network.hosts.iter().map(|(ip, _)| format!("dns {name} {ip}"));
+            reservations.chain(hosts).collect::<Vec<_>>()
+        };
+        self.networks.iter().flat_map(of).collect()
+    }
+
     pub fn all_domains(&self) -> Vec<Domain> {
         let domain = |(name, domain): (&String, &FakeDomain)| Domain {
             name: name.clone(),

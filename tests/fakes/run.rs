@@ -25,13 +25,26 @@ pub enum Step {
     ReadHost,
     ReadPool,
     ListDomains,
+    ReadPledges,
     ReadState,
     Define,
     Undefine,
     Start,
     PowerOff,
     WriteMetadata,
+    ReadNetwork,
+    ListNetworks,
+    ReadLeases,
+    ReserveAddress,
+    ReleaseAddress,
+    AddDnsHost,
+    RemoveDnsHost,
     ReadAddresses,
+    ReadNeighbours,
+    AskAgent,
+    Snapshot,
+    SetAutostart,
+    ReadAutostart,
     ReadLog,
     ListLogs,
     RemoveLog,
@@ -56,7 +69,10 @@ pub enum Step {
 impl Step {
     /// Whether it takes something away.
     pub fn removes(self) -> bool {
-        matches!(self, Self::DeleteVolume | Self::Undefine | Self::PowerOff | Self::RemoveLog)
+        matches!(
+            self,
+            Self::DeleteVolume | Self::Undefine | Self::PowerOff | Self::RemoveLog | Self::ReleaseAddress | Self::RemoveDnsHost
+        )
     }
 }
 

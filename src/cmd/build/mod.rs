@@ -150,8 +150,8 @@ fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
     networks.dedup();
     for name in networks {
         match world.hypervisor.network(name)? {
-            Some(true) => {}
-            Some(false) => reasons.push(format!("network {name} is not running: `virsh net-start {name}` starts it")),
+            Some(network) if network.active => {}
+            Some(_) => reasons.push(format!("network {name} is not running: `virsh net-start {name}` starts it")),
             None => reasons.push(format!("network {name} does not exist")),
         }
     }

@@ -84,7 +84,7 @@ fn is_refusal(error: &anyhow::Error) -> bool {
 fn planned(world: World<'_>, config: &Config, args: &CloneArgs) -> Result<ClonePlan> {
     if let Some(network) = &config.named_network {
         let there = world.hypervisor.network(network)?;
-        if there != Some(true) {
+        if !there.as_ref().is_some_and(|network| network.active) {
             let fault = if there.is_some() { "is not running" } else { "does not exist" };
             return Err(Refusal::new(format!("network {network} {fault}"))
                 .advise("`virsh net-list --all` lists the networks")

@@ -1,12 +1,14 @@
-//! Domain XML: reading facts from it, and changing it without touching what tpl does not know.
+//! Domain XML: reading facts from it, and changing it without touching what tpl does not know. Network XML: reading alone.
 //!
 //! XML from libvirt is untrusted: whoever may define a domain wrote it. Its size and its number of nodes are limited, a
 //! DTD is refused, and nothing in here panics on it.
 
 pub mod clone;
 pub mod edit;
+pub mod network;
 mod paths;
 pub mod read;
+pub mod snapshot;
 
 use anyhow::{Context as _, Result, ensure};
 use roxmltree::{Attribute, Document, Node, ParsingOptions};

@@ -8,15 +8,25 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use virt::{domain::Domain as VirtDomain, sys};
+use virt::{
+    domain::{Domain as VirtDomain, Interface},
+    error::Error,
+    sys,
+};
 
-use super::{Libvirt, node, optional, plain};
+use super::{
+    Libvirt,
+    listing::{describe, state_of},
+    node, optional, plain,
+};
 use crate::{
     core::{
-        facts::{Domain, DomainState, HostSize},
+        facts::{Domain, DomainState, HostSize, Pledge},
         manifest::Metadata,
         metadata,
+        network::{Lease, Network, Reservation},
         units::ByteSize,
+        xml::snapshot::snapshot,
     },
     host::hypervisor::Hypervisor,
 };
@@ -37,22 +47,29 @@ impl Libvirt {
     }
 }
 
-fn state_of(domain: &VirtDomain) -> Result<DomainState> {
-    let (state, _) = domain.state().map_err(plain)?;
-    Ok(match state.to_raw() {
-        sys::VIR_DOMAIN_SHUTOFF => DomainState::Shutoff,
-        sys::VIR_DOMAIN_CRASHED => DomainState::Crashed,
-        sys::VIR_DOMAIN_PAUSED | sys::VIR_DOMAIN_PMSUSPENDED => DomainState::Paused,
-        _ => DomainState::Running,
-    })
+/// The addresses that others can reach a guest at, out of all that were found.
+fn reachable(interfaces: &[Interface]) -> Vec<IpAddr> {
+    let all = interfaces.iter().flat_map(|interface| &interface.addrs);
+    let addresses = all.filter_map(|address| address.addr.parse().ok());
+    let is_local = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
+    };
+    addresses.filter(|ip| !is_local(ip)).collect()
 }
 
-/// A domain that vanished between two calls is none.
-fn describe(domain: &VirtDomain) -> Result<Option<Domain>> {
-    // The seed's secrets are in a volume, never in the XML: the insecure flag has nothing to show.
-    let flags = sys::VIR_DOMAIN_XML_INACTIVE;
-    let Some(xml) = optional(domain.xml_desc(flags))? else { return Ok(None) };
-    Ok(Some(Domain { name: domain.name().map_err(plain)?, uuid: domain.uuid().map_err(plain)?, state: state_of(domain)?, xml }))
+/// Whether an error says that the guest's agent does not answer, or that there is none to ask.
+fn agent_is_silent(error: &Error) -> bool {
+    use virt::error::ErrorNumber::{
+        AgentCommandFailed, AgentCommandTimeout, AgentUnresponsive, AgentUnsynced, ArgumentUnsupported, NoSupport,
+    };
+    let silent = |code| {
+        matches!(
+            code,
+            AgentUnresponsive | AgentUnsynced | AgentCommandTimeout | AgentCommandFailed | ArgumentUnsupported | NoSupport
+        )
+    };
+    error.code().is_known_and(silent)
 }
 
 fn version(number: u32) -> String {
@@ -78,20 +95,24 @@ impl Hypervisor for Libvirt {
     }
 
     fn domains(&self) -> Result<Vec<Domain>> {
-        let all = self.connect.list_all_domains(0).map_err(plain).context("listing domains")?;
-        let described: Result<Vec<_>> = all.iter().map(describe).collect();
-        Ok(described.context("listing domains")?.into_iter().flatten().collect())
+        self.all_domains().context("listing domains")
+    }
+
+    fn pledges(&self) -> Result<Vec<Pledge>> {
+        self.all_pledges().context("reading what is promised to domains")
     }
 
     fn domain(&self, name: &str) -> Result<Option<Domain>> {
         match self.find(name)? {
-            Some(domain) => describe(&domain).with_context(|| format!("reading domain {name}")),
+            Some(domain) => describe(&domain, None).with_context(|| format!("reading domain {name}")),
             None => Ok(None),
         }
     }
 
     fn state(&self, name: &str) -> Result<Option<DomainState>> {
-        self.find(name)?.map(|domain| state_of(&domain)).transpose().with_context(|| format!("reading domain {name}"))
+        let Some(domain) = self.find(name)? else { return Ok(None) };
+        let found = optional(domain.state()).with_context(|| format!("reading domain {name}"))?;
+        Ok(found.map(|(state, _)| state_of(state.to_raw())))
     }
 
     fn define(&self, xml: &str) -> Result<()> {
@@ -130,7 +151,7 @@ impl Hypervisor for Libvirt {
         let domain = self.require(name)?;
         let kind = i32::try_from(sys::VIR_DOMAIN_METADATA_ELEMENT).unwrap_or(2);
         let mut flags = sys::VIR_DOMAIN_AFFECT_CONFIG;
-        if state_of(&domain)?.is_active() {
+        if domain.is_active().map_err(plain)? {
             flags |= sys::VIR_DOMAIN_AFFECT_LIVE;
         }
         let element = metadata::bare_element(content);
@@ -140,9 +161,34 @@ impl Hypervisor for Libvirt {
             .with_context(|| format!("writing the metadata of domain {name}"))
     }
 
-    fn network(&self, name: &str) -> Result<Option<bool>> {
-        let found = optional(self.connect.lookup_network_by_name(name)).with_context(|| format!("looking for network {name}"))?;
-        found.map(|network| network.is_active().map_err(plain)).transpose()
+    fn network(&self, name: &str) -> Result<Option<Network>> {
+        self.one_network(name)
+    }
+
+    fn networks(&self) -> Result<Vec<Network>> {
+        self.all_networks().context("listing networks")
+    }
+
+    fn leases(&self, network: &str) -> Result<Vec<Lease>> {
+        self.all_leases(network).with_context(|| format!("reading the leases of network {network}"))
+    }
+
+    fn reserve_address(&self, reservation: &Reservation) -> Result<()> {
+        let Reservation { network, ip, .. } = reservation;
+        self.add_reservation(reservation).with_context(|| format!("reserving {ip} in network {network}"))
+    }
+
+    fn release_address(&self, reservation: &Reservation) -> Result<()> {
+        let Reservation { network, ip, .. } = reservation;
+        self.remove_reservation(reservation).with_context(|| format!("releasing {ip} in network {network}"))
+    }
+
+    fn add_dns_host(&self, network: &str, ip: IpAddr, names: &[String]) -> Result<()> {
+        self.put_dns_host(network, ip, names).with_context(|| format!("adding {ip} to the DNS of network {network}"))
+    }
+
+    fn remove_dns_host(&self, network: &str, ip: IpAddr, names: &[String]) -> Result<()> {
+        self.take_dns_host(network, ip, names).with_context(|| format!("removing {ip} from the DNS of network {network}"))
     }
 
     fn addresses(&self, domain: &str) -> Result<Vec<IpAddr>> {
@@ -153,6 +199,37 @@ impl Hypervisor for Libvirt {
             .with_context(|| format!("reading the addresses of domain {domain}"))?;
         let all = interfaces.iter().flat_map(|interface| &interface.addrs);
         Ok(all.filter_map(|address| address.addr.parse().ok()).collect())
+    }
+
+    fn neighbours(&self, domain: &str) -> Result<Vec<IpAddr>> {
+        let found = self.require(domain)?.interface_addresses(sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP, 0);
+        let found = found.map_err(plain).with_context(|| format!("looking for domain {domain} among the host's neighbours"))?;
+        Ok(reachable(&found))
+    }
+
+    fn agent_addresses(&self, domain: &str) -> Result<Option<Vec<IpAddr>>> {
+        match self.require(domain)?.interface_addresses(sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT, 0) {
+            Ok(found) => Ok(Some(reachable(&found))),
+            Err(error) if agent_is_silent(&error) => Ok(None),
+            Err(error) => Err(plain(error)).with_context(|| format!("asking the agent in domain {domain} for its addresses")),
+        }
+    }
+
+    fn snapshot(&self, domain: &str, name: &str, description: &str) -> Result<()> {
+        let made = self.require(domain)?.create_snapshot_xml(&snapshot(name, description), 0);
+        made.map(drop).map_err(plain).with_context(|| format!("making snapshot {name} of domain {domain}"))
+    }
+
+    fn set_autostart(&self, domain: &str, on: bool) -> Result<()> {
+        let how = if on { "letting" } else { "keeping" };
+        let what = if on { "start" } else { "from starting" };
+        let set = self.require(domain)?.set_autostart(on);
+        set.map_err(plain).with_context(|| format!("{how} domain {domain} {what} with its host"))
+    }
+
+    fn autostart(&self, domain: &str) -> Result<bool> {
+        let read = self.require(domain)?.autostart();
+        read.map_err(plain).with_context(|| format!("reading whether domain {domain} starts with its host"))
     }
 
     fn read_log(&self, path: &str, from: u64) -> Result<Vec<u8>> {

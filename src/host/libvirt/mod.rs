@@ -1,7 +1,12 @@
-//! The real hypervisor: libvirt through the `virt` crate. With [`node`], one of the two places with FFI.
+//! The real hypervisor: libvirt through the `virt` crate. [`node`], [`stats`] and [`leases`] call what that crate does not
+//! wrap: one of the two places with FFI.
 
 mod domains;
+mod leases;
+mod listing;
+mod networks;
 mod node;
+mod stats;
 mod storage;
 
 use anyhow::{Context, Result, anyhow};
@@ -52,4 +57,9 @@ fn optional<T>(result: Result<T, Error>) -> Result<Option<T>> {
         }
         Err(error) => Err(plain(error)),
     }
+}
+
+/// Whether the driver has no such call.
+fn unsupported(error: &Error) -> bool {
+    error.code().is_known_and(|code| matches!(code, virt::error::ErrorNumber::NoSupport))
 }

@@ -1,0 +1,120 @@
+//! What all domains are, in as few round trips as libvirt allows: a connection over SSH has seconds of them.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use anyhow::{Result, anyhow};
+use virt::{domain::Domain as VirtDomain, sys};
+
+use super::{Libvirt, optional, plain, stats};
+use crate::core::{
+    facts::{Domain, DomainState, Pledge},
+    units::ByteSize,
+};
+
+/// So many definitions are on their way at once. libvirtd itself works on five of a client's calls at a time; the others wait
+/// in the connection, where they cost no round trip of their own.
+const READERS: usize = 16;
+/// One reader for each so many domains: starting a thread costs more than reading a definition over a local socket.
+const FOR_EACH_READER: usize = 32;
+
+pub(super) fn state_of(raw: u32) -> DomainState {
+    match raw {
+        sys::VIR_DOMAIN_SHUTOFF => DomainState::Shutoff,
+        sys::VIR_DOMAIN_CRASHED => DomainState::Crashed,
+        sys::VIR_DOMAIN_PAUSED | sys::VIR_DOMAIN_PMSUSPENDED => DomainState::Paused,
+        _ => DomainState::Running,
+    }
+}
+
+/// A domain as it is now; none if it has vanished. Its state is asked for where it is not known yet.
+pub(super) fn describe(domain: &VirtDomain, state: Option<DomainState>) -> Result<Option<Domain>> {
+    // The seed's secrets are in a volume, never in the XML: the insecure flag has nothing to show.
+    let Some(xml) = optional(domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE))? else { return Ok(None) };
+    let state = match state {
+        Some(state) => state,
+        None => match optional(domain.state())? {
+            Some((state, _)) => state_of(state.to_raw()),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(Domain { name: domain.name().map_err(plain)?, uuid: domain.uuid().map_err(plain)?, state, xml }))
+}
+
+impl Libvirt {
+    pub(super) fn all_domains(&self) -> Result<Vec<Domain>> {
+        let known: Vec<(VirtDomain, Option<DomainState>)> = match stats::all(&self.connect, sys::VIR_DOMAIN_STATS_STATE)? {
+            Some(figures) => figures.into_iter().map(|one| (one.domain, one.state.map(state_of))).collect(),
+            None => self.handles()?.into_iter().map(|domain| (domain, None)).collect(),
+        };
+        let readers = known.len().div_ceil(FOR_EACH_READER).clamp(1, READERS);
+        let next = AtomicUsize::new(0);
+        let read = || {
+            let mut found = Vec::new();
+            while let Some((domain, state)) = known.get(next.fetch_add(1, Ordering::Relaxed)) {
+                found.extend(describe(domain, *state)?);
+            }
+            Ok(found)
+        };
+        let mut all: Vec<Domain> = in_parallel(readers, read)?.into_iter().flatten().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    pub(super) fn all_pledges(&self) -> Result<Vec<Pledge>> {
+        let groups = sys::VIR_DOMAIN_STATS_STATE | sys::VIR_DOMAIN_STATS_VCPU | sys::VIR_DOMAIN_STATS_BALLOON;
+        let mut pledges = Vec::new();
+        match stats::all(&self.connect, groups)? {
+            Some(all) => {
+                for one in all {
+                    pledges.extend(match (one.state, one.vcpus, one.memory) {
+                        (Some(state), Some(vcpus), Some(memory)) => {
+                            let name = one.domain.name().map_err(plain)?;
+                            let memory = ByteSize(memory.saturating_mul(1024));
+                            Some(Pledge { name, active: state_of(state).is_active(), vcpus, memory })
+                        }
+                        _ => pledge(&one.domain)?,
+                    });
+                }
+            }
+            None => {
+                for domain in self.handles()? {
+                    pledges.extend(pledge(&domain)?);
+                }
+            }
+        }
+        pledges.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(pledges)
+    }
+
+    fn handles(&self) -> Result<Vec<VirtDomain>> {
+        self.connect.list_all_domains(0).map_err(plain)
+    }
+}
+
+/// What one domain is promised, asked of itself; none if it has vanished. While it runs its live definition answers, as in the
+/// call for all.
+fn pledge(domain: &VirtDomain) -> Result<Option<Pledge>> {
+    let Some(info) = optional(domain.info())? else { return Ok(None) };
+    let flags = sys::VIR_DOMAIN_VCPU_MAXIMUM | sys::VIR_DOMAIN_AFFECT_CURRENT;
+    let Some(vcpus) = optional(domain.vcpus_flags(flags))? else { return Ok(None) };
+    Ok(Some(Pledge {
+        name: domain.name().map_err(plain)?,
+        active: state_of(info.state.to_raw()).is_active(),
+        vcpus,
+        memory: ByteSize(info.max_mem.saturating_mul(1024)),
+    }))
+}
+
+/// What `count` threads return that all do the same. The first error wins.
+fn in_parallel<T: Send>(count: usize, work: impl Fn() -> Result<T> + Sync) -> Result<Vec<T>> {
+    if count == 1 {
+        return Ok(vec![work()?]);
+    }
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..count).map(|_| scope.spawn(&work)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread panicked")))).collect()
+    })
+}
