@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, io::Read, net::IpAddr};
 
-use crate::core::facts::{Domain, DomainState, HostSize, NewVolume, PoolSize, Volume};
+use crate::core::facts::{Domain, DomainState, HostSize, NewVolume, Pledge, PoolSize, Volume};
 use anyhow::Result;
 
 /// Domains and networks.
@@ -26,6 +26,11 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The connection fails.
     fn domains(&self) -> Result<Vec<Domain>>;
+    /// What all domains are promised.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn pledges(&self) -> Result<Vec<Pledge>>;
     /// One domain, if it exists.
     ///
     /// # Errors

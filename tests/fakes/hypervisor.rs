@@ -7,10 +7,11 @@ use roxmltree::Document;
 use tpl::{
     core::{
         domain::console_log,
-        facts::{Domain, DomainState, HostSize},
+        facts::{Domain, DomainState, HostSize, Pledge},
         manifest::Metadata,
         metadata,
         units::ByteSize,
+        xml::read::domain_facts,
     },
     host::hypervisor::Hypervisor,
 };
@@ -39,6 +40,15 @@ impl Hypervisor for FakeRun {
     fn domains(&self) -> Result<Vec<Domain>> {
         self.step(Step::ListDomains, "")?;
         Ok(self.machine.state().all_domains())
+    }
+
+    fn pledges(&self) -> Result<Vec<Pledge>> {
+        self.step(Step::ListDomains, "pledges")?;
+        let pledge = |domain: Domain| {
+            let facts = domain_facts(&domain.xml)?;
+            Ok(Pledge { name: domain.name, active: domain.state.is_active(), vcpus: facts.vcpus, memory: facts.memory })
+        };
+        self.machine.state().all_domains().into_iter().map(pledge).collect()
     }
 
     fn domain(&self, name: &str) -> Result<Option<Domain>> {

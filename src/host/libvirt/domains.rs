@@ -13,7 +13,7 @@ use virt::{domain::Domain as VirtDomain, sys};
 use super::{Libvirt, node, optional, plain};
 use crate::{
     core::{
-        facts::{Domain, DomainState, HostSize},
+        facts::{Domain, DomainState, HostSize, Pledge},
         manifest::Metadata,
         metadata,
         units::ByteSize,
@@ -55,6 +55,14 @@ fn describe(domain: &VirtDomain) -> Result<Option<Domain>> {
     Ok(Some(Domain { name: domain.name().map_err(plain)?, uuid: domain.uuid().map_err(plain)?, state: state_of(domain)?, xml }))
 }
 
+/// A domain that vanished between two calls is none.
+fn pledge(domain: &VirtDomain) -> Result<Option<Pledge>> {
+    let Some(info) = optional(domain.info())? else { return Ok(None) };
+    let vcpus = domain.vcpus_flags(sys::VIR_DOMAIN_VCPU_MAXIMUM | sys::VIR_DOMAIN_AFFECT_CONFIG).unwrap_or(info.nr_virt_cpu);
+    let memory = ByteSize(info.max_mem.saturating_mul(1024));
+    Ok(Some(Pledge { name: domain.name().map_err(plain)?, active: state_of(domain)?.is_active(), vcpus, memory }))
+}
+
 fn version(number: u32) -> String {
     format!("{}.{}.{}", number / 1_000_000, number / 1000 % 1000, number % 1000)
 }
@@ -81,6 +89,12 @@ impl Hypervisor for Libvirt {
         let all = self.connect.list_all_domains(0).map_err(plain).context("listing domains")?;
         let described: Result<Vec<_>> = all.iter().map(describe).collect();
         Ok(described.context("listing domains")?.into_iter().flatten().collect())
+    }
+
+    fn pledges(&self) -> Result<Vec<Pledge>> {
+        let all = self.connect.list_all_domains(0).map_err(plain).context("listing domains")?;
+        let pledges: Result<Vec<_>> = all.iter().map(pledge).collect();
+        Ok(pledges.context("reading what domains are promised")?.into_iter().flatten().collect())
     }
 
     fn domain(&self, name: &str) -> Result<Option<Domain>> {
