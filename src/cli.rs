@@ -66,6 +66,8 @@ pub enum Command {
     Show(TemplateArgs),
     /// List the VMs that were made from templates
     Vms,
+    /// Show what is promised to VMs, running or not: vCPUs, memory, pool space; and what is left below the cap
+    Capacity,
     /// Check a template again: its digest, and each invariant of a sealed system
     Verify(TemplateArgs),
     /// Make a version the current one; also the way back

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "fakes/capacity.rs"]
+mod capacity;
 #[path = "fakes/commands.rs"]
 mod commands;
 #[path = "fakes/faults.rs"]

@@ -1,6 +1,7 @@
 //! One file a verb: read arguments, gather facts, plan, act, report.
 
 pub mod build;
+pub mod capacity;
 pub mod clone;
 pub mod destroy;
 pub mod docs;
@@ -23,7 +24,10 @@ pub mod world;
 
 use anyhow::Result;
 
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Cli, Command},
+    core::capacity::Policy,
+};
 
 /// Runs the command that was given.
 ///
@@ -48,6 +52,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::List => list::run(world, output),
         Command::Show(args) => show::run(world, args, output),
         Command::Vms => vms::run(world, output),
+        Command::Capacity => capacity::run(world, Policy::default(), output),
         Command::Verify(args) => verify::run(world, args, output),
         Command::Promote(args) => promote::run(world, args, output),
         Command::Rm(args) => rm::run(world, args, output),

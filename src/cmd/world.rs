@@ -1,11 +1,22 @@
 //! Everything outside that a command may touch, behind its traits.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    core::{clone_plan::Facts, config::Config, domain::Accelerator, error::Refusal, inventory::Inventory},
+    core::{
+        capacity::{self, Capacity, Policy},
+        clone_plan::Facts,
+        config::Config,
+        domain::Accelerator,
+        error::Refusal,
+        facts::Pledge,
+        inventory::Inventory,
+        manifest::Metadata,
+        metadata,
+        reservation::{Reread, View},
+    },
     host::{
         guest::{Appliance, Libguestfs},
         hypervisor::{Hypervisor, Storage},
@@ -68,6 +79,51 @@ impl World<'_> {
             host: self.hypervisor.size()?,
             inventory: self.inventory()?,
         })
+    }
+
+    /// What is promised to all domains, and how much of it there is: in a few calls, however many domains there are.
+    ///
+    /// What a clone is promised whose volumes are still being made is in its metadata, and not in this: [`World::view`] has it.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn capacity(&self, policy: Policy) -> Result<Capacity> {
+        // In this order: a volume that is made in between is rather counted without its domain than its domain without it.
+        let pledges = self.hypervisor.pledges()?;
+        let templates = self.templates_among(&pledges)?;
+        let volumes = self.storage.volumes()?;
+        Ok(Capacity::of(self.hypervisor.size()?, &pledges, &templates, &self.storage.size()?, &volumes, policy))
+    }
+
+    /// The domains that pledge disk only: shut-off templates. The name alone proves nothing: anybody may have chosen it.
+    fn templates_among(&self, pledges: &[Pledge]) -> Result<BTreeSet<String>> {
+        let mut templates = BTreeSet::new();
+        for pledge in pledges.iter().filter(|pledge| !pledge.active && capacity::has_a_templates_name(&pledge.name)) {
+            let Some(domain) = self.hypervisor.domain(&pledge.name)? else { continue };
+            if matches!(metadata::read(&domain.xml), Ok(Some(Metadata::Template(manifest))) if manifest.id().domain() == pledge.name)
+            {
+                templates.insert(pledge.name.clone());
+            }
+        }
+        Ok(templates)
+    }
+
+    /// Who holds what, for `core::reservation::verdict`: to be read after a call has defined all of its domains.
+    ///
+    /// # Errors
+    /// The connection fails, or the locks of other runs cannot be read.
+    pub fn view(&self, policy: Policy) -> Result<View> {
+        let domains = self.hypervisor.domains()?;
+        let volumes = self.storage.volumes()?;
+        let read = Reread {
+            domains: &domains,
+            host: self.hypervisor.size()?,
+            pool_name: self.storage.pool(),
+            pool: &self.storage.size()?,
+            volumes: &volumes,
+            policy,
+        };
+        View::of(&read, &mut |run| self.local.is_alive(run))
     }
 }
 

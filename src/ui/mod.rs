@@ -77,6 +77,28 @@ pub fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Whether data goes to a terminal, where a picture is worth its place.
+pub fn is_terminal() -> bool {
+    !capture(|_| {}) && io::stdout().is_terminal()
+}
+
+/// A bar of `width` places, for so much of a total; a `|` stands where the limit is.
+pub fn bar(part: u64, limit: u64, total: u64, width: u16) -> String {
+    let places = |amount: u64| {
+        let share = u128::from(amount.min(total)) * u128::from(width) / u128::from(total.max(1));
+        usize::try_from(share).unwrap_or(0)
+    };
+    // What is there at all can be seen.
+    let filled = places(part).max(usize::from(part > 0));
+    let mark = places(limit).min(usize::from(width).saturating_sub(1));
+    let place = |index| match index {
+        index if index == mark => '|',
+        index if index < filled => '#',
+        _ => '-',
+    };
+    format!("[{}]", (0..usize::from(width)).map(place).collect::<String>())
+}
+
 /// One stage of long work, shown on stderr while it lasts.
 pub struct StageLine {
     name: String,
@@ -156,5 +178,23 @@ mod tests {
     fn tables_line_up() {
         let rows = [["NAME", "STATE"], ["a", "running"], ["longer", "x"]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(table(&rows), "NAME    STATE\na       running\nlonger  x\n");
+    }
+
+    #[test]
+    fn bars_show_a_part_and_its_limit() {
+        let table = [
+            ((0, 90, 100, 10), "[---------|]"),
+            ((1, 90, 100, 10), "[#--------|]"),
+            ((55, 90, 100, 10), "[#####----|]"),
+            ((100, 90, 100, 10), "[#########|]"),
+            ((80, 50, 100, 10), "[#####|##--]"),
+            ((u64::MAX, u64::MAX, u64::MAX, 4), "[###|]"),
+            ((0, 0, 0, 4), "[|---]"),
+            ((7, 0, 0, 4), "[|---]"),
+            ((7, 7, 7, 0), "[]"),
+        ];
+        for ((part, limit, total, width), expected) in table {
+            assert_eq!(bar(part, limit, total, width), expected, "{part} {limit} {total}");
+        }
     }
 }

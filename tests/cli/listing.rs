@@ -143,6 +143,45 @@ fn what_does_not_fit_is_refused_with_every_reason() {
 }
 
 #[test]
+fn pledges_are_shown_on_every_axis() {
+    let home = Home::new();
+    // The template pledges its disk alone; the VMs pledge all that they may come to take, though only one runs.
+    let text = "AXIS    TOTAL    PLEDGED   CAP      FREE\n\
+                vCPUs   16       3         14       11\n\
+                memory  3 GiB    1.5 GiB   2.7 GiB  1.2 GiB\n\
+                pool    100 GiB  16.9 GiB  90 GiB   73.1 GiB\n\
+                pool default; 4 domains, 1 template among them, pledging disk only; the cap is 90 % of the total\n";
+    assert_eq!(on_filled(&home, &["capacity"]), printed(text));
+    let ran = on_filled(&home, &["capacity", "--output", "json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let (gib, volumes) = (1u64 << 30, 1_013_972_992 + 31_000 + 2 * (8u64 << 30));
+    let axis = |axis: &str, unit: &str, total: u64, pledged: u64| {
+        let cap = total * 9 / 10;
+        serde_json::json!({"axis": axis, "unit": unit, "total": total, "pledged": pledged, "cap": cap, "free": cap - pledged})
+    };
+    let expected = serde_json::json!({
+        "hypervisor": filled()[1],
+        "pool": "default",
+        "axes": [
+            axis("cpu", "vcpus", 16, 3),
+            axis("memory", "bytes", 3 * gib, 3 * gib / 2),
+            axis("pool", "bytes", 100 * gib, volumes),
+        ],
+        "domains": 4,
+        "templates": 1,
+        "policy": {"cpu_overcommit": 1.0, "cap": 90},
+    });
+    assert_eq!(json, expected);
+    let text = "AXIS    TOTAL    PLEDGED  CAP      FREE\n\
+                vCPUs   16       2        14       12\n\
+                memory  3 GiB    8 GiB    2.7 GiB  0 B\n\
+                pool    100 GiB  0 B      90 GiB   90 GiB\n\
+                pool default-pool; 1 domain; the cap is 90 % of the total\n";
+    assert_eq!(home.tpl(&[&EMPTY, &["capacity"][..]].concat()), printed(text));
+}
+
+#[test]
 fn what_is_in_use_or_foreign_is_left_alone() {
     let home = Home::new();
     let version = "debian13@20261121-031000";

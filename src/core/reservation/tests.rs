@@ -86,12 +86,15 @@ fn said(verdict: Verdict) -> String {
     }
 }
 
+/// A call's number, when it began, and how far its one clone is.
+type Other = (u8, i64, Phase);
+
 #[test]
 fn the_order_decides_who_gives_way_for_want_of_memory() {
     use Phase::{Complete, Creating, Reserved};
     let none = "memory: 1 × 1 GiB is 1 GiB and 1 GiB of 1 GiB (50 % of 2 GiB) are pledged; 0 would fit";
     // The runs' numbers, times and phases; what 1, which began at 5, is told. There is room for one.
-    let table: [(&[(u8, i64, Phase)], &str); 10] = [
+    let table: [(&[Other], &str); 10] = [
         (&[], "go"),
         (&[(2, 6, Reserved)], "wait [2]"),
         (&[(2, 4, Reserved)], none),
@@ -108,7 +111,7 @@ fn the_order_decides_who_gives_way_for_want_of_memory() {
     ];
     for (others, expected) in table {
         let mut domains = vec![clone("mine", "01", run(1, 5), Reserved)];
-        let other = |(index, (number, since, phase)): (usize, &(u8, i64, Phase))| {
+        let other = |(index, (number, since, phase)): (usize, &Other)| {
             clone(&format!("other{index}"), &format!("1{index}"), run(*number, *since), *phase)
         };
         domains.extend(others.iter().enumerate().map(other));
@@ -179,21 +182,21 @@ fn volumes_count_before_they_exist_and_once() {
     let (mine, other) = (run(1, 5), run(2, 4));
     let none =
         |pledged: &str| format!("pool: 1 × 9 GiB is 9 GiB and {pledged} of 9 GiB (50 % of 18 GiB) are pledged; 0 would fit");
-    let table: [(Option<Phase>, &str, u64, &[&str], String); 7] = [
-        (None, "default", 1, &[], "go".to_owned()),
-        (Some(Phase::Reserved), "default", 1, &[], none("9 GiB")),
-        (Some(Phase::Creating), "default", 1, &[], none("9 GiB")),
+    let table: [(Option<Phase>, &str, &[&str], String); 7] = [
+        (None, "default", &[], "go".to_owned()),
+        (Some(Phase::Reserved), "default", &[], none("9 GiB")),
+        (Some(Phase::Creating), "default", &[], none("9 GiB")),
         // 8 of its 9 GiB are there.
-        (Some(Phase::Creating), "default", 1, &["other"], none("9 GiB")),
-        (Some(Phase::Complete), "default", 1, &["other"], none("8 GiB")),
-        (Some(Phase::Complete), "default", 1, &[], "go".to_owned()),
-        (Some(Phase::Creating), "elsewhere", 1, &[], "go".to_owned()),
+        (Some(Phase::Creating), "default", &["other"], none("9 GiB")),
+        (Some(Phase::Complete), "default", &["other"], none("8 GiB")),
+        (Some(Phase::Complete), "default", &[], "go".to_owned()),
+        (Some(Phase::Creating), "elsewhere", &[], "go".to_owned()),
     ];
-    for (phase, pool, space, volumes, expected) in table {
+    for (phase, pool, volumes, expected) in table {
         let other = phase.map(|phase| CloneRecord { pool: pool.to_owned(), ..record("other", other.clone(), phase) });
         let mut domains = vec![clone("mine", "01", mine.clone(), Phase::Reserved)];
         domains.extend(other.map(|record| domain("other", "02", Some(record))));
-        assert_eq!(said(verdict(&mine, &view_of(&domains, 9, space, volumes))), expected, "{phase:?} {volumes:?}");
+        assert_eq!(said(verdict(&mine, &view_of(&domains, 9, 1, volumes))), expected, "{phase:?} {volumes:?}");
     }
 }
 

@@ -24,6 +24,7 @@ fn record(name: &str, volumes: &[&str]) -> CloneRecord {
         ssh_host_keys: Vec::new(),
         volumes: volumes.iter().map(|volume| (*volume).to_owned()).collect(),
         pool: "default".to_owned(),
+        pool_pledge: ByteSize(0),
         addresses: Vec::new(),
         reservations: Vec::new(),
         dns: Vec::new(),

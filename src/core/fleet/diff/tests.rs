@@ -32,6 +32,7 @@ fn made(vm: &Declared) -> Existing {
         ssh_host_keys: Vec::new(),
         volumes: vec![vm.name.to_string()],
         pool: "default".to_owned(),
+        pool_pledge: ByteSize(0),
         addresses: first.map(IpAddr::V4).into_iter().collect(),
         reservations: Vec::new(),
         dns: Vec::new(),
