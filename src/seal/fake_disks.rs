@@ -4,7 +4,10 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::host::guest::{Disks, Mount, Usage};
+use crate::{
+    core::vm_spec::{FileSystem, Label},
+    host::guest::{Disks, Mount, Usage},
+};
 
 /// Devices in memory. Filesystems and volumes only have a size.
 pub(super) struct FakeDisks {
@@ -89,6 +92,10 @@ impl Disks for FakeDisks {
 
     fn make_swap(&self, device: &str, uuid: &str, label: &str) -> Result<()> {
         self.change(format!("swap {device} {uuid} {label}"))
+    }
+
+    fn make_filesystem(&self, device: &str, kind: FileSystem, _: Option<&Label>) -> Result<()> {
+        self.change(format!("make {} on {device}", kind.as_str()))
     }
 
     fn resize_volume(&self, volume: &str, size: u64) -> Result<()> {
