@@ -35,6 +35,10 @@ use tpl::{
 };
 use uuid::Uuid;
 
+mod offline {
+    pub mod bootable;
+}
+
 const MIB: u64 = 1 << 20;
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
