@@ -2,11 +2,12 @@
 //! into one appliance:
 //!
 //! ```text
-//! each(disk of every clone, Keep) → Layout::mount → the steps, in order → written out
+//! each(disk of every clone, Keep) → Layout::mount → grow → the steps, in order → written out
 //!     (blank extra disk)          → a file system
 //! ```
 //! Each step is safe to repeat: a second run leaves the same.
 
+mod grow;
 pub mod identity;
 mod network;
 mod steps;
@@ -105,7 +106,10 @@ pub fn write_all(appliance: &dyn Appliance, clones: &[Target<'_>], progress: &dy
 }
 
 fn write(guest: &dyn Guest, identity: &Identity<'_>, progress: &dyn Progress) -> Result<()> {
-    Layout::mount(guest)?;
+    let layout = Layout::mount(guest)?;
+    if let Err(reason) = grow::grow(guest, &layout).context("growing the root filesystem")? {
+        progress.note(&format!("the root filesystem of {} keeps its size: {reason}", identity.name));
+    }
     let scene = Scene { guest, identity, progress };
     steps::ALL.iter().try_for_each(|step| (step.run)(&scene).context(step.name))
 }

@@ -114,6 +114,19 @@ impl Disks for FakeDisks {
         self.change(format!("physical {device} to {size}"))
     }
 
+    fn grow_partition(&self, number: u32) -> Result<()> {
+        self.change(format!("grow partition {number}"))
+    }
+
+    fn grow_volume(&self, physical: &str, volume: &str) -> Result<()> {
+        self.change(format!("grow {volume} on {physical}"))
+    }
+
+    fn grow_filesystem(&self, mount: &Mount) -> Result<bool> {
+        self.change(format!("grow filesystem {}", mount.device))?;
+        Ok(true)
+    }
+
     fn deactivate_groups(&self) -> Result<()> {
         self.change("deactivate".to_owned())
     }

@@ -258,6 +258,19 @@ impl Disks for FakeGuest {
         bail!("{device} is no physical volume")
     }
 
+    fn grow_partition(&self, number: u32) -> Result<()> {
+        bail!("there is no partition {number}")
+    }
+
+    fn grow_volume(&self, _: &str, volume: &str) -> Result<()> {
+        bail!("there is no volume {volume}")
+    }
+
+    fn grow_filesystem(&self, mount: &Mount) -> Result<bool> {
+        self.change(&mount.device, |volume| volume.filesystem = volume.capacity)?;
+        Ok(true)
+    }
+
     fn deactivate_groups(&self) -> Result<()> {
         Ok(())
     }

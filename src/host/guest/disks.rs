@@ -132,6 +132,18 @@ impl Disks for Session {
         self.call(&format!("resizing physical volume {name} to {size} bytes"), |g| g.pvresize_size(name, bytes))
     }
 
+    fn grow_partition(&self, number: u32) -> Result<()> {
+        self.grow_partition_to_end(number)
+    }
+
+    fn grow_volume(&self, physical: &str, volume: &str) -> Result<()> {
+        self.grow_logical_volume(physical, volume)
+    }
+
+    fn grow_filesystem(&self, mount: &Mount) -> Result<bool> {
+        self.grow_to_device(mount)
+    }
+
     fn deactivate_groups(&self) -> Result<()> {
         self.call("taking the volume groups out of use", |g| g.vg_activate_all(false))
     }

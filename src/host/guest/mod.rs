@@ -8,6 +8,7 @@ mod appliance;
 mod disks;
 mod ffi;
 mod files;
+mod grow;
 mod owners;
 
 use std::path::{Path, PathBuf};
@@ -335,6 +336,24 @@ pub trait Disks {
     /// # Errors
     /// Extents behind that are in use.
     fn resize_physical(&self, device: &str, size: u64) -> Result<()>;
+
+    /// Moves the end of a partition, the last on the disk, to the disk's end, and a GPT's second copy with it.
+    ///
+    /// # Errors
+    /// The table cannot be rewritten.
+    fn grow_partition(&self, number: u32) -> Result<()>;
+
+    /// Gives a logical volume all that its physical volume has won by growing, and takes the groups into use again.
+    ///
+    /// # Errors
+    /// LVM refuses.
+    fn grow_volume(&self, physical: &str, volume: &str) -> Result<()>;
+
+    /// Makes an unmounted filesystem as large as its device: ext2/3/4, XFS, btrfs. Says whether it is one of these.
+    ///
+    /// # Errors
+    /// The check finds what it cannot repair, or a broken disk.
+    fn grow_filesystem(&self, mount: &Mount) -> Result<bool>;
 
     /// Takes all volume groups out of use, so that nothing writes to a physical volume any more.
     ///
