@@ -6,6 +6,7 @@
 //! | [`cmd`]  | one file a verb: read arguments, gather facts, plan, act, report | everything |
 //! | [`core`] | pure decisions: names, pipeline, plan, manifest, domain XML, answers | pure crates only |
 //! | [`seal`] | the table of seal operations, shrink, verify | `core`, [`host::guest`] |
+//! | [`offline`] | the identity of clones without cloud-init, written into their disks | `core`, [`seal::Layout`], [`host::guest`] |
 //! | [`host`] | the outside world, a trait each | `core` |
 //! | [`ui`]   | stdout is data, stderr is progress | `core` |
 //!
@@ -15,5 +16,6 @@ pub mod cli;
 pub mod cmd;
 pub mod core;
 pub mod host;
+pub mod offline;
 pub mod seal;
 pub mod ui;

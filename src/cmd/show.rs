@@ -32,7 +32,7 @@ fn describe(manifest: &Manifest) -> String {
         ("size", manifest.virtual_size.to_string()),
         ("system", manifest.os.as_ref().map_or("not known yet".to_owned(), |os| os.name.clone())),
         ("packages", manifest.packages.len().to_string()),
-        ("identity", manifest.identity.clone()),
+        ("identity", manifest.identity.as_str().to_owned()),
         ("clones get", format!("{} vCPUs, {} memory, {} disk, user {}", clone.vcpus, clone.memory, clone.disk, clone.user)),
         ("origin", manifest.trust.to_string()),
     ];

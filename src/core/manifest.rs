@@ -51,6 +51,26 @@ impl State {
     }
 }
 
+/// How a clone learns who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdentityMethod {
+    /// The template has cloud-init, and reads a NoCloud seed.
+    NoCloud,
+    /// It has not: everything is written into the clone's disk before it boots.
+    Offline,
+}
+
+impl IdentityMethod {
+    /// The method as the manifest writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCloud => "nocloud",
+            Self::Offline => "offline",
+        }
+    }
+}
+
 /// One invocation of tpl that changes something. While it lives it holds the lock file named after `id` on `host`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
@@ -160,8 +180,8 @@ pub struct Manifest {
     /// The packages inside. Set when sealed.
     #[serde(default)]
     pub packages: Vec<Package>,
-    /// How a clone gets its identity: `nocloud`.
-    pub identity: String,
+    /// How a clone gets its identity. Set when sealed.
+    pub identity: IdentityMethod,
     /// What clones get by default.
     pub clone: CloneDefaults,
     /// The seal operations that ran.
@@ -286,4 +306,19 @@ pub enum Metadata {
     Clone(Box<CloneRecord>),
     /// The domain shows whether KVM works.
     Probe(Probe),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_method_is_one_word() {
+        for (method, word) in [(IdentityMethod::NoCloud, "nocloud"), (IdentityMethod::Offline, "offline")] {
+            assert_eq!(serde_json::to_value(method).unwrap(), word);
+            assert_eq!(serde_json::from_value::<IdentityMethod>(word.into()).unwrap(), method);
+            assert_eq!(method.as_str(), word);
+        }
+        assert!(serde_json::from_value::<IdentityMethod>("other".into()).is_err());
+    }
 }

@@ -1,5 +1,6 @@
 //! What tpl decides, without touching anything: no file, no process, no network, no clock.
 
+pub mod accounts;
 pub mod addressing;
 pub mod answers;
 pub mod build_plan;

@@ -2,7 +2,11 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::{core::manifest::Package, host::guest::Files, seal::table::Family};
+use crate::{
+    core::manifest::{IdentityMethod, Package},
+    host::guest::Files,
+    seal::table::Family,
+};
 
 /// Larger than any os-release.
 const RELEASE_LIMIT: usize = 64 << 10;
@@ -31,6 +35,8 @@ pub struct Facts {
     pub os: OperatingSystem,
     /// Installed packages, sorted by name.
     pub packages: Vec<Package>,
+    /// How its clones get their identity.
+    pub identity: IdentityMethod,
 }
 
 impl OperatingSystem {
@@ -55,7 +61,7 @@ impl OperatingSystem {
 /// # Errors
 /// A package database that cannot be read.
 pub fn facts(guest: &dyn Files) -> Result<Facts> {
-    Ok(Facts { os: operating_system(guest)?, packages: packages(guest)? })
+    Ok(Facts { os: operating_system(guest)?, packages: packages(guest)?, identity: identity(guest)? })
 }
 
 /// The guest's operating system; all fields are empty where it does not say.
@@ -69,6 +75,14 @@ pub fn operating_system(guest: &dyn Files) -> Result<OperatingSystem> {
         }
     }
     Ok(OperatingSystem::default())
+}
+
+/// Whether cloud-init is there and switched on: a seed is read by nobody else.
+fn identity(guest: &dyn Files) -> Result<IdentityMethod> {
+    let there = guest.stat("/usr/bin/cloud-init")?.is_some();
+    // cloud-init's own switch; distributions have no other.
+    let off = guest.stat("/etc/cloud/cloud-init.disabled")?.is_some();
+    Ok(if there && !off { IdentityMethod::NoCloud } else { IdentityMethod::Offline })
 }
 
 fn parse_release(text: &str) -> OperatingSystem {
@@ -106,6 +120,7 @@ fn parse_status(text: &str) -> Vec<Package> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::fake::FakeFiles;
 
     #[test]
     fn families_follow_id_and_id_like() {
@@ -133,6 +148,20 @@ mod tests {
             like: String::new(),
         };
         assert_eq!(parse_release(text), os);
+    }
+
+    #[test]
+    fn a_guest_with_cloud_init_switched_on_reads_seeds() {
+        let (program, switch) = (("/usr/bin/cloud-init", "#!"), ("/etc/cloud/cloud-init.disabled", ""));
+        let table = [
+            (&[program][..], IdentityMethod::NoCloud),
+            (&[program, switch], IdentityMethod::Offline),
+            (&[switch], IdentityMethod::Offline),
+            (&[], IdentityMethod::Offline),
+        ];
+        for (files, method) in table {
+            assert_eq!(identity(&FakeFiles::new(files)).unwrap(), method, "{files:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::host::guest::{Disks, Mount, Usage};
+use crate::{
+    core::vm_spec::{FileSystem, Label},
+    host::guest::{Disks, Mount, Usage},
+};
 
 /// Devices in memory. Filesystems and volumes only have a size.
 pub(super) struct FakeDisks {
@@ -91,6 +94,10 @@ impl Disks for FakeDisks {
         self.change(format!("swap {device} {uuid} {label}"))
     }
 
+    fn make_filesystem(&self, device: &str, kind: FileSystem, _: Option<&Label>) -> Result<()> {
+        self.change(format!("make {} on {device}", kind.as_str()))
+    }
+
     fn resize_volume(&self, volume: &str, size: u64) -> Result<()> {
         self.change(format!("volume {volume} to {size}"))
     }
@@ -105,6 +112,19 @@ impl Disks for FakeDisks {
 
     fn resize_physical(&self, device: &str, size: u64) -> Result<()> {
         self.change(format!("physical {device} to {size}"))
+    }
+
+    fn grow_partition(&self, number: u32) -> Result<()> {
+        self.change(format!("grow partition {number}"))
+    }
+
+    fn grow_volume(&self, physical: &str, volume: &str) -> Result<()> {
+        self.change(format!("grow {volume} on {physical}"))
+    }
+
+    fn grow_filesystem(&self, mount: &Mount) -> Result<bool> {
+        self.change(format!("grow filesystem {}", mount.device))?;
+        Ok(true)
     }
 
     fn deactivate_groups(&self) -> Result<()> {

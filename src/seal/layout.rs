@@ -80,6 +80,11 @@ impl Layout {
         fstab::resolve(spec, &self.volumes)
     }
 
+    /// LVM's physical volumes.
+    pub fn physical(&self) -> impl Iterator<Item = &Volume> {
+        self.volumes.iter().filter(|volume| volume.holds(Kind::Physical))
+    }
+
     fn mount_rest(&mut self, guest: &dyn Guest) -> Result<()> {
         let mut mounts: Vec<_> = self.fstab.iter().filter_map(|entry| Some((self.mount_of(entry)?, entry.optional))).collect();
         // A parent before its children.

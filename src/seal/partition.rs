@@ -95,6 +95,11 @@ impl Table {
         self.partitions.iter().filter(|other| other.start > start).map(|other| other.number).collect()
     }
 
+    /// Whether a partition lies in an extended one.
+    pub fn is_logical(&self, number: u32) -> bool {
+        matches!(self.scheme, Scheme::Mbr { .. }) && number > 4
+    }
+
     /// The table with the last partition cut to `length` bytes (rounded up to sectors).
     ///
     /// # Errors

@@ -4,8 +4,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tpl::{
-    core::{facts::VolumeFormat, progress::Progress},
-    host::guest::{Access, Appliance, Disks, Entry, FileKind, FileStat, Files, Guest, Mount, Usage},
+    core::{
+        facts::VolumeFormat,
+        progress::Progress,
+        vm_spec::{FileSystem, Label},
+    },
+    host::guest::{Access, Appliance, Disks, Entry, FileKind, FileStat, Files, Guest, Mount, Owners, Usage},
 };
 
 use super::{
@@ -46,7 +50,7 @@ impl FakeGuest {
 
     fn change(&self, what: &str, change: impl FnOnce(&mut FakeVolume)) -> Result<()> {
         self.run.step(Step::WriteGuest, what)?;
-        ensure!(self.access == Access::ThrowAway, "the disk is opened read-only");
+        ensure!(self.access != Access::ReadOnly, "the disk is opened read-only");
         let mut state = self.run.machine.state();
         state.volumes.get_mut(&self.volume).map(change).context("the disk is gone")
     }
@@ -128,6 +132,36 @@ impl Files for FakeGuest {
     }
 }
 
+/// Nodes have no owners: only that something can be asked about is checked.
+impl Owners for FakeGuest {
+    fn make_directory(&self, path: &str) -> Result<bool> {
+        if self.stat(path)?.is_some() {
+            return Ok(false);
+        }
+        self.change(path, |volume| put(&mut volume.tree, &format!("{path}/x"), String::new()))?;
+        self.remove(&format!("{path}/x"))?;
+        Ok(true)
+    }
+
+    fn set_mode(&self, path: &str, _: u32) -> Result<()> {
+        ensure!(self.stat(path)?.is_some(), "{path}: No such file or directory");
+        Ok(())
+    }
+
+    fn set_owner(&self, path: &str, _: u32, _: u32) -> Result<()> {
+        self.set_mode(path, 0)
+    }
+
+    fn make_link(&self, path: &str, target: &str) -> Result<()> {
+        self.write(path, format!("-> {target}").as_bytes())
+    }
+
+    fn link_target(&self, path: &str) -> Result<Option<String>> {
+        let text = Files::read(self, path, 4096)?.and_then(|bytes| String::from_utf8(bytes).ok());
+        Ok(text.and_then(|text| text.strip_prefix("-> ").map(str::to_owned)))
+    }
+}
+
 /// The first bytes of an ext4 filesystem of so many bytes.
 fn superblock(size: u64) -> Vec<u8> {
     let mut head = vec![0; 68 << 10];
@@ -204,6 +238,10 @@ impl Disks for FakeGuest {
         bail!("{device} is no swap")
     }
 
+    fn make_filesystem(&self, device: &str, _: FileSystem, _: Option<&Label>) -> Result<()> {
+        self.change(device, |volume| volume.filesystem = volume.capacity)
+    }
+
     fn resize_volume(&self, volume: &str, _: u64) -> Result<()> {
         bail!("there is no volume {volume}")
     }
@@ -218,6 +256,19 @@ impl Disks for FakeGuest {
 
     fn resize_physical(&self, device: &str, _: u64) -> Result<()> {
         bail!("{device} is no physical volume")
+    }
+
+    fn grow_partition(&self, number: u32) -> Result<()> {
+        bail!("there is no partition {number}")
+    }
+
+    fn grow_volume(&self, _: &str, volume: &str) -> Result<()> {
+        bail!("there is no volume {volume}")
+    }
+
+    fn grow_filesystem(&self, mount: &Mount) -> Result<bool> {
+        self.change(&mount.device, |volume| volume.filesystem = volume.capacity)?;
+        Ok(true)
     }
 
     fn deactivate_groups(&self) -> Result<()> {

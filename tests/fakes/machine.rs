@@ -287,6 +287,7 @@ fn installed_system() -> Tree {
         ("/etc/ssh/ssh_host_ed25519_key", "secret\n".to_owned()),
         ("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n".to_owned()),
         ("/etc/shadow", "root:$6$salt$hash:20000:0:99999:7:::\n".to_owned()),
+        ("/usr/bin/cloud-init", "program\n".to_owned()),
         ("/boot/grub/grub.cfg", grub),
         ("/boot/vmlinuz", "kernel".to_owned()),
         ("/var/lib/dpkg/status", "Package: cloud-init\nStatus: install ok installed\nVersion: 25.1\n".to_owned()),

@@ -78,6 +78,7 @@ impl Build<'_> {
         let os = facts.os;
         self.manifest.os = Some(OperatingSystem { id: os.id, version: os.version, name: os.name });
         self.manifest.packages = facts.packages;
+        self.manifest.identity = facts.identity;
         Ok(ByteSize(shrunk.size()))
     }
 

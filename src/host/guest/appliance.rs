@@ -1,16 +1,16 @@
 //! The real appliance: libguestfs.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use guestfs::{AddDriveOptArgs, Error, Handle};
 
 use super::{
-    Access, Appliance, Guest, Mount,
+    Access, Appliance, DISK, Disks as _, Guest, Mount,
     ffi::{Log, last_error, with_progress},
 };
 use crate::core::{facts::VolumeFormat, progress::Progress};
@@ -24,16 +24,29 @@ pub struct Libguestfs {
 
 impl Appliance for Libguestfs {
     fn open(&self, disk: &Path, format: VolumeFormat, access: Access, progress: &dyn Progress) -> Result<Box<dyn Guest>> {
-        let session = Session::new()?;
-        session.configure(*self)?;
-        session.add(disk, format, access)?;
-        let launched = with_progress(&session.handle, "launch", progress, || session.call("launching", |g| g.launch()));
-        if let Err(error) = launched {
-            let log = session.log.tail();
-            return Err(if log.is_empty() { error } else { error.context(format!("the appliance said: {log}")) })
-                .with_context(|| format!("opening {} in the appliance", disk.display()));
-        }
+        let session = Session::launch(*self, &[(disk.to_owned(), format)], access, progress)?;
         Ok(Box::new(session))
+    }
+
+    fn each(
+        &self,
+        disks: &[(PathBuf, VolumeFormat)],
+        access: Access,
+        progress: &dyn Progress,
+        work: &mut dyn FnMut(usize, &dyn Guest) -> Result<()>,
+    ) -> Result<()> {
+        let mut index = 0;
+        for chunk in disks.chunks(AT_ONCE) {
+            let session = Session::launch(*self, chunk, access, progress)?;
+            for device in session.devices(chunk.len())? {
+                session.focus(device, chunk.len() > 1);
+                work(index, &session)?;
+                session.leave()?;
+                index += 1;
+            }
+            session.end()?;
+        }
+        Ok(())
     }
 
     fn version(&self) -> Result<String> {
@@ -42,6 +55,9 @@ impl Appliance for Libguestfs {
     }
 }
 
+/// So many disks go into one appliance. libguestfs takes 255; the kernel's search for each of them takes its time, too.
+const AT_ONCE: usize = 100;
+
 /// A launched appliance.
 pub(super) struct Session {
     // Before the log: fields go in this order, and the handle writes to the log until it is gone.
@@ -49,13 +65,92 @@ pub(super) struct Session {
     log: Box<Log>,
     /// What is mounted, for inspection, which unmounts it all.
     pub(super) mounts: RefCell<Vec<Mount>>,
+    /// The disk that is worked on, by its name in the appliance; callers call it [`DISK`].
+    disk: RefCell<String>,
+    /// Whether there are others besides it.
+    pub(super) crowded: Cell<bool>,
+    /// Whether LVM sees that disk and no other.
+    filtered: Cell<bool>,
 }
 
 impl Session {
     fn new() -> Result<Self> {
         let handle = Handle::create().map_err(|_| anyhow!("making a libguestfs handle"))?;
         let log = Log::attach(&handle);
-        Ok(Self { handle, log, mounts: RefCell::default() })
+        let disk = RefCell::new(DISK.to_owned());
+        Ok(Self { handle, log, mounts: RefCell::default(), disk, crowded: Cell::default(), filtered: Cell::default() })
+    }
+
+    fn launch(appliance: Libguestfs, disks: &[(PathBuf, VolumeFormat)], access: Access, progress: &dyn Progress) -> Result<Self> {
+        let session = Self::new()?;
+        session.configure(appliance)?;
+        disks.iter().try_for_each(|(disk, format)| session.add(disk, *format, access))?;
+        let launched = with_progress(&session.handle, "launch", progress, || session.call("launching", |g| g.launch()));
+        if let Err(error) = launched {
+            let log = session.log.tail();
+            let names: Vec<_> = disks.iter().map(|(disk, _)| disk.display().to_string()).collect();
+            return Err(if log.is_empty() { error } else { error.context(format!("the appliance said: {log}")) })
+                .with_context(|| format!("opening {} in the appliance", names.join(", ")));
+        }
+        Ok(session)
+    }
+
+    /// The disks in the order in which they were added.
+    fn devices(&self, count: usize) -> Result<Vec<String>> {
+        let devices = self.call("listing disks", |g| g.list_devices())?;
+        ensure!(devices.len() == count, "the appliance has {} disks, not {count}", devices.len());
+        Ok(devices)
+    }
+
+    /// Makes a disk the one that is worked on.
+    fn focus(&self, device: String, crowded: bool) {
+        self.disk.replace(device);
+        self.crowded.set(crowded);
+    }
+
+    /// Hides every other disk from LVM: copies of a guest have volume groups of one name and one UUID, and of these LVM would
+    /// take any.
+    pub(super) fn filter(&self) -> Result<()> {
+        if !self.crowded.get() || self.filtered.get() {
+            return Ok(());
+        }
+        let disk = self.disk.borrow();
+        // Takes all groups out of use first, and this disk's into use at the end.
+        self.call(&format!("showing LVM {disk} alone"), |g| g.lvm_set_filter(&[disk.as_str()]))?;
+        self.filtered.set(true);
+        Ok(())
+    }
+
+    /// Leaves a disk for the next one: nothing of it may be mounted or in use, for the next one's filesystems and groups have
+    /// its UUIDs.
+    fn leave(&self) -> Result<()> {
+        self.unmount_all()?;
+        if self.filtered.take() {
+            self.deactivate_groups()?;
+        }
+        self.call("writing out", Handle::sync)
+    }
+
+    fn end(&self) -> Result<()> {
+        self.call("ending the appliance", |g| g.shutdown())
+    }
+
+    /// A device of the disk that is worked on, by its name in the appliance. Checked: everything else of libguestfs's notation
+    /// for devices is refused.
+    pub(super) fn device(&self, name: &str) -> Result<String> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+.-".contains(&byte);
+        if !name.starts_with("/dev/") || !name.bytes().all(plain) {
+            bail!("{name:?} is no device");
+        }
+        let partition = name.strip_prefix(DISK).filter(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+        match partition {
+            Some(partition) => Ok(format!("{}{partition}", self.disk.borrow())),
+            // Another disk's name, and not one that belongs to a volume group.
+            None if self.crowded.get() && name.starts_with("/dev/sd") && name.matches('/').count() == 2 => {
+                bail!("{name} is no device of this disk")
+            }
+            None => Ok(name.to_owned()),
+        }
     }
 
     fn configure(&self, appliance: Libguestfs) -> Result<()> {
@@ -74,7 +169,7 @@ impl Session {
         let path = disk.to_str().with_context(|| format!("{} is no UTF-8", disk.display()))?;
         let throw_away = access == Access::ThrowAway;
         let options = AddDriveOptArgs {
-            readonly: Some(!throw_away),
+            readonly: Some(access == Access::ReadOnly),
             // Never left to be guessed: a guest that wrote a qcow2 header to its raw disk would choose its backing file.
             format: Some(format.as_str()),
             cachemode: throw_away.then_some("unsafe"),
@@ -115,15 +210,6 @@ impl Session {
 
 impl Guest for Session {
     fn close(self: Box<Self>) -> Result<()> {
-        self.call("ending the appliance", |g| g.shutdown())
+        self.end()
     }
-}
-
-/// A device's name, checked: everything else of libguestfs's notation for devices is refused.
-pub(super) fn device(name: &str) -> Result<&str> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+.-".contains(&byte);
-    if !name.starts_with("/dev/") || !name.bytes().all(plain) {
-        bail!("{name:?} is no device");
-    }
-    Ok(name)
 }

@@ -1,29 +1,27 @@
 //! [`Disks`] by libguestfs.
 
 use anyhow::{Context as _, Result, ensure};
-use guestfs::{E2fsckOptArgs, FstrimOptArgs, MkswapOptArgs};
+use guestfs::{E2fsckOptArgs, FstrimOptArgs, MkfsOptArgs, MkswapOptArgs};
 
-use super::{
-    Disks, Mount, Usage,
-    appliance::{Session, device},
-};
+use super::{Disks, Mount, Usage, appliance::Session};
+use crate::core::vm_spec::{FileSystem, Label};
 
 const MIB: u64 = 1 << 20;
 
 impl Disks for Session {
     fn device_size(&self, name: &str) -> Result<u64> {
-        let name = device(name)?;
+        let name = &self.device(name)?;
         let size = self.call(&format!("measuring {name}"), |g| g.blockdev_getsize64(name))?;
         Ok(u64::try_from(size)?)
     }
 
     fn read_device(&self, name: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
-        let (name, offset, length) = (device(name)?, i64::try_from(offset)?, i32::try_from(length)?);
+        let (name, offset, length) = (&self.device(name)?, i64::try_from(offset)?, i32::try_from(length)?);
         self.call(&format!("reading {name} at {offset}"), |g| g.pread_device(name, length, offset))
     }
 
     fn write_device(&self, name: &str, offset: u64, bytes: &[u8]) -> Result<()> {
-        let (name, offset) = (device(name)?, i64::try_from(offset)?);
+        let (name, offset) = (&self.device(name)?, i64::try_from(offset)?);
         let what = format!("writing {name} at {offset}");
         let written = self.call(&what, |g| g.pwrite_device(name, bytes, offset))?;
         ensure!(usize::try_from(written)? == bytes.len(), "{what}: {written} of {} bytes were written", bytes.len());
@@ -31,6 +29,7 @@ impl Disks for Session {
     }
 
     fn logical_volumes(&self) -> Result<Vec<String>> {
+        self.filter()?;
         self.call("listing logical volumes", guestfs::Handle::lvs)
     }
 
@@ -40,7 +39,7 @@ impl Disks for Session {
     }
 
     fn mount(&self, mount: &Mount) -> Result<()> {
-        let (name, at) = (device(&mount.device)?, &mount.mount_point);
+        let (name, at) = (&self.device(&mount.device)?, &mount.mount_point);
         // No device node of the guest's is ever opened as a device.
         let mut options = "nodev,nosuid".to_owned();
         if let Some(subvolume) = mount.subvolume.as_ref().filter(|subvolume| !subvolume.contains(',')) {
@@ -65,7 +64,7 @@ impl Disks for Session {
     }
 
     fn resize_ext(&self, name: &str, size: u64) -> Result<()> {
-        let (name, bytes) = (device(name)?, i64::try_from(size)?);
+        let (name, bytes) = (&self.device(name)?, i64::try_from(size)?);
         let what = format!("resizing the filesystem on {name} to {size} bytes");
         // libguestfs itself checks the filesystem first, and takes a check that repaired something for a failure: so
         // repair, and once more.
@@ -78,13 +77,13 @@ impl Disks for Session {
     }
 
     fn minimum_ext(&self, name: &str) -> Result<u64> {
-        let name = device(name)?;
+        let name = &self.device(name)?;
         let what = format!("asking how small the filesystem on {name} can be");
         Ok(u64::try_from(self.call(&what, |g| g.vfs_minimum_size(name))?)?)
     }
 
     fn zero_free_ext(&self, name: &str) -> Result<()> {
-        let name = device(name)?;
+        let name = &self.device(name)?;
         self.call(&format!("zeroing unused blocks on {name}"), |g| g.zerofree(name))
     }
 
@@ -94,7 +93,7 @@ impl Disks for Session {
     }
 
     fn make_swap(&self, name: &str, uuid: &str, label: &str) -> Result<()> {
-        let name = device(name)?;
+        let name = &self.device(name)?;
         self.call(&format!("making swap on {name}"), |g| {
             // Where discard does not work, zeros do it.
             g.blkdiscard(name).or_else(|_| g.zero_device(name))?;
@@ -103,26 +102,46 @@ impl Disks for Session {
         })
     }
 
+    fn make_filesystem(&self, name: &str, kind: FileSystem, label: Option<&Label>) -> Result<()> {
+        let name = &self.device(name)?;
+        let label = label.map(Label::as_str);
+        let options = MkfsOptArgs { blocksize: None, features: None, inode: None, sectorsize: None, label };
+        self.call(&format!("making {} on {name}", kind.as_str()), |g| g.mkfs(kind.as_str(), name, options))
+    }
+
     fn resize_volume(&self, volume: &str, size: u64) -> Result<()> {
-        let (volume, mebibytes) = (device(volume)?, mebibytes(size)?);
+        let (volume, mebibytes) = (&self.device(volume)?, mebibytes(size)?);
         self.call(&format!("resizing {volume} to {size} bytes"), |g| g.lvresize(volume, mebibytes))
     }
 
     fn create_volume(&self, volume: &str, size: u64) -> Result<()> {
         let mebibytes = mebibytes(size)?;
-        let names = device(volume)?.strip_prefix("/dev/").and_then(|rest| rest.split_once('/'));
+        let device = self.device(volume)?;
+        let names = device.strip_prefix("/dev/").and_then(|rest| rest.split_once('/'));
         let (group, name) = names.with_context(|| format!("{volume} is no logical volume"))?;
         self.call(&format!("making {volume}"), |g| g.lvcreate(name, group, mebibytes))
     }
 
     fn remove_volume(&self, volume: &str) -> Result<()> {
-        let volume = device(volume)?;
+        let volume = &self.device(volume)?;
         self.call(&format!("removing {volume}"), |g| g.lvremove(volume))
     }
 
     fn resize_physical(&self, name: &str, size: u64) -> Result<()> {
-        let (name, bytes) = (device(name)?, i64::try_from(size)?);
+        let (name, bytes) = (&self.device(name)?, i64::try_from(size)?);
         self.call(&format!("resizing physical volume {name} to {size} bytes"), |g| g.pvresize_size(name, bytes))
+    }
+
+    fn grow_partition(&self, number: u32) -> Result<()> {
+        self.grow_partition_to_end(number)
+    }
+
+    fn grow_volume(&self, physical: &str, volume: &str) -> Result<()> {
+        self.grow_logical_volume(physical, volume)
+    }
+
+    fn grow_filesystem(&self, mount: &Mount) -> Result<bool> {
+        self.grow_to_device(mount)
     }
 
     fn deactivate_groups(&self) -> Result<()> {

@@ -121,6 +121,8 @@ impl Files for Session {
     }
 
     fn rpm_packages(&self) -> Result<Vec<(String, String)>> {
+        // Inspection looks at all disks.
+        ensure!(!self.crowded.get(), "listing packages: there are other disks in the appliance");
         let mounts = self.mounts.take();
         let listed = self.call("inspecting the guest", |g| {
             let mut packages = Vec::new();

@@ -1,6 +1,6 @@
 //! A guest's disk, opened in libguestfs's appliance.
 //!
-//! Two traits in the words of what is done: [`Files`] for the mounted guest, [`Disks`] for what lies below. Everything on
+//! Three traits in the words of what is done: [`Files`] and [`Owners`] for the mounted guest, [`Disks`] for what lies below. Everything on
 //! the disk is untrusted: nothing of the guest is ever executed, and every read has a limit. Symbolic links are resolved
 //! inside the appliance, so none of them leads out of the guest.
 
@@ -8,12 +8,18 @@ mod appliance;
 mod disks;
 mod ffi;
 mod files;
+mod grow;
+mod owners;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::core::{facts::VolumeFormat, progress::Progress};
+use crate::core::{
+    facts::VolumeFormat,
+    progress::Progress,
+    vm_spec::{FileSystem, Label},
+};
 
 pub use appliance::Libguestfs;
 
@@ -27,6 +33,8 @@ pub enum Access {
     ReadOnly,
     /// Writes without waiting for the host's disk, and with discard: for a build disk, which a crash costs anyway.
     ThrowAway,
+    /// Writes that are on the host's disk when the appliance has ended: for a disk that is kept.
+    Keep,
 }
 
 /// Opens disks.
@@ -37,6 +45,28 @@ pub trait Appliance: Sync {
     /// The file cannot be opened, or the appliance does not start.
     fn open(&self, disk: &Path, format: VolumeFormat, access: Access, progress: &dyn Progress) -> Result<Box<dyn Guest>>;
 
+    /// Does `work` on each of several disks, one after the other, in as few launches as there can be. Each is called [`DISK`]
+    /// while it is worked on, and nothing of the others is to be seen: they may be copies of it, down to the UUIDs. What
+    /// `work` has mounted is unmounted, and everything is written out at the end.
+    ///
+    /// # Errors
+    /// The first that `work` gives; the disks behind it have not been touched then. A file that cannot be opened, or the
+    /// appliance does not start, or something that was written did not reach its disk.
+    fn each(
+        &self,
+        disks: &[(PathBuf, VolumeFormat)],
+        access: Access,
+        progress: &dyn Progress,
+        work: &mut dyn FnMut(usize, &dyn Guest) -> Result<()>,
+    ) -> Result<()> {
+        for (index, (disk, format)) in disks.iter().enumerate() {
+            let guest = self.open(disk, *format, access, progress)?;
+            work(index, guest.as_ref())?;
+            guest.close()?;
+        }
+        Ok(())
+    }
+
     /// The version of the library, for the manifest: `1.48.6`.
     ///
     /// # Errors
@@ -45,7 +75,7 @@ pub trait Appliance: Sync {
 }
 
 /// An opened disk.
-pub trait Guest: Files + Disks {
+pub trait Guest: Files + Owners + Disks {
     /// Writes everything out and ends the appliance. Without this, an error on the way out is lost.
     ///
     /// # Errors
@@ -164,6 +194,39 @@ pub trait Files {
     fn rpm_packages(&self) -> Result<Vec<(String, String)>>;
 }
 
+/// What the files of a mounted guest have besides content. Paths are absolute.
+pub trait Owners {
+    /// Makes a directory and those above it, with mode 0755, owned by root, where there is none; says whether it made one.
+    ///
+    /// # Errors
+    /// Something else is there, or a broken disk.
+    fn make_directory(&self, path: &str) -> Result<bool>;
+
+    /// Sets permission bits; links are followed.
+    ///
+    /// # Errors
+    /// No such file, or a broken disk.
+    fn set_mode(&self, path: &str, mode: u32) -> Result<()>;
+
+    /// Sets user and group by their numbers; links are followed.
+    ///
+    /// # Errors
+    /// No such file, or a broken disk.
+    fn set_owner(&self, path: &str, user: u32, group: u32) -> Result<()>;
+
+    /// Makes a symbolic link, in the place of whatever file or link is there.
+    ///
+    /// # Errors
+    /// A directory is there, or a broken disk.
+    fn make_link(&self, path: &str, target: &str) -> Result<()>;
+
+    /// Where a symbolic link leads; none if there is no link.
+    ///
+    /// # Errors
+    /// A broken disk, or a target that is no UTF-8.
+    fn link_target(&self, path: &str) -> Result<Option<String>>;
+}
+
 /// What lies below the files.
 pub trait Disks {
     /// The size of a device in bytes.
@@ -244,6 +307,12 @@ pub trait Disks {
     /// A broken disk.
     fn make_swap(&self, device: &str, uuid: &str, label: &str) -> Result<()>;
 
+    /// Makes an empty filesystem.
+    ///
+    /// # Errors
+    /// A label that is too long for it, or a broken disk.
+    fn make_filesystem(&self, device: &str, kind: FileSystem, label: Option<&Label>) -> Result<()>;
+
     /// Resizes a logical volume to `size` bytes, a whole number of MiB.
     ///
     /// # Errors
@@ -267,6 +336,24 @@ pub trait Disks {
     /// # Errors
     /// Extents behind that are in use.
     fn resize_physical(&self, device: &str, size: u64) -> Result<()>;
+
+    /// Moves the end of a partition, the last on the disk, to the disk's end, and a GPT's second copy with it.
+    ///
+    /// # Errors
+    /// The table cannot be rewritten.
+    fn grow_partition(&self, number: u32) -> Result<()>;
+
+    /// Gives a logical volume all that its physical volume has won by growing, and takes the groups into use again.
+    ///
+    /// # Errors
+    /// LVM refuses.
+    fn grow_volume(&self, physical: &str, volume: &str) -> Result<()>;
+
+    /// Makes an unmounted filesystem as large as its device: ext2/3/4, XFS, btrfs. Says whether it is one of these.
+    ///
+    /// # Errors
+    /// The check finds what it cannot repair, or a broken disk.
+    fn grow_filesystem(&self, mount: &Mount) -> Result<bool>;
 
     /// Takes all volume groups out of use, so that nothing writes to a physical volume any more.
     ///
