@@ -1,6 +1,7 @@
 //! The outside world. Each part stands behind a trait that speaks the domain; here are the real ones.
 
 pub mod guest;
+pub mod guest_files;
 pub mod hypervisor;
 pub mod identity;
 pub mod image;
