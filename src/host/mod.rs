@@ -2,6 +2,7 @@
 
 pub mod dns;
 pub mod guest;
+pub mod guest_files;
 pub mod hypervisor;
 pub mod identity;
 pub mod image;

@@ -12,8 +12,9 @@ const LABEL: [u8; 11] = *b"CIDATA     ";
 const SECTOR: usize = 512;
 /// Boot sector, two FATs, root directory: what is not there for files, generously.
 const OVERHEAD: usize = 16 << 10;
-/// No seed needs more; a larger one is somebody's mistake.
-const MAX_DOCUMENT: usize = 1 << 20;
+/// What a guest may be told at most is less, in base64 and base64 once more; a larger one is somebody's mistake. FAT12 has
+/// room for 2 MiB.
+const MAX_DOCUMENT: usize = 3 << 19;
 
 /// The first moment that FAT can write down.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl TimeProvider for Epoch {
 /// other file. The same documents make the same bytes: no clock and no random serial number go in.
 ///
 /// # Errors
-/// A document of more than 1 MiB.
+/// Documents of more than 1.5 MiB.
 pub fn seed_image(meta_data: &str, network_config: &str, user_data: &Secret<String>) -> Result<Secret<Vec<u8>>> {
     image(&[("meta-data", meta_data), ("network-config", network_config), ("user-data", user_data.expose())])
         .context("making a seed volume")
@@ -104,6 +105,6 @@ mod tests {
     #[test]
     fn a_mistake_is_refused() {
         let error = seed_image("", "", &Secret::new("x".repeat(MAX_DOCUMENT + 1))).unwrap_err();
-        assert_eq!(format!("{error:#}"), "making a seed volume: 1048577 bytes of documents are more than the limit of 1048576");
+        assert_eq!(format!("{error:#}"), "making a seed volume: 1572865 bytes of documents are more than the limit of 1572864");
     }
 }

@@ -11,11 +11,12 @@ use crate::{
         clone_plan::{ClonePlan, PlannedClone},
         domain::{console_log, logs},
         facts::{NewVolume, VolumeFormat},
+        guest::Guest,
         manifest::{CloneRecord, Metadata, Phase},
         metadata,
         network::Plug,
         progress::Progress,
-        seed::{Seed, SeedUser},
+        seed::{CardConfig, Seed},
         ssh_key::PublicKey,
         xml::clone::{CloneIdentity, DiskChange, DiskLocation, clone_domain},
     },
@@ -149,11 +150,15 @@ fn remove_on_undo<'a>(world: World<'a>, clone: &Made, volume: String, undo: &mut
 }
 
 fn seed(plan: &ClonePlan, clone: &Made, keys: &[PublicKey]) -> Result<crate::core::secret::Secret<Vec<u8>>> {
+    let guest = Guest { user: Some(plan.user.clone()), keys: keys.to_vec(), ..Guest::default() };
+    let cards: Vec<CardConfig> = clone.planned.macs.iter().copied().map(CardConfig::dhcp).collect();
     let seed = Seed {
         name: &clone.planned.name,
+        domain: None,
         uuid: clone.planned.uuid,
-        user: Some(SeedUser { name: &plan.user, keys }),
-        macs: &clone.planned.macs,
+        guest: &guest,
+        cards: &cards,
+        disks: &[],
         host_key: (&clone.host_key.private, &clone.host_key.public),
     };
     let make = || seed_image(&seed.meta_data()?, &seed.network_config()?, &seed.user_data()?);
