@@ -13,9 +13,7 @@ use crate::{
         error::Refusal,
         facts::Pledge,
         inventory::Inventory,
-        manifest::Metadata,
-        metadata,
-        reservation::{Reread, View},
+        reservation::{Reread, View, reserved_by},
     },
     host::{
         guest::{Appliance, Libguestfs},
@@ -95,13 +93,12 @@ impl World<'_> {
         Ok(Capacity::of(self.hypervisor.size()?, &pledges, &templates, &self.storage.size()?, &volumes, policy))
     }
 
-    /// The domains that pledge disk only: shut-off templates. The name alone proves nothing: anybody may have chosen it.
+    /// The domains that pledge disk only: only those with a template's name are read.
     fn templates_among(&self, pledges: &[Pledge]) -> Result<BTreeSet<String>> {
         let mut templates = BTreeSet::new();
         for pledge in pledges.iter().filter(|pledge| !pledge.active && capacity::has_a_templates_name(&pledge.name)) {
             let Some(domain) = self.hypervisor.domain(&pledge.name)? else { continue };
-            if matches!(metadata::read(&domain.xml), Ok(Some(Metadata::Template(manifest))) if manifest.id().domain() == pledge.name)
-            {
+            if capacity::pledges_disk_only(&domain) {
                 templates.insert(pledge.name.clone());
             }
         }
@@ -113,7 +110,18 @@ impl World<'_> {
     /// # Errors
     /// The connection fails, or the locks of other runs cannot be read.
     pub fn view(&self, policy: Policy) -> Result<View> {
-        let domains = self.hypervisor.domains()?;
+        let mut domains = self.hypervisor.domains()?;
+        let mut dead = BTreeSet::new();
+        for run in reserved_by(&domains) {
+            if !self.local.is_alive(&run)? {
+                dead.insert(run.id);
+            }
+        }
+        if !dead.is_empty() {
+            // One that ended just now has given way or gone ahead: only what it left behind for good must count as such.
+            domains = self.hypervisor.domains()?;
+        }
+        // Behind the domains: see `Reread`.
         let volumes = self.storage.volumes()?;
         let read = Reread {
             domains: &domains,
@@ -123,7 +131,7 @@ impl World<'_> {
             volumes: &volumes,
             policy,
         };
-        View::of(&read, &mut |run| self.local.is_alive(run))
+        Ok(View::of(&read, &dead))
     }
 }
 

@@ -89,3 +89,25 @@ fn of_two_reservations_the_later_gives_way_and_a_dead_one_is_not_waited_for() {
     let view = machine.run().with(|world| world.view(Policy::default())).unwrap();
     assert!(matches!(verdict(&first, &view), Verdict::GiveWay(_)));
 }
+
+#[test]
+fn nobody_gives_way_to_a_call_that_gives_way_meanwhile() {
+    let machine = Machine::with_template();
+    machine.tpl("clone --count 2 --name web{} --no-start --ssh-key KEY").unwrap();
+    machine.state().memory = machine.manifests()[0].clone.memory.0 * 2;
+    let (early, late) = (machine.run(), machine.run());
+    let mine = early.with(|world| world.local.run().clone());
+    let other = late.with(|world| world.local.run().clone());
+    reserve(&machine, "web1", &mine);
+    reserve(&machine, "web2", &other);
+    machine.state().alive.extend([mine.id, other.id]);
+    // Its domain has been read; then it is undone, and its process ends.
+    let elsewhere = machine.clone();
+    early.before(Step::IsAlive, move || {
+        let mut state = elsewhere.state();
+        state.domains.remove("web2");
+        state.alive.remove(&other.id);
+    });
+    let view = early.with(|world| world.view(Policy::default())).unwrap();
+    assert_eq!(verdict(&mine, &view), Verdict::Go);
+}

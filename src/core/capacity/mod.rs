@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use super::{
     error::Refusal,
-    facts::{HostSize, Pledge, PoolSize, Volume},
+    facts::{Domain, HostSize, Pledge, PoolSize, Volume},
+    manifest::Metadata,
+    metadata,
     names::{TemplateName, Version},
     units::ByteSize,
 };
@@ -236,6 +238,12 @@ pub fn has_a_templates_name(domain: &str) -> bool {
     domain
         .split_once('.')
         .is_some_and(|(name, version)| name.parse::<TemplateName>().is_ok() && version.parse::<Version>().is_ok())
+}
+
+/// Whether a domain is a template that does not run. The name alone proves nothing: anybody may have chosen it.
+pub fn pledges_disk_only(domain: &Domain) -> bool {
+    let own = |own| matches!(own, Ok(Some(Metadata::Template(manifest))) if manifest.id().domain() == domain.name);
+    !domain.state.is_active() && has_a_templates_name(&domain.name) && own(metadata::read(&domain.xml))
 }
 
 fn shortage(load: &Load, demands: &[Demand]) -> Option<Shortage> {

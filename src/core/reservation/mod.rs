@@ -28,6 +28,11 @@
 //! **Nobody waits for ever.** If all contenders waited, all would be accepted; but what is accepted fits together, so one of them
 //! would not be waiting. So somebody goes ahead, gives way, or dies, and there are fewer contenders. A call on another machine
 //! that has been killed looks alive for long: whoever waits does so with an end, and then gives way.
+//!
+//! **Who is dead must be known before the domains are read.** A call that gives way undoes its reservation and ends; asked
+//! for behind the reading, it is dead, and what was read of it looks like the leftover of a killed one, which would be settled:
+//! everybody else would give way to what is not there any more. So: read, ask for the runs of [`reserved_by`], and read again if
+//! one has ended.
 
 mod read;
 
@@ -45,7 +50,7 @@ use super::{
     mac::Mac,
     manifest::{Phase, Run},
 };
-pub use read::Reread;
+pub use read::{Reread, reserved_by};
 
 /// What a call does next.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,6 +34,10 @@ enum At {
     /// So many are defined.
     Define(usize),
     Read,
+    /// These have reserved: which of them have ended?
+    Ask(BTreeSet<Uuid>),
+    /// These had ended before what is read now.
+    Reread(BTreeSet<Uuid>),
     Act(Verdict),
     /// So many say that they are being made.
     Admit(usize),
@@ -51,6 +55,12 @@ struct Call {
     steps: usize,
     /// It was told to go ahead, and began to.
     admitted: bool,
+}
+
+impl Call {
+    fn has_ended(&self) -> bool {
+        matches!(self.at, At::Done | At::Gone | At::Refused | At::Dead)
+    }
 }
 
 struct World {
@@ -74,11 +84,10 @@ impl World {
         Self { domains: Vec::new(), calls: wishes.into_iter().enumerate().map(call).collect() }
     }
 
-    fn view(&self) -> View {
+    fn view(&self, dead: &BTreeSet<Uuid>) -> View {
         let host = HostSize { memory: ByteSize(MEMORY), cpus: 1000 };
         let pool = PoolSize { capacity: ByteSize(0), available: ByteSize(0), path: String::new() };
         let empty = Capacity::of(host, &[], &BTreeSet::new(), &pool, &[], Policy::default());
-        let dead: BTreeSet<Uuid> = self.calls.iter().filter(|call| call.at == At::Dead).map(|call| call.run.id).collect();
         let mut domains = self.domains.clone();
         for domain in &mut domains {
             domain.stake.take_if(|stake| stake.phase == Phase::Reserved && dead.contains(&stake.run.id));
@@ -113,7 +122,15 @@ impl World {
                 self.domains.push(wanted[count].clone());
                 At::Define(count + 1)
             }
-            At::Read => At::Act(verdict(&call.run, &self.view())),
+            At::Read => {
+                let reserved = self.domains.iter().filter_map(|domain| domain.stake.as_ref());
+                At::Ask(reserved.filter(|stake| stake.phase == Phase::Reserved).map(|stake| stake.run.id).collect())
+            }
+            At::Ask(runs) => {
+                let ended = self.calls.iter().filter(|call| call.has_ended()).map(|call| call.run.id);
+                At::Reread(ended.filter(|run| runs.contains(run)).collect())
+            }
+            At::Reread(dead) => At::Act(verdict(&call.run, &self.view(&dead))),
             At::Act(Verdict::Go) => {
                 self.calls[index].admitted = true;
                 At::Admit(0)
@@ -148,7 +165,7 @@ impl World {
 
     /// What the plan refuses: everybody's domains count, reserved or not.
     fn plan(&self, wanted: Vec<Seen>, index: usize) -> At {
-        let mut view = self.view();
+        let mut view = self.view(&BTreeSet::new());
         let (mut promised, mut held) = (view.settled.clone(), view.held.clone());
         view.contenders.drain(..).for_each(|contender| contender.take(&mut promised, &mut held));
         let Call { wish, run, .. } = &self.calls[index];
@@ -157,7 +174,7 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.calls.iter().all(|call| matches!(call.at, At::Done | At::Gone | At::Refused | At::Dead))
+        self.calls.iter().all(Call::has_ended)
     }
 
     /// Steps in this order, then each in turn until nobody has anything left to do.

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
 use uuid::Uuid;
 
 use super::{Seen, Stake, View};
 use crate::core::{
-    capacity::{Capacity, Demand, Policy},
+    capacity::{Capacity, Demand, Policy, pledges_disk_only},
     facts::{Domain, HostSize, PoolSize, Volume},
     manifest::{CloneRecord, Metadata, Phase, Run},
     metadata,
@@ -33,37 +32,44 @@ pub struct Reread<'a> {
     pub policy: Policy,
 }
 
+/// The runs that have reserved clones: whether they are at work still is what the caller finds out.
+pub fn reserved_by(domains: &[Domain]) -> Vec<Run> {
+    let mut runs = BTreeMap::new();
+    for record in domains.iter().filter_map(record_of).filter(|record| record.phase == Phase::Reserved) {
+        runs.insert(record.run.id, record.run);
+    }
+    runs.into_values().collect()
+}
+
 impl View {
-    /// Sorts out who holds what. `alive` tells whether a run may still be at work; it is asked once for each run that has
-    /// reserved clones. What a dead one has reserved stays promised until `tpl prune` removes it, and nobody waits for it.
-    ///
-    /// # Errors
-    /// Those of `alive`.
-    pub fn of(read: &Reread<'_>, alive: &mut dyn FnMut(&Run) -> Result<bool>) -> Result<Self> {
+    /// Sorts out who holds what. `dead` are the runs that had ended **before** the domains were read: what they have reserved
+    /// stays promised until `tpl prune` removes it, and nobody waits for it. One that ends later may have given way or gone
+    /// ahead first, and what was read of it is no longer true.
+    pub fn of(read: &Reread<'_>, dead: &BTreeSet<Uuid>) -> Self {
         let volumes = Capacity::of(read.host, &[], &BTreeSet::new(), read.pool, read.volumes, read.policy);
         let capacities: BTreeMap<&str, ByteSize> =
             read.volumes.iter().map(|volume| (volume.name.as_str(), volume.capacity)).collect();
-        let mut known = BTreeMap::<Uuid, bool>::new();
-        let mut domains = Vec::with_capacity(read.domains.len());
-        for domain in read.domains {
-            let record = match metadata::read(&domain.xml) {
-                // Metadata that came along when a domain was copied is not the copy's.
-                Ok(Some(Metadata::Clone(record))) if record.name.as_str() == domain.name => Some(*record),
-                Ok(Some(Metadata::Template(manifest))) if manifest.id().domain() == domain.name && !domain.state.is_active() => {
-                    domains.push(Seen { demand: Demand::default(), ..seen(domain) });
-                    continue;
-                }
-                _ => None,
-            };
+        let look = |domain| {
             let mut seen = seen(domain);
-            if let Some(record) = record {
+            if pledges_disk_only(domain) {
+                seen.demand = Demand::default();
+            }
+            if let Some(record) = record_of(domain) {
                 seen.demand.pool = outstanding(&record, read.pool_name, &capacities);
-                seen.stake = stake(&record, &mut known, alive)?;
+                seen.stake = stake(&record, dead);
                 seen.addresses = record.addresses;
             }
-            domains.push(seen);
-        }
-        Ok(Self::sort(volumes, domains))
+            seen
+        };
+        Self::sort(volumes, read.domains.iter().map(look).collect())
+    }
+}
+
+/// A clone's record. Metadata that came along when a domain was copied is not the copy's.
+fn record_of(domain: &Domain) -> Option<CloneRecord> {
+    match metadata::read(&domain.xml) {
+        Ok(Some(Metadata::Clone(record))) if record.name.as_str() == domain.name => Some(*record),
+        _ => None,
     }
 }
 
@@ -86,21 +92,11 @@ fn outstanding(record: &CloneRecord, pool: &str, capacities: &BTreeMap<&str, Byt
     ByteSize(there.fold(record.pool_pledge.0, |rest, capacity| rest.saturating_sub(capacity.0)))
 }
 
-fn stake(
-    record: &CloneRecord,
-    known: &mut BTreeMap<Uuid, bool>,
-    alive: &mut dyn FnMut(&Run) -> Result<bool>,
-) -> Result<Option<Stake>> {
-    let run = &record.run;
-    let lives = match (record.phase, known.get(&run.id)) {
-        (Phase::Complete, _) => false,
-        (Phase::Creating, _) => true,
-        (Phase::Reserved, Some(known)) => *known,
-        (Phase::Reserved, None) => {
-            let lives = alive(run)?;
-            known.insert(run.id, lives);
-            lives
-        }
+fn stake(record: &CloneRecord, dead: &BTreeSet<Uuid>) -> Option<Stake> {
+    let settled = match record.phase {
+        Phase::Complete => true,
+        Phase::Creating => false,
+        Phase::Reserved => dead.contains(&record.run.id),
     };
-    Ok(lives.then(|| Stake { run: run.clone(), phase: record.phase, forced: record.forced.is_some() }))
+    (!settled).then(|| Stake { run: record.run.clone(), phase: record.phase, forced: record.forced.is_some() })
 }

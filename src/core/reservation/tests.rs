@@ -1,5 +1,3 @@
-use anyhow::bail;
-
 use super::*;
 use crate::core::{
     capacity::Policy,
@@ -74,7 +72,7 @@ fn view_of(domains: &[Domain], memory: u64, space: u64, volumes: &[&str]) -> Vie
         policy: Policy::of(toml_text::parse("c", "cap = 50").unwrap()),
     };
     // Run 9 has been killed.
-    View::of(&read, &mut |run| Ok(run.id.as_u128() != 9)).unwrap()
+    View::of(&read, &BTreeSet::from([Uuid::from_u128(9)]))
 }
 
 /// What a verdict comes to: `go`, the runs waited for, or the reasons.
@@ -216,17 +214,15 @@ fn a_reservation_that_somebody_removed_is_none() {
 }
 
 #[test]
-fn each_run_is_asked_for_once() {
-    let domains = [clone("a", "01", run(1, 5), Phase::Reserved), clone("b", "02", run(1, 5), Phase::Reserved)];
-    let pool = PoolSize { capacity: ByteSize(0), available: ByteSize(0), path: String::new() };
-    let host = HostSize { memory: ByteSize(0), cpus: 0 };
-    let read = Reread { domains: &domains, host, pool_name: "default", pool: &pool, volumes: &[], policy: Policy::default() };
-    let mut asked = Vec::new();
-    View::of(&read, &mut |run| {
-        asked.push(run.id.as_u128());
-        Ok(true)
-    })
-    .unwrap();
-    assert_eq!(asked, [1]);
-    assert_eq!(View::of(&read, &mut |_| bail!("no folder")).unwrap_err().to_string(), "no folder");
+fn the_runs_to_ask_for_are_those_that_have_reserved() {
+    let domains = [
+        clone("a", "01", run(1, 5), Phase::Reserved),
+        clone("b", "02", run(1, 5), Phase::Reserved),
+        clone("c", "03", run(2, 5), Phase::Creating),
+        clone("d", "04", run(3, 5), Phase::Complete),
+        clone("e", "05", run(4, 7), Phase::Reserved),
+        domain("f", "06", Some(record("a", run(5, 5), Phase::Reserved))),
+        domain("g", "07", None),
+    ];
+    assert_eq!(reserved_by(&domains), [run(1, 5), run(4, 7)]);
 }
