@@ -15,7 +15,7 @@ use crate::things::{OwnDomains, hypervisor};
 
 #[test]
 fn all_domains_are_listed_with_their_definitions() {
-    // More than one reader takes.
+    // Enough for each reader to have some.
     let (own, hypervisor) = (OwnDomains::define(80, ""), hypervisor());
     let mut expected: Vec<Domain> = own
         .handles

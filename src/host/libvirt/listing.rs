@@ -10,15 +10,16 @@ use virt::{domain::Domain as VirtDomain, sys};
 
 use super::{Libvirt, optional, plain, stats};
 use crate::core::{
-    facts::{Domain, DomainState, Pledge},
+    facts::{Domain, DomainState, Pledge, is_local},
     units::ByteSize,
 };
 
-/// So many definitions are on their way at once. libvirtd itself works on five of a client's calls at a time; the others wait
-/// in the connection, where they cost no round trip of their own.
-const READERS: usize = 16;
-/// One reader for each so many domains: starting a thread costs more than reading a definition over a local socket.
-const FOR_EACH_READER: usize = 32;
+/// So many definitions are on their way at once from this machine: more are no faster, and libvirtd works on five of a client's
+/// calls at a time and notes in its log when there are more.
+const LOCAL_READERS: usize = 4;
+/// The same from another machine. Those that libvirtd does not work on yet wait on its side of the connection, where they cost
+/// no round trip of their own.
+const REMOTE_READERS: usize = 32;
 
 pub(super) fn state_of(raw: u32) -> DomainState {
     match raw {
@@ -49,7 +50,7 @@ impl Libvirt {
             Some(figures) => figures.into_iter().map(|one| (one.domain, one.state.map(state_of))).collect(),
             None => self.handles()?.into_iter().map(|domain| (domain, None)).collect(),
         };
-        let readers = known.len().div_ceil(FOR_EACH_READER).clamp(1, READERS);
+        let readers = if is_local(&self.uri) { LOCAL_READERS } else { REMOTE_READERS };
         let next = AtomicUsize::new(0);
         let read = || {
             let mut found = Vec::new();
@@ -58,7 +59,7 @@ impl Libvirt {
             }
             Ok(found)
         };
-        let mut all: Vec<Domain> = in_parallel(readers, read)?.into_iter().flatten().collect();
+        let mut all: Vec<Domain> = in_parallel(readers.min(known.len()), read)?.into_iter().flatten().collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
@@ -110,9 +111,6 @@ fn pledge(domain: &VirtDomain) -> Result<Option<Pledge>> {
 
 /// What `count` threads return that all do the same. The first error wins.
 fn in_parallel<T: Send>(count: usize, work: impl Fn() -> Result<T> + Sync) -> Result<Vec<T>> {
-    if count == 1 {
-        return Ok(vec![work()?]);
-    }
     thread::scope(|scope| {
         let threads: Vec<_> = (0..count).map(|_| scope.spawn(&work)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread panicked")))).collect()
