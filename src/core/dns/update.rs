@@ -260,7 +260,8 @@ mod tests {
         let both: &[&str] = &["2001:db8::1:a", "192.0.2.10", "192.0.2.10"];
         let v6 = "a.0.0.0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
         let forward = "lab.example: web01.lab.example A 192.0.2.10, AAAA 2001:db8::1:a";
-        let table: [(Host, Rfc2136, Result<Vec<String>, &str>); 7] = [
+        type Case = (Host, Rfc2136, Result<Vec<String>, &'static str>);
+        let table: [Case; 7] = [
             (host(both, None, &KEYS[..1]), config(&[], false), Ok(vec![forward.to_owned()])),
             (
                 host(both, None, &[]),
