@@ -32,7 +32,7 @@ use tpl::{
         image,
         process::{QEMU_IMG, run},
     },
-    offline::{Address, Card, ExtraDisk, Identity, Target, User, write_all},
+    offline::{CardAddress, CardConfig, ExtraDisk, Identity, Target, User, write_all},
 };
 use uuid::Uuid;
 
@@ -189,7 +189,12 @@ impl Person {
             uuid: self.uuid,
             users: vec![user],
             host_key: (&self.private, &self.public),
-            cards: vec![Card { mac: mac.parse().unwrap(), address: Address::Dhcp, nameservers: vec![], search: vec![] }],
+            cards: vec![CardConfig {
+                mac: mac.parse().unwrap(),
+                address: CardAddress::Dhcp,
+                nameservers: vec![],
+                search: vec![],
+            }],
             timezone: None,
             locale: None,
             files: vec![],

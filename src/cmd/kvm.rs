@@ -7,11 +7,7 @@ use anyhow::Result;
 use uuid::Uuid;
 
 use crate::{
-    cmd::{
-        clone::make::{remove_logs, short},
-        undo::Undo,
-        world::World,
-    },
+    cmd::{undo::Undo, world::World},
     core::{
         domain::{Accelerator, kvm_probe, logs, power_off_sector},
         facts::DomainState,
@@ -29,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The probe's volume cannot be made, or the probe cannot be removed.
 pub fn accelerator(world: World<'_>) -> Result<Accelerator> {
     let uuid = Uuid::new_v4();
-    let name = format!("tpl-kvm-{}", short(uuid));
+    let name = format!("tpl-kvm-{}", &uuid.simple().to_string()[..8]);
     let probe = Probe {
         name: name.clone(),
         run: world.local.run().clone(),
@@ -45,7 +41,9 @@ pub fn accelerator(world: World<'_>) -> Result<Accelerator> {
     let removed = name.clone();
     undo.push_domain(&name, move || world.hypervisor.undefine(&removed));
     let own_logs = logs(&name);
-    undo.push(&name, format!("removing the logs of {name}"), move || remove_logs(world, &own_logs));
+    undo.push(&name, format!("removing the logs of {name}"), move || {
+        own_logs.iter().try_for_each(|log| world.hypervisor.remove_log(log))
+    });
     let outcome = run(world, &name, &mut undo);
     // Both outcomes end in the same removal; an answer that came with a removal that failed is a failure.
     let accelerator = match outcome {

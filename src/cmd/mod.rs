@@ -4,10 +4,12 @@ pub mod build;
 pub mod capacity;
 pub mod clone;
 pub mod destroy;
+pub mod dns;
 pub mod docs;
 pub mod doctor;
 pub mod kvm;
 pub mod list;
+pub mod parallel;
 pub mod pipelines;
 pub mod promote;
 pub mod prune;
@@ -24,10 +26,7 @@ pub mod world;
 
 use anyhow::Result;
 
-use crate::{
-    cli::{Cli, Command},
-    core::capacity::Policy,
-};
+use crate::cli::{Cli, Command};
 
 /// Runs the command that was given.
 ///
@@ -52,7 +51,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::List => list::run(world, output),
         Command::Show(args) => show::run(world, args, output),
         Command::Vms => vms::run(world, output),
-        Command::Capacity => capacity::run(world, Policy::default(), output),
+        Command::Capacity => capacity::run(world, config.policy, output),
         Command::Verify(args) => verify::run(world, args, output),
         Command::Promote(args) => promote::run(world, args, output),
         Command::Rm(args) => rm::run(world, args, output),

@@ -1,7 +1,10 @@
 //! `tpl prune`: removes what failed or killed runs have left. What belongs to a run that still lives is left alone.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::{
     cli::{Output, PruneArgs},
@@ -39,12 +42,14 @@ struct Report {
 /// Something cannot be removed; the rest is removed all the same.
 pub fn run(world: World<'_>, args: &PruneArgs, output: Output) -> Result<()> {
     let _lock = world.reserve()?;
+    // Who is dead is asked before what they have left is read: what a run finishes in between is no leftover.
+    let dead = dead_runs(world, &world.inventory()?)?;
     let inventory = world.inventory()?;
     super::list::warn_unreadable(&inventory);
     let logs = world.hypervisor.guest_logs(LOG_FOLDER)?;
     let mut removed = Vec::new();
     let mut failed = Vec::new();
-    for leftover in leftovers(world, &inventory, &logs, args.template.as_ref())? {
+    for leftover in leftovers(&dead, &inventory, &logs, args.template.as_ref()) {
         if let Some(pool) = leftover.pool().filter(|pool| *pool != world.storage.pool()) {
             ui::note(&format!("left alone: {} is in pool {pool}: `tpl prune --pool {pool}` removes it", leftover.describe()));
             continue;
@@ -68,24 +73,41 @@ pub fn run(world: World<'_>, args: &PruneArgs, output: Output) -> Result<()> {
     }
 }
 
+/// The runs that have ended, of all that have anything here.
+fn dead_runs(world: World<'_>, inventory: &Inventory) -> Result<BTreeSet<Uuid>> {
+    let clones = inventory.clones.iter().map(|clone| &clone.record.run);
+    let templates = inventory.templates.iter().map(|template| &template.manifest.run);
+    let probes = inventory.probes.iter().map(|probe| &probe.run);
+    let mut dead = BTreeSet::new();
+    let mut alive = BTreeSet::new();
+    for run in clones.chain(templates).chain(probes) {
+        if dead.contains(&run.id) || alive.contains(&run.id) {
+            continue;
+        }
+        let known = if world.local.is_alive(run)? { &mut alive } else { &mut dead };
+        known.insert(run.id);
+    }
+    Ok(dead)
+}
+
 fn leftovers<'a>(
-    world: World<'_>,
+    dead: &BTreeSet<Uuid>,
     inventory: &'a Inventory,
     logs: &[String],
     only: Option<&TemplateName>,
-) -> Result<Vec<Leftover<'a>>> {
+) -> Vec<Leftover<'a>> {
     let mut found = Vec::new();
     let wanted = |name: &TemplateName| only.is_none_or(|only| only == name);
     // Clones first: a template cannot go while clones stand on it.
     for clone in inventory.clones.iter().filter(|clone| wanted(&clone.record.template)) {
         let unfinished = clone.record.is_unfinished() || clone.record.purpose == Purpose::BootTest;
-        if unfinished && !world.local.is_alive(&clone.record.run)? {
+        if unfinished && dead.contains(&clone.record.run.id) {
             found.push(Leftover::Clone(clone));
         }
     }
     for template in inventory.templates.iter().filter(|template| wanted(&template.manifest.name)) {
         let manifest = &template.manifest;
-        if world.local.is_alive(&manifest.run)? {
+        if !dead.contains(&manifest.run.id) {
             continue;
         }
         let id = manifest.id();
@@ -101,16 +123,16 @@ fn leftovers<'a>(
         }
     }
     if only.is_some() {
-        return Ok(found);
+        return found;
     }
     for probe in &inventory.probes {
-        if !world.local.is_alive(&probe.run)? {
+        if dead.contains(&probe.run.id) {
             found.push(Leftover::Probe(probe));
         }
     }
     let ownerless = logs.iter().filter(|log| log_owner(log).is_some_and(|owner| !inventory.names.contains(&owner)));
     found.extend(ownerless.map(|log| Leftover::Log(log.clone())));
-    Ok(found)
+    found
 }
 
 fn lasting(manifest: &Manifest) -> Vec<String> {

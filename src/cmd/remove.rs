@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    cmd::world::World,
+    cmd::{dns, world::World},
     core::{
         domain::logs,
         inventory::{Clone, Template},
@@ -24,15 +24,24 @@ pub fn template(world: World<'_>, template: &Template) -> Result<()> {
         let going = Manifest { state: State::Building, promoted_at: None, run: world.local.run().clone(), ..manifest.clone() };
         world.hypervisor.write_metadata(&template.domain.name, &Metadata::Template(Box::new(going)))?;
     }
-    whole(world, &template.domain.name, &manifest.volumes, &manifest.pool)
+    whole(world, &template.domain.name, &manifest.volumes, &manifest.pool, &|| Ok(()))
 }
 
-/// Removes a clone, running or not.
+/// Removes a clone, running or not, with what DNS and DHCP servers know of it.
 ///
 /// # Errors
 /// As for [`template`].
 pub fn clone(world: World<'_>, clone: &Clone) -> Result<()> {
-    whole(world, &clone.domain.name, &clone.record.volumes, &clone.record.pool)
+    clone_keeping(world, clone, &[])
+}
+
+/// The same, and leaves these of its volumes.
+///
+/// # Errors
+/// As for [`template`].
+pub fn clone_keeping(world: World<'_>, clone: &Clone, keep: &[String]) -> Result<()> {
+    let volumes: Vec<String> = clone.record.volumes.iter().filter(|volume| !keep.contains(volume)).cloned().collect();
+    whole(world, &clone.domain.name, &volumes, &clone.record.pool, &|| dns::forget(world, &clone.record))
 }
 
 /// Removes a KVM probe.
@@ -40,17 +49,20 @@ pub fn clone(world: World<'_>, clone: &Clone) -> Result<()> {
 /// # Errors
 /// As for [`template`].
 pub fn probe(world: World<'_>, probe: &Probe) -> Result<()> {
-    whole(world, &probe.name, &probe.volumes, &probe.pool)
+    whole(world, &probe.name, &probe.volumes, &probe.pool, &|| Ok(()))
 }
 
-fn whole(world: World<'_>, domain: &str, volumes: &[String], pool: &str) -> Result<()> {
+/// `forget` takes back what others were told of it.
+fn whole(world: World<'_>, domain: &str, volumes: &[String], pool: &str, forget: &dyn Fn() -> Result<()>) -> Result<()> {
     ensure!(
         pool == world.storage.pool(),
         "domain {domain} has its volumes in pool {pool}, and this command works on pool {}\nname it with --pool {pool}",
         world.storage.pool()
     );
     let remove = || {
+        // Off first: names and addresses of a machine that still runs must not become somebody else's.
         world.hypervisor.power_off(domain)?;
+        forget()?;
         for volume in volumes {
             world.storage.delete(volume)?;
         }

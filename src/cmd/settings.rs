@@ -41,6 +41,8 @@ pub fn load(global: &Global) -> Result<Config> {
     if global.network.is_some() {
         config.named_network.clone_from(&global.network);
     }
+    config.policy.cpu_overcommit = global.cpu_overcommit.unwrap_or(config.policy.cpu_overcommit);
+    config.policy.cap = global.cap.unwrap_or(config.policy.cap);
     Ok(config)
 }
 

@@ -1,6 +1,10 @@
 //! `tpl timings`: where the time went.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -8,7 +12,7 @@ use crate::{
     cli::{Output, TimingsArgs},
     core::{
         error::Invalid,
-        timings::{Summary, parse, summarise},
+        timings::{self, Format, Summary, Timing, parse, summarise},
     },
     ui,
 };
@@ -28,6 +32,16 @@ pub fn run(args: &TimingsArgs, output: Output) -> Result<()> {
         Output::Json => ui::json(&summary),
         Output::Text => ui::data(&tables(&summary)),
     }
+}
+
+/// Writes how long the stages of a call took, where a file is named for it.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(file: Option<&Path>, timings: &[Timing]) -> Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let name = file.display().to_string();
+    fs::write(file, timings::write(Format::of(&name), timings)).with_context(|| format!("writing {name}"))
 }
 
 fn text(path: &Path, file: &str) -> Result<String> {

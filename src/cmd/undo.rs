@@ -7,7 +7,7 @@ use anyhow::{Context as _, Error, Result, anyhow};
 
 use crate::core::error::UndoIncomplete;
 
-type Action<'a> = Box<dyn FnOnce() -> Result<()> + 'a>;
+type Action<'a> = Box<dyn FnOnce() -> Result<()> + Send + 'a>;
 
 /// What has been done so far, and how to undo it.
 #[derive(Default)]
@@ -26,15 +26,20 @@ struct Step<'a> {
 impl<'a> Undo<'a> {
     /// Remembers how to undo what has just been done for a domain, or what is about to be: undoing what never happened is no
     /// error.
-    pub fn push(&mut self, domain: &str, what: impl Into<String>, action: impl FnOnce() -> Result<()> + 'a) {
+    pub fn push(&mut self, domain: &str, what: impl Into<String>, action: impl FnOnce() -> Result<()> + Send + 'a) {
         self.steps.push(Step { what: what.into(), domain: domain.to_owned(), last: false, action: Box::new(action) });
     }
 
     /// Remembers how to remove a domain. It is kept when something that belongs to it could not be removed: its metadata is all
     /// that says so, and `tpl prune` goes by it.
-    pub fn push_domain(&mut self, domain: &str, action: impl FnOnce() -> Result<()> + 'a) {
+    pub fn push_domain(&mut self, domain: &str, action: impl FnOnce() -> Result<()> + Send + 'a) {
         let what = format!("removing domain {domain}");
         self.steps.push(Step { what, domain: domain.to_owned(), last: true, action: Box::new(action) });
+    }
+
+    /// Takes another's steps behind its own: they are undone before them.
+    pub fn append(&mut self, mut other: Self) {
+        self.steps.append(&mut other.steps);
     }
 
     /// Nothing is to be undone any more.
@@ -78,7 +83,7 @@ impl Drop for Undo<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::sync::Mutex;
 
     use anyhow::{anyhow, bail};
 
@@ -86,19 +91,19 @@ mod tests {
 
     #[test]
     fn steps_are_undone_in_reverse_and_both_errors_are_kept() {
-        let log = RefCell::new(Vec::new());
+        let log = Mutex::new(Vec::new());
         let mut undo = Undo::default();
         undo.push("d", "removing a", || {
-            log.borrow_mut().push("a");
+            log.lock().unwrap().push("a");
             Ok(())
         });
         undo.push("d", "removing b", || bail!("busy"));
         undo.push("d", "removing c", || {
-            log.borrow_mut().push("c");
+            log.lock().unwrap().push("c");
             Ok(())
         });
         let error = undo.roll_back(anyhow!("no space left"));
-        assert_eq!(*log.borrow(), ["c", "a"]);
+        assert_eq!(*log.lock().unwrap(), ["c", "a"]);
         let incomplete = error.downcast::<UndoIncomplete>().unwrap();
         assert_eq!(incomplete.cause.to_string(), "no space left");
         assert_eq!(format!("{:#}", incomplete.left[0]), "removing b: busy");
@@ -106,9 +111,9 @@ mod tests {
 
     #[test]
     fn a_domain_stays_while_its_volumes_do() {
-        let log = RefCell::new(Vec::new());
+        let log = Mutex::new(Vec::new());
         let remove = |name| {
-            log.borrow_mut().push(name);
+            log.lock().unwrap().push(name);
             Ok(())
         };
         let mut undo = Undo::default();
@@ -117,7 +122,7 @@ mod tests {
         undo.push("a", "removing volume a", || bail!("busy"));
         undo.push("b", "removing volume b", || remove("volume b"));
         let error = undo.roll_back(anyhow!("no space left"));
-        assert_eq!(*log.borrow(), ["volume b", "b"]);
+        assert_eq!(*log.lock().unwrap(), ["volume b", "b"]);
         assert_eq!(
             error.to_string(),
             "no space left\nwhile undoing: removing volume a: busy\n\

@@ -1,11 +1,15 @@
 //! Everything outside that a command may touch, behind its traits.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
     core::{
+        addressing::Taken,
         capacity::{self, Capacity, Policy},
         clone_plan::Facts,
         config::Config,
@@ -16,6 +20,7 @@ use crate::{
         reservation::{Reread, View, reserved_by},
     },
     host::{
+        dns::Directory,
         guest::{Appliance, Libguestfs},
         hypervisor::{Hypervisor, Storage},
         images::{Images, LocalImages},
@@ -28,6 +33,9 @@ use crate::{
 /// How long a run waits for another one on this machine to reserve its clones.
 const RESERVATION_PATIENCE: Duration = Duration::from_secs(120);
 
+/// Appliances, by how their CPUs are made.
+pub type Appliances<'a> = &'a (dyn (Fn(Accelerator) -> &'a dyn Appliance) + Sync);
+
 /// The outside world, as commands see it. Tests put fakes into it.
 #[derive(Clone, Copy)]
 pub struct World<'a> {
@@ -36,7 +44,7 @@ pub struct World<'a> {
     /// The volumes of the pool.
     pub storage: &'a dyn Storage,
     /// The insides of disks, through an appliance that runs on KVM or emulated.
-    pub appliance: &'a dyn Fn(Accelerator) -> &'a dyn Appliance,
+    pub appliance: Appliances<'a>,
     /// The bytes of disks.
     pub images: &'a dyn Images,
     /// Installers.
@@ -45,6 +53,8 @@ pub struct World<'a> {
     pub reach: &'a dyn Reach,
     /// This machine.
     pub local: &'a dyn Local,
+    /// Those who answer for clones' names.
+    pub dns: &'a Directory,
 }
 
 impl World<'_> {
@@ -70,13 +80,24 @@ impl World<'_> {
     ///
     /// # Errors
     /// The connection fails.
-    pub fn facts(&self) -> Result<Facts> {
-        Ok(Facts {
-            volumes: self.storage.volumes()?,
-            pool: self.storage.size()?,
-            host: self.hypervisor.size()?,
-            inventory: self.inventory()?,
-        })
+    pub fn facts(&self, policy: Policy) -> Result<Facts> {
+        let inventory = self.inventory()?;
+        let networks = self.hypervisor.networks()?;
+        let mut leases = BTreeMap::new();
+        for network in networks.iter().filter(|network| network.active) {
+            leases.insert(network.name.clone(), self.hypervisor.leases(&network.name)?);
+        }
+        let promised = inventory
+            .clones
+            .iter()
+            .flat_map(|clone| clone.record.addresses.iter().map(|address| (*address, clone.record.name.to_string())));
+        let taken = Taken {
+            macs: inventory.macs.clone(),
+            promised: promised.collect(),
+            networks: networks.into_iter().map(|network| (network.name.clone(), network)).collect(),
+            leases,
+        };
+        Ok(Facts { volumes: self.storage.volumes()?, capacity: self.capacity(policy)?, taken, inventory })
     }
 
     /// What is promised to all domains, and how much of it there is: in a few calls, however many domains there are.
@@ -142,6 +163,7 @@ pub struct Opened {
     source: crate::host::source::DebianSource,
     local: crate::host::local::ThisMachine,
     pool: String,
+    dns: Directory,
 }
 
 impl Opened {
@@ -156,6 +178,7 @@ impl Opened {
             appliances: [Libguestfs { tcg: false }, Libguestfs { tcg: true }],
             source: crate::host::source::DebianSource::new(config.cache.clone()).context("preparing downloads")?,
             pool: config.pool.clone(),
+            dns: Directory::of(&config.dns)?,
         })
     }
 
@@ -173,6 +196,7 @@ impl Opened {
             source: &self.source,
             reach: &crate::host::reach::OpenSsh,
             local: &self.local,
+            dns: &self.dns,
         })
     }
 }

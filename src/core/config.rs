@@ -6,7 +6,14 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::{dns::config::ProviderConfig, error::Invalid, names::TemplateName, pipeline::Word, vm_spec::Label};
+use super::{
+    capacity::{Policy, PolicyFile},
+    dns::config::ProviderConfig,
+    error::Invalid,
+    names::TemplateName,
+    pipeline::Word,
+    vm_spec::Label,
+};
 
 /// What a configuration file may say. Each key may be absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -30,6 +37,8 @@ pub struct ConfigFile {
     pub pipelines: Option<PathBuf>,
     /// The DNS providers, by the names that they are called by.
     pub dns: BTreeMap<Label, ProviderConfig>,
+    /// How much of a hypervisor may be promised.
+    pub admission: PolicyFile,
 }
 
 /// The configuration in force.
@@ -55,6 +64,8 @@ pub struct Config {
     pub pipelines: Option<PathBuf>,
     /// The DNS providers, by the names that they are called by.
     pub dns: BTreeMap<Label, ProviderConfig>,
+    /// How much of a hypervisor may be promised.
+    pub policy: Policy,
 }
 
 /// Reads a configuration file's text. `file` names it in errors.
@@ -80,6 +91,7 @@ impl ConfigFile {
             pipelines: self.pipelines.or(earlier.pipelines),
             // A provider is replaced whole: half of one and half of another would be neither.
             dns: earlier.dns.into_iter().chain(self.dns).collect(),
+            admission: self.admission.over(earlier.admission),
         }
     }
 
@@ -98,6 +110,7 @@ impl ConfigFile {
             cache: self.cache.unwrap_or_else(|| "/var/cache/tpl".into()),
             pipelines: self.pipelines,
             dns: self.dns,
+            policy: Policy::of(self.admission),
         }
     }
 }

@@ -171,18 +171,36 @@ impl Word {
 
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "+-._~:/@,=%[]?".contains(c);
-        if text.len() <= 500 && text.chars().all(plain) {
-            return Ok(Self(text));
-        }
-        Err(D::Error::custom(format!("{text:?} is not one plain word: letters, digits and + - . _ ~ : / @ , = % [ ] ? only")))
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
 /// One line of text for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlainText(String);
+
+impl std::str::FromStr for Word {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "+-._~:/@,=%[]?".contains(c);
+        if text.len() <= 500 && text.chars().all(plain) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!("{text:?} is not one plain word: letters, digits and + - . _ ~ : / @ , = % [ ] ? only"))
+    }
+}
+
+impl std::str::FromStr for PlainText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.len() <= 200 && !text.chars().any(char::is_control) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("this must be one line of at most 200 characters".to_owned())
+    }
+}
 
 impl PlainText {
     /// The line.
@@ -193,11 +211,7 @@ impl PlainText {
 
 impl<'de> Deserialize<'de> for PlainText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text.len() <= 200 && !text.chars().any(char::is_control) {
-            return Ok(Self(text));
-        }
-        Err(D::Error::custom("this must be one line of at most 200 characters"))
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reaching a guest from outside: whether it answers SSH, and with the right host key.
 
 use std::{
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
     path::Path,
     time::Duration,
@@ -47,6 +47,11 @@ pub trait Reach: Sync {
     /// # Errors
     /// The SSH client is missing or does not run.
     fn knock(&self, address: IpAddr, host_key: &str) -> Result<Knock>;
+    /// What keeps a connection to a port from being made; none if something listens there.
+    ///
+    /// # Errors
+    /// This machine cannot make connections.
+    fn port(&self, address: IpAddr, port: u16) -> Result<Option<String>>;
     /// Runs a command in a guest. The host key is checked. Inside: what it printed, or why nobody could log in, yet.
     ///
     /// # Errors
@@ -90,8 +95,8 @@ fn ssh(args: &[String], deadline: Duration) -> Result<process::Output> {
 
 impl Reach for OpenSsh {
     fn knock(&self, address: IpAddr, host_key: &str) -> Result<Knock> {
-        if TcpStream::connect_timeout(&SocketAddr::new(address, PORT), CONNECT).is_err() {
-            return Ok(Knock::NotYet(format!("no answer at {address} port {PORT}")));
+        if let Some(reason) = self.port(address, PORT)? {
+            return Ok(Knock::NotYet(reason));
         }
         let hosts = known_hosts(address, host_key)?;
         let mut args = options(hosts.path());
@@ -107,6 +112,14 @@ impl Reach for OpenSsh {
             return Ok(Knock::WrongKey);
         }
         Ok(Knock::NotYet(output.stderr.trim().lines().last().unwrap_or("SSH does not answer").to_owned()))
+    }
+
+    fn port(&self, address: IpAddr, port: u16) -> Result<Option<String>> {
+        let connected = TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT);
+        Ok(connected.err().map(|error| match error.kind() {
+            ErrorKind::ConnectionRefused => format!("{address} refuses connections to port {port}"),
+            _ => format!("no answer at {address} port {port}"),
+        }))
     }
 
     fn command(&self, address: IpAddr, host_key: &str, login: &Login<'_>, command: &str) -> Result<Result<String, String>> {

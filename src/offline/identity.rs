@@ -1,14 +1,14 @@
 //! What a clone is to be, as plain values.
 
-use std::{fmt, net::IpAddr, path::PathBuf};
+use std::{fmt, path::PathBuf};
 
 use uuid::Uuid;
 
 use crate::core::{
     facts::VolumeFormat,
-    mac::Mac,
     names::{UserName, VmName},
     secret::Secret,
+    seed::CardConfig,
     ssh_key::PublicKey,
     vm_spec::{DomainName, FileSystem, GuestPath, Label},
 };
@@ -27,7 +27,7 @@ pub struct Identity<'a> {
     /// Its SSH host key, Ed25519, made outside: private half in OpenSSH's PEM form, public half as one line.
     pub host_key: (&'a Secret<String>, &'a str),
     /// Its network cards, in order.
-    pub cards: Vec<Card>,
+    pub cards: Vec<CardConfig>,
     /// The time zone: `Europe/Vienna`. None leaves the template's.
     pub timezone: Option<&'a str>,
     /// The locale: `en_US.UTF-8`. None leaves the template's.
@@ -51,35 +51,6 @@ pub struct User<'a> {
     pub groups: &'a [UserName],
     /// Whether everything is allowed by sudo, without a password.
     pub sudo: bool,
-}
-
-/// A network card.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Card {
-    /// Its address on the wire, by which the guest finds it.
-    pub mac: Mac,
-    /// How it comes to its IP address.
-    pub address: Address,
-    /// Name servers; with DHCP, besides those that it tells of.
-    pub nameservers: Vec<IpAddr>,
-    /// Domains in which short names are looked for.
-    pub search: Vec<DomainName>,
-}
-
-/// How a card comes to its IP address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// DHCP for IPv4; IPv6 comes from router advertisements by itself.
-    Dhcp,
-    /// Always this one.
-    Static {
-        /// The address.
-        ip: IpAddr,
-        /// The length of its network's prefix in bits.
-        prefix: u8,
-        /// The router.
-        gateway: Option<IpAddr>,
-    },
 }
 
 /// A file.
@@ -112,7 +83,7 @@ pub struct ExtraDisk {
     /// The volume's format.
     pub format: VolumeFormat,
     /// The serial number that the guest sees, which names it where it has no label.
-    pub serial: Label,
+    pub serial: String,
     /// The file system to make on it; none leaves it as it is.
     pub filesystem: Option<FileSystem>,
     /// The file system's label.

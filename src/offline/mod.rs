@@ -26,7 +26,8 @@ use crate::{
     seal::Layout,
 };
 
-pub use identity::{Address, Card, ExtraDisk, File, Identity, User};
+pub use crate::core::seed::{CardAddress, CardConfig};
+pub use identity::{ExtraDisk, File, Identity, User};
 
 /// Larger than any configuration file that a step reads.
 const TEXT_LIMIT: usize = 4 << 20;

@@ -37,6 +37,8 @@ pub struct Lines {
     started: Instant,
     board: Mutex<Board>,
     live: Option<Live>,
+    /// Nothing is shown: somebody else shows the whole.
+    hidden: bool,
 }
 
 /// The lines on a terminal.
@@ -77,9 +79,15 @@ impl Lines {
         }
         let vm = |name: &String| Vm { name: name.clone(), state: State::Waiting, began: Instant::now(), line: None };
         let board = Mutex::new(Board { vms: names.iter().map(vm).collect() });
-        let lines = Self { title: title.to_owned(), started: Instant::now(), board, live };
+        let lines = Self { title: title.to_owned(), started: Instant::now(), board, live, hidden: false };
         lines.refresh(&mut lines.board());
         lines
+    }
+
+    /// Shows nothing: for work that is a part of something that is shown as a whole.
+    pub fn hidden() -> Self {
+        let board = Mutex::new(Board { vms: Vec::new() });
+        Self { title: String::new(), started: Instant::now(), board, live: None, hidden: true }
     }
 
     /// This VM is now at `stage`.
@@ -122,6 +130,9 @@ impl Lines {
 
     /// Ends the view, and says how it went.
     pub fn finish(self) {
+        if self.hidden {
+            return;
+        }
         self.clear();
         let board = self.board();
         note(&format!("{}: {} in {:.1} s", self.title, board.counts(None), self.started.elapsed().as_secs_f64()));

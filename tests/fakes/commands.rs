@@ -7,7 +7,7 @@ use clap::Parser as _;
 use tpl::{
     cli::{Cli, Command},
     cmd,
-    core::config::Config,
+    core::{capacity::Policy, config::Config},
     ui::{self, Captured},
 };
 
@@ -93,6 +93,7 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
         template: None,
         debian_mirror: Some("http://mirror.example/debian".to_owned()),
         debian_security_mirror: None,
+        policy: Policy { cpu_overcommit: "8".parse().unwrap(), ..Policy::default() },
         cache: folder.join("cache"),
         pipelines: None,
         dns: std::collections::BTreeMap::new(),

@@ -11,6 +11,11 @@ use tpl::{
 use super::run::{FakeRun, Step};
 
 impl Reach for FakeRun {
+    fn port(&self, address: IpAddr, port: u16) -> Result<Option<String>> {
+        self.step(Step::Knock, &format!("{address} {port}"))?;
+        Ok(None)
+    }
+
     fn knock(&self, address: IpAddr, host_key: &str) -> Result<Knock> {
         self.step(Step::Knock, "")?;
         let state = self.machine.state();

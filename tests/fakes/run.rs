@@ -11,6 +11,7 @@ use tpl::{
     cmd::world::World,
     core::{domain::Accelerator, manifest::Run},
     host::{
+        dns::Directory,
         guest::Appliance,
         local::{Local, Lock},
     },
@@ -156,6 +157,7 @@ impl FakeRun {
             source: self,
             reach: self,
             local: self,
+            dns: &Directory::with(Vec::new()),
         });
         self.machine.state().alive.remove(&self.run.id);
         result

@@ -106,6 +106,10 @@ impl Storage for FakeRun {
 }
 
 impl Images for FakeRun {
+    fn read_small(&self, _: &Path) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
     fn copy(&self, source: &Path, _: VolumeFormat, target: &Path, size: u64) -> Result<()> {
         let (source, target) = (name_of(source)?, name_of(target)?);
         self.step(Step::CopyBytes, &target)?;

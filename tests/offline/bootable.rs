@@ -17,7 +17,7 @@ use tpl::{
         guest::Libguestfs,
         identity::{HostKey, LoginKey},
     },
-    offline::{Address, Card, File, Target, write_all},
+    offline::{CardAddress, CardConfig, File, Target, write_all},
 };
 
 use crate::{Person, outside, overlay, tcg};
@@ -120,12 +120,13 @@ fn a_clone_without_cloud_init_boots_as_who_it_should_be() {
     let mut identity = person.identity(MACS[1]);
     identity.host_key = (&host.private, &host.public);
     // Its first card has an address of its own, the second asks for one.
-    let fixed = Address::Static { ip: "10.0.2.15".parse().unwrap(), prefix: 24, gateway: Some("10.0.2.2".parse().unwrap()) };
+    let fixed =
+        CardAddress::Static { address: "10.0.2.15".parse().unwrap(), prefix: 24, gateway: Some("10.0.2.2".parse().unwrap()) };
     let servers = vec!["10.0.2.3".parse().unwrap()];
     let search = vec!["lab.example".parse().unwrap()];
     let domain = "lab.example".parse().unwrap();
     identity.domain = Some(&domain);
-    identity.cards.insert(0, Card { mac: MACS[0].parse().unwrap(), address: fixed, nameservers: servers, search });
+    identity.cards.insert(0, CardConfig { mac: MACS[0].parse().unwrap(), address: fixed, nameservers: servers, search });
     let path: GuestPath = "/srv/greeting".parse().unwrap();
     identity.files.push(File { path: &path, content: b"hello\n", mode: Some(0o600), owner: Some("operator") });
     let disk = overlay(&base, "clone");

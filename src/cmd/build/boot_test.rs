@@ -7,17 +7,19 @@ use uuid::Uuid;
 
 use super::Build;
 use crate::{
-    cmd::{
-        clone::make::{self, Made},
-        undo::Undo,
-    },
+    cmd::clone::{Made, ready, roll_back, vm::Vm, work::Work},
     core::{
-        clone_plan::{self, ClonePlan, CloneRequest},
+        capacity::Policy,
+        clone_plan::{self, ClonePlan, Facts, VmRequest},
+        error::Refusal,
+        guest::Guest,
         manifest::Purpose,
         names::{TemplateRef, VmName},
         progress::Progress,
+        ready::Until,
         seed::machine_id,
         ssh_key::parse_public_keys,
+        vm_spec::VmSpec,
     },
     host::{identity::LoginKey, reach::Login},
 };
@@ -33,54 +35,51 @@ const QUESTION: &str = "sudo -n cloud-init status --wait >/dev/null; test $? -ne
 impl<'a> Build<'a> {
     /// Boots a clone, logs in, compares, and removes it, whatever came out.
     pub(super) fn boot_test(&mut self, progress: &dyn Progress) -> Result<()> {
-        let mut undo = Undo::default();
-        let outcome = self.boot_clone(&mut undo, progress);
+        let key = LoginKey::generate()?;
+        let vms = self.boot_clone(&key, progress)?;
+        progress.update("logging in", Some(90));
+        let outcome = vms.iter().try_for_each(|vm| self.compare(&vm.made, &key));
         // Removing the clone is the same whether it was good or not; what remains is reported either way.
         match outcome {
             Ok(()) => {
-                let done = undo.roll_back(anyhow::anyhow!("the boot test was good, and its clone could not be removed"));
-                if let Ok(incomplete) = done.downcast::<crate::core::error::UndoIncomplete>() {
-                    return Err(incomplete.into());
+                let done = roll_back(vms, anyhow::anyhow!("the boot test was good, and its clone could not be removed"));
+                match done.downcast::<crate::core::error::UndoIncomplete>() {
+                    Ok(incomplete) => Err(incomplete.into()),
+                    Err(_) => Ok(()),
                 }
             }
-            Err(error) => return Err(undo.roll_back(error)),
+            Err(error) => Err(roll_back(vms, error)),
         }
-        Ok(())
     }
 
-    fn boot_clone(&self, undo: &mut Undo<'a>, progress: &dyn Progress) -> Result<()> {
-        let world = self.world;
-        // What would be a refusal of a call is a failure here: an installation has been made.
-        let plan = self.test_plan().map_err(|error| anyhow::anyhow!("{error:#}"))?;
-        let key = LoginKey::generate()?;
+    fn boot_clone(&self, key: &LoginKey, progress: &dyn Progress) -> Result<Vec<Vm<'a>>> {
         let keys = parse_public_keys(&key.public).map_err(|_| anyhow::anyhow!("making a login key"))?;
-        let mut made = make::define(world, &plan, undo)?;
-        make::disks(world, &plan, &made, &keys, undo)?;
+        let guest = Guest { keys, ..Guest::default() };
+        let work = Work {
+            world: self.world,
+            policy: Policy::default(),
+            jobs: 1,
+            keep_going: false,
+            keep_failed: false,
+            quiet: true,
+            start: true,
+            until: Until::Ssh,
+            timeout: self.plan.pipeline.install.boot_deadline.0,
+        };
         progress.update("booting", Some(5));
-        make::start(world, &made, undo)?;
-        make::wait_ready(world, &mut made, self.plan.pipeline.install.boot_deadline.0, progress)?;
-        progress.update("logging in", Some(90));
-        made.iter().try_for_each(|clone| self.compare(clone, &key))
+        let prepared = work.prepare(&|facts| self.test_plan(&guest, facts), &mut Vec::new());
+        // What would be a refusal of a call is a failure here: an installation has been made.
+        prepared.map_err(|error| if error.is::<Refusal>() { anyhow::anyhow!("{error:#}") } else { error })
     }
 
-    fn test_plan(&self) -> Result<ClonePlan> {
-        let facts = self.world.facts()?;
+    fn test_plan(&self, guest: &Guest, facts: &Facts) -> Result<ClonePlan> {
         let reference = TemplateRef { name: self.plan.id.name.clone(), version: Some(self.plan.id.version.clone()) };
         let template = facts.inventory.find(&reference)?;
         // Random, for two templates may be tested at the same time.
-        let name = format!("tpl-test-{}", make::short(Uuid::new_v4()));
-        let request = CloneRequest {
-            count: 1,
-            names: Some(name.parse().map_err(anyhow::Error::msg)?),
-            linked: true,
-            vcpus: None,
-            memory: None,
-            disk: None,
-            user: None,
-            network: None,
-            purpose: Purpose::BootTest,
-        };
-        clone_plan::plan(&request, template, &facts, &mut Uuid::new_v4)
+        let name = format!("tpl-test-{}", &Uuid::new_v4().simple().to_string()[..8]).parse().map_err(anyhow::Error::msg)?;
+        let request = VmRequest { name, template, spec: &VmSpec::default(), guest };
+        // It lives for minutes: a full hypervisor must not cost an installation.
+        clone_plan::plan(&[request], Purpose::BootTest, Some("a boot test"), facts, &mut Uuid::new_v4)
     }
 
     fn compare(&self, clone: &Made, key: &LoginKey) -> Result<()> {
@@ -88,7 +87,7 @@ impl<'a> Build<'a> {
         let file = key.file()?;
         let login = Login { user: &clone.record.user, key: file.path(), deadline: self.plan.pipeline.install.boot_deadline.0 };
         let address = clone.addresses.first().copied().context("the clone has lost its address")?;
-        let host_key = make::host_key_without_comment(&clone.host_key.public);
+        let host_key = ready::host_key(&clone.host_key.public);
         let end = self.world.local.now() + login.deadline;
         let answer = loop {
             match self.world.reach.command(address, &host_key, &login, QUESTION)? {

@@ -33,7 +33,7 @@ pub struct Taken {
 }
 
 /// How a VM is on the network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Place {
     /// What its first card is plugged into; none leaves it as the template has it.
     pub plug: Option<Plug>,

@@ -1,6 +1,6 @@
 //! How much of a hypervisor may be promised: the configuration's `[admission]`.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -44,6 +44,23 @@ impl Overcommit {
             return Err(format!("cpu_overcommit is {factor}: 0.1 to 100 are possible"));
         }
         Ok(Self((factor * 100.0).round() as u32))
+    }
+}
+
+impl FromStr for Overcommit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("{text:?} is no factor: write it as in 1.5")).and_then(Self::of)
+    }
+}
+
+impl FromStr for CapPercent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let cap = text.parse().ok().filter(|cap| (1..=100).contains(cap));
+        cap.map(Self).ok_or_else(|| format!("{text:?} is no cap: 1 to 100 percent are possible"))
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Host {
 pub struct Registration {
     /// The provider's name in the configuration.
     pub provider: String,
+    /// The libvirt network whose DNS server that is, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// What it was told.
     pub host: Host,
 }

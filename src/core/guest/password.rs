@@ -15,7 +15,12 @@ const LONGEST: usize = 384;
 pub struct PasswordHash(Secret<String>);
 
 impl PasswordHash {
-    /// The hash, for the one document that hands it on.
+    /// The hash, out of sight.
+    pub fn secret(&self) -> &Secret<String> {
+        &self.0
+    }
+
+    /// The hash, for the one place that hands it on.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }

@@ -1,6 +1,7 @@
 //! What an operator can ask of a VM, in a call's flags or in a fleet's file. All of it may be absent: what the VM does not say
 //! its group says, then the call, then the template.
 
+mod flags;
 mod merge;
 mod values;
 

@@ -203,6 +203,13 @@ impl FromStr for MacChoice {
     }
 }
 
+impl FileMode {
+    /// The bits.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+}
+
 impl IpChoice {
     /// The addresses, in order; none for `next`.
     pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {

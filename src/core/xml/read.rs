@@ -5,7 +5,7 @@ use roxmltree::Node;
 use uuid::Uuid;
 
 use super::{attribute, child, children, parse_domain, text};
-use crate::core::{mac::Mac, units::ByteSize, vm_spec::Firmware};
+use crate::core::{mac::Mac, network::Plug, units::ByteSize, vm_spec::Firmware};
 
 /// The facts about a defined domain that tpl decides by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct DomainFacts {
     pub disks: Vec<DiskFacts>,
     /// The addresses of those interfaces that have one; libvirt gives one to all.
     pub macs: Vec<Mac>,
+    /// What the first interface is plugged into; none, if that is neither a network nor a bridge.
+    pub plug: Option<Plug>,
     /// How many interfaces it has.
     pub interfaces: usize,
     /// What starts its boot loader.
@@ -105,11 +107,21 @@ fn facts(domain: Node<'_, '_>, name: &str) -> Result<DomainFacts> {
         memory: memory(domain)?,
         disks: devices.iter().flat_map(|devices| children(*devices, "disk")).map(disk).collect::<Result<_>>()?,
         macs: macs.map(|mac| mac.parse().map_err(anyhow::Error::msg)).collect::<Result<_>>()?,
+        plug: interfaces.first().and_then(|interface| plug(*interface)),
         interfaces: interfaces.len(),
         firmware: firmware(domain),
         nvram: nvram(domain),
         nvram_template: template.map(str::to_owned),
     })
+}
+
+fn plug(interface: Node<'_, '_>) -> Option<Plug> {
+    let source = child(interface, "source")?;
+    match attribute(interface, "type")? {
+        "network" => Some(Plug::Network(attribute(source, "network")?.to_owned())),
+        "bridge" => Some(Plug::Bridge(attribute(source, "bridge")?.to_owned())),
+        _ => None,
+    }
 }
 
 fn required(domain: Node<'_, '_>, name: &str) -> Result<String> {
@@ -230,6 +242,7 @@ mod tests {
                 disk("sdc", "cdrom", None, None),
             ],
             macs: vec![Mac([0x52, 0x54, 0, 0x11, 0x11, 0x11]), Mac([0x52, 0x54, 0, 0x22, 0x22, 0x22])],
+            plug: Some(Plug::Network("default".to_owned())),
             interfaces: 2,
             firmware: Firmware::Uefi,
             nvram: Some("/var/lib/libvirt/qemu/nvram/debian13.20261121-031000_VARS.fd".to_owned()),

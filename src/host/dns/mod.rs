@@ -1,6 +1,8 @@
 //! Those who answer for clones' names.
 
+mod directory;
 mod hosts_file;
+mod network;
 mod rfc2136;
 mod wire;
 
@@ -10,6 +12,9 @@ use crate::core::{
     dns::{Host, config::ProviderConfig},
     vm_spec::DomainName,
 };
+
+pub use directory::Directory;
+pub use network::NetworkDns;
 
 /// Somebody who answers for names.
 pub trait DnsProvider: Sync {

@@ -81,7 +81,7 @@ pub struct NetbootFiles {
 }
 
 /// Where installers come from.
-pub trait Source {
+pub trait Source: Sync {
     /// Finds the files' digests, along the chain of trust.
     ///
     /// # Errors

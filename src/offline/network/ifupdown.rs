@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use super::{Change, joined};
-use crate::offline::{Address, Card, Scene};
+use crate::offline::{CardAddress, CardConfig, Scene};
 
 const INTERFACES: &str = "/etc/network/interfaces";
 
 /// The interfaces, and the cards' names.
-pub(in crate::offline) fn ifupdown(scene: &Scene<'_>, cards: &[Card]) -> Result<Vec<Change>> {
+pub(in crate::offline) fn ifupdown(scene: &Scene<'_>, cards: &[CardConfig]) -> Result<Vec<Change>> {
     let text = interfaces(&scene.text(INTERFACES)?, cards);
     let mut changes = vec![Change { path: INTERFACES.to_owned(), text, mode: 0o644 }];
     changes.extend(cards.iter().enumerate().map(|(index, card)| Change {
@@ -29,7 +29,7 @@ pub(super) fn has_cards(text: &str) -> bool {
 
 /// The file with these cards. Loopback and what is sourced from elsewhere stay; the template's cards have other names here, and
 /// a card that is not there makes the whole network a failed unit.
-fn interfaces(old: &str, cards: &[Card]) -> String {
+fn interfaces(old: &str, cards: &[CardConfig]) -> String {
     let mut text = String::new();
     // Whether the lines belong to a stanza that stays.
     let mut kept = true;
@@ -59,11 +59,11 @@ fn interfaces(old: &str, cards: &[Card]) -> String {
     text
 }
 
-fn stanza(index: usize, card: &Card) -> String {
+fn stanza(index: usize, card: &CardConfig) -> String {
     let mut text = format!("\nauto eth{index}\niface eth{index} ");
     match &card.address {
-        Address::Dhcp => text.push_str("inet dhcp\n"),
-        Address::Static { ip, prefix, gateway } => {
+        CardAddress::Dhcp => text.push_str("inet dhcp\n"),
+        CardAddress::Static { address: ip, prefix, gateway } => {
             let family = if ip.is_ipv4() { "inet" } else { "inet6" };
             text.push_str(&format!("{family} static\n    address {ip}/{prefix}\n"));
             text.extend(gateway.map(|gateway| format!("    gateway {gateway}\n")));

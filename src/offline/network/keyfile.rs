@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use uuid::Uuid;
 
 use super::{Change, joined};
-use crate::offline::{Address, Card};
+use crate::offline::{CardAddress, CardConfig};
 
 /// A keyfile a card. The connections' UUIDs come from the clone's own, so that they stay the same.
-pub(in crate::offline) fn keyfiles(uuid: Uuid, cards: &[Card]) -> Vec<Change> {
-    let file = |(index, card): (usize, &Card)| Change {
+pub(in crate::offline) fn keyfiles(uuid: Uuid, cards: &[CardConfig]) -> Vec<Change> {
+    let file = |(index, card): (usize, &CardConfig)| Change {
         path: format!("/etc/NetworkManager/system-connections/tpl-{index}.nmconnection"),
         text: keyfile(index, Uuid::from_u128(uuid.as_u128() ^ (index as u128 + 1)), card),
         // NetworkManager refuses one that others can read.
@@ -18,7 +18,7 @@ pub(in crate::offline) fn keyfiles(uuid: Uuid, cards: &[Card]) -> Vec<Change> {
     cards.iter().enumerate().map(file).collect()
 }
 
-fn keyfile(index: usize, uuid: Uuid, card: &Card) -> String {
+fn keyfile(index: usize, uuid: Uuid, card: &CardConfig) -> String {
     // The priority is above that of what the template may have for the same card.
     let mut text = format!(
         "[connection]\nid=tpl-{index}\nuuid={uuid}\ntype=ethernet\nautoconnect-priority=100\n\n\
@@ -31,16 +31,16 @@ fn keyfile(index: usize, uuid: Uuid, card: &Card) -> String {
     text
 }
 
-fn family(card: &Card, four: bool) -> String {
+fn family(card: &CardConfig, four: bool) -> String {
     let mut text = String::new();
     match &card.address {
-        Address::Static { ip, prefix, gateway } if ip.is_ipv4() == four => {
+        CardAddress::Static { address: ip, prefix, gateway } if ip.is_ipv4() == four => {
             let gateway = gateway.map(|gateway| format!(",{gateway}")).unwrap_or_default();
             text.push_str(&format!("method=manual\naddress1={ip}/{prefix}{gateway}\n"));
         }
         // IPv6 by router advertisements; IPv4 not at all on a card that has an IPv6 address of its own.
-        Address::Static { .. } if four => text.push_str("method=disabled\n"),
-        Address::Static { .. } | Address::Dhcp => text.push_str("method=auto\n"),
+        CardAddress::Static { .. } if four => text.push_str("method=disabled\n"),
+        CardAddress::Static { .. } | CardAddress::Dhcp => text.push_str("method=auto\n"),
     }
     let servers: Vec<&IpAddr> = card.nameservers.iter().filter(|server| server.is_ipv4() == four).collect();
     if !servers.is_empty() {

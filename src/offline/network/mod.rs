@@ -80,14 +80,19 @@ fn joined<T: ToString>(list: &[T], between: &str) -> String {
 }
 
 #[cfg(test)]
-fn two_cards() -> Vec<super::Card> {
-    use super::{Address, Card};
+fn two_cards() -> Vec<super::CardConfig> {
+    use super::{CardAddress, CardConfig};
     vec![
-        Card { mac: "52:54:00:00:00:01".parse().unwrap(), address: Address::Dhcp, nameservers: Vec::new(), search: Vec::new() },
-        Card {
+        CardConfig {
+            mac: "52:54:00:00:00:01".parse().unwrap(),
+            address: CardAddress::Dhcp,
+            nameservers: Vec::new(),
+            search: Vec::new(),
+        },
+        CardConfig {
             mac: "52:54:00:00:00:02".parse().unwrap(),
-            address: Address::Static {
-                ip: "192.0.2.10".parse().unwrap(),
+            address: CardAddress::Static {
+                address: "192.0.2.10".parse().unwrap(),
                 prefix: 24,
                 gateway: Some("192.0.2.1".parse().unwrap()),
             },

@@ -1,10 +1,10 @@
 //! netplan: <https://netplan.readthedocs.io/en/stable/netplan-yaml/>.
 
 use super::{Change, joined};
-use crate::offline::{Address, Card};
+use crate::offline::{CardAddress, CardConfig};
 
 /// One file with all cards. Not by serialising: every value has a type whose texts have no quotes in them.
-pub(in crate::offline) fn netplan(cards: &[Card]) -> Vec<Change> {
+pub(in crate::offline) fn netplan(cards: &[CardConfig]) -> Vec<Change> {
     let mut text = "network:\n  version: 2\n  ethernets:\n".to_owned();
     for (index, card) in cards.iter().enumerate() {
         // A digit first: of two entries for one card networkd takes the one that sorts first, and a template may have one
@@ -16,11 +16,11 @@ pub(in crate::offline) fn netplan(cards: &[Card]) -> Vec<Change> {
     vec![Change { path: "/etc/netplan/90-tpl.yaml".to_owned(), text, mode: 0o600 }]
 }
 
-fn ethernet(card: &Card) -> String {
+fn ethernet(card: &CardConfig) -> String {
     let mut text = String::new();
     match &card.address {
-        Address::Dhcp => text.push_str("      dhcp4: true\n"),
-        Address::Static { ip, prefix, gateway } => {
+        CardAddress::Dhcp => text.push_str("      dhcp4: true\n"),
+        CardAddress::Static { address: ip, prefix, gateway } => {
             text.push_str(&format!("      addresses: [\"{ip}/{prefix}\"]\n"));
             if let Some(gateway) = gateway {
                 // Every release of netplan knows this spelling; the word default is younger.

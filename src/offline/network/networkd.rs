@@ -1,11 +1,11 @@
 //! systemd-networkd: systemd.network(5).
 
 use super::{Change, joined};
-use crate::offline::{Address, Card};
+use crate::offline::{CardAddress, CardConfig};
 
 /// A `.network` file a card. Named so that it sorts before every other, for the first that matches is taken.
-pub(in crate::offline) fn networkd(cards: &[Card]) -> Vec<Change> {
-    let file = |(index, card): (usize, &Card)| Change {
+pub(in crate::offline) fn networkd(cards: &[CardConfig]) -> Vec<Change> {
+    let file = |(index, card): (usize, &CardConfig)| Change {
         path: format!("/etc/systemd/network/05-tpl-{index}.network"),
         text: network(card),
         mode: 0o644,
@@ -13,11 +13,11 @@ pub(in crate::offline) fn networkd(cards: &[Card]) -> Vec<Change> {
     cards.iter().enumerate().map(file).collect()
 }
 
-fn network(card: &Card) -> String {
+fn network(card: &CardConfig) -> String {
     let mut text = format!("[Match]\nMACAddress={}\n\n[Network]\n", card.mac);
     match &card.address {
-        Address::Dhcp => text.push_str("DHCP=ipv4\n"),
-        Address::Static { ip, prefix, gateway } => {
+        CardAddress::Dhcp => text.push_str("DHCP=ipv4\n"),
+        CardAddress::Static { address: ip, prefix, gateway } => {
             text.push_str(&format!("Address={ip}/{prefix}\n"));
             text.extend(gateway.map(|gateway| format!("Gateway={gateway}\n")));
         }

@@ -3,12 +3,12 @@
 use anyhow::Result;
 
 use super::Change;
-use crate::offline::{Address, Card, Scene};
+use crate::offline::{CardAddress, CardConfig, Scene};
 
 const FOLDER: &str = "/etc/sysconfig/network-scripts";
 
 /// A file a card, and the template's own cards switched off.
-pub(in crate::offline) fn scripts(scene: &Scene<'_>, cards: &[Card]) -> Result<Vec<Change>> {
+pub(in crate::offline) fn scripts(scene: &Scene<'_>, cards: &[CardConfig]) -> Result<Vec<Change>> {
     let path = |index: usize| format!("{FOLDER}/ifcfg-eth{index}");
     let own: Vec<_> = (0..cards.len()).map(path).collect();
     let mut changes = Vec::new();
@@ -19,7 +19,7 @@ pub(in crate::offline) fn scripts(scene: &Scene<'_>, cards: &[Card]) -> Result<V
         let old = scene.text(&other)?;
         changes.extend(switched_off(&old).map(|text| Change { path: other, text, mode: 0o644 }));
     }
-    let file = |(index, card): (usize, &Card)| Change { path: path(index), text: ifcfg(index, card), mode: 0o644 };
+    let file = |(index, card): (usize, &CardConfig)| Change { path: path(index), text: ifcfg(index, card), mode: 0o644 };
     changes.extend(cards.iter().enumerate().map(file));
     Ok(changes)
 }
@@ -34,15 +34,15 @@ fn switched_off(old: &str) -> Option<String> {
     old.lines().any(on).then(|| old.lines().map(line).collect())
 }
 
-fn ifcfg(index: usize, card: &Card) -> String {
+fn ifcfg(index: usize, card: &CardConfig) -> String {
     let mut text = format!("DEVICE=eth{index}\nHWADDR={}\nTYPE=Ethernet\nONBOOT=yes\n", card.mac);
     match &card.address {
-        Address::Dhcp => text.push_str("BOOTPROTO=dhcp\n"),
-        Address::Static { ip, prefix, gateway } if ip.is_ipv4() => {
+        CardAddress::Dhcp => text.push_str("BOOTPROTO=dhcp\n"),
+        CardAddress::Static { address: ip, prefix, gateway } if ip.is_ipv4() => {
             text.push_str(&format!("BOOTPROTO=none\nIPADDR={ip}\nPREFIX={prefix}\n"));
             text.extend(gateway.map(|gateway| format!("GATEWAY={gateway}\n")));
         }
-        Address::Static { ip, prefix, gateway } => {
+        CardAddress::Static { address: ip, prefix, gateway } => {
             text.push_str(&format!("BOOTPROTO=none\nIPV6INIT=yes\nIPV6_AUTOCONF=no\nIPV6ADDR={ip}/{prefix}\n"));
             text.extend(gateway.map(|gateway| format!("IPV6_DEFAULTGW={gateway}\n")));
         }

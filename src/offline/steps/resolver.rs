@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use anyhow::Result;
 
-use crate::offline::{Address, Card, Scene, Step};
+use crate::offline::{CardAddress, CardConfig, Scene, Step};
 
 pub(super) const STEP: Step = Step { name: "resolver", run };
 
@@ -22,8 +22,8 @@ fn run(scene: &Scene<'_>) -> Result<()> {
 }
 
 /// The file for these cards; none where DHCP tells the name servers, or nobody does.
-fn resolver(cards: &[Card]) -> Option<String> {
-    let fixed = |card: &&Card| matches!(card.address, Address::Static { .. });
+fn resolver(cards: &[CardConfig]) -> Option<String> {
+    let fixed = |card: &&CardConfig| matches!(card.address, CardAddress::Static { .. });
     if cards.iter().any(|card| !fixed(&card)) {
         return None;
     }
@@ -45,11 +45,11 @@ fn resolver(cards: &[Card]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn card(ip: Option<&str>, servers: &[&str], search: &[&str]) -> Card {
-        let fixed = |ip: &str| Address::Static { ip: ip.parse().unwrap(), prefix: 24, gateway: None };
-        Card {
+    fn card(ip: Option<&str>, servers: &[&str], search: &[&str]) -> CardConfig {
+        let fixed = |ip: &str| CardAddress::Static { address: ip.parse().unwrap(), prefix: 24, gateway: None };
+        CardConfig {
             mac: "52:54:00:00:00:01".parse().unwrap(),
-            address: ip.map_or(Address::Dhcp, fixed),
+            address: ip.map_or(CardAddress::Dhcp, fixed),
             nameservers: servers.iter().map(|ip| ip.parse().unwrap()).collect(),
             search: search.iter().map(|name| name.parse().unwrap()).collect(),
         }
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn only_static_name_servers_are_written() {
-        let table: [(Vec<Card>, Option<&str>); 5] = [
+        let table: [(Vec<CardConfig>, Option<&str>); 5] = [
             (vec![card(None, &["192.0.2.1"], &["lab"])], None),
             (vec![card(Some("192.0.2.9"), &[], &["lab"])], None),
             (vec![card(Some("192.0.2.9"), &["192.0.2.1"], &[]), card(None, &[], &[])], None),

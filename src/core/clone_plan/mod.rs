@@ -1,0 +1,282 @@
+//! What a call that makes VMs will do, decided from one read of the hypervisor's facts: names, identities, sizes, places on the
+//! network, and whether there is room. What there is no room for, or what others have already, is refused here, before anything
+//! is touched.
+
+mod origin;
+mod size;
+mod taken;
+
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+
+use anyhow::Result;
+use uuid::Uuid;
+
+use super::{
+    addressing::{self, Place, Taken, Wanted},
+    capacity::{Capacity, Demand},
+    error::{Invalid, Refusal},
+    extra_disks,
+    facts::Volume,
+    guest::Guest,
+    inventory::{Inventory, Template},
+    manifest::Purpose,
+    names::{UserName, VmName},
+    naming,
+    seed::{CardAddress, CardConfig},
+    units::ByteSize,
+    vm_spec::{ExtraDisk, Topology, VmSpec},
+};
+pub use origin::Origin;
+pub use taken::holder_of;
+
+/// What a seed may come to take of the pool.
+const SEED: ByteSize = ByteSize::mib(2);
+/// What UEFI variables take of the pool.
+const NVRAM: ByteSize = ByteSize::mib(1);
+
+/// One VM that is to be made.
+#[derive(Debug, Clone)]
+pub struct VmRequest<'a> {
+    /// Its name.
+    pub name: VmName,
+    /// What it is made from.
+    pub template: &'a Template,
+    /// What is asked of it.
+    pub spec: &'a VmSpec,
+    /// What its guest is told: the specification's own, with the contents of the files that it names.
+    pub guest: &'a Guest,
+}
+
+/// What is read of the hypervisor, once.
+#[derive(Debug)]
+pub struct Facts {
+    /// Its domains.
+    pub inventory: Inventory,
+    /// The volumes of the pool.
+    pub volumes: Vec<Volume>,
+    /// What it has room for.
+    pub capacity: Capacity,
+    /// Networks, and the addresses in them that are taken.
+    pub taken: Taken,
+}
+
+/// A call, planned.
+#[derive(Debug, Clone)]
+pub struct ClonePlan {
+    /// Why.
+    pub purpose: Purpose,
+    /// Why there need be no room, in the operator's words.
+    pub forced: Option<String>,
+    /// The clones.
+    pub clones: Vec<PlannedClone>,
+}
+
+/// One clone, planned.
+#[derive(Debug, Clone)]
+pub struct PlannedClone {
+    /// Its name.
+    pub name: VmName,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// What it is made from.
+    pub origin: Arc<Origin>,
+    /// A disk that stands on the template's volume, or a whole copy.
+    pub linked: bool,
+    /// vCPUs.
+    pub vcpus: u32,
+    /// How they are shown to the guest, if not as the template's.
+    pub topology: Option<Topology>,
+    /// Memory.
+    pub memory: ByteSize,
+    /// The system disk.
+    pub disk: ByteSize,
+    /// Disks besides.
+    pub extra_disks: Vec<ExtraDisk>,
+    /// Where it is on the network.
+    pub place: Place,
+    /// Who logs in.
+    pub user: UserName,
+    /// What its guest is told.
+    pub guest: Guest,
+    /// Whether it starts with the hypervisor.
+    pub autostart: bool,
+    /// What people read in virt-manager, if not the usual.
+    pub description: Option<String>,
+    /// A snapshot of this name is taken once it is ready.
+    pub snapshot: Option<String>,
+}
+
+impl PlannedClone {
+    /// The volume of its system disk.
+    pub fn disk_volume(&self) -> String {
+        self.name.to_string()
+    }
+
+    /// The volume with its identity; none for a guest that has nothing to read it with.
+    pub fn seed_volume(&self) -> Option<String> {
+        self.origin.has_cloud_init().then(|| format!("{}-seed", self.name))
+    }
+
+    /// The volume with its UEFI variables, if it has some.
+    pub fn nvram_volume(&self) -> Option<String> {
+        self.origin.nvram.is_some().then(|| format!("{}-nvram", self.name))
+    }
+
+    /// The volumes of its further disks, with their sizes.
+    pub fn extra_volumes(&self) -> impl Iterator<Item = (String, ByteSize)> {
+        let sizes = self.extra_disks.iter().map(|disk| disk.size.round_up(ByteSize::MIB));
+        sizes.enumerate().map(|(index, size)| (format!("{}-disk{}", self.name, index + 1), size))
+    }
+
+    /// Every volume that it has or will have: all that `destroy` and `prune` remove.
+    pub fn volumes(&self) -> Vec<String> {
+        let system = std::iter::once(self.disk_volume());
+        let extra = self.extra_volumes().map(|(name, _)| name);
+        system.chain(self.seed_volume()).chain(self.nvram_volume()).chain(extra).collect()
+    }
+
+    /// What it asks of the hypervisor.
+    pub fn demand(&self) -> Demand {
+        let extra = self.extra_volumes().fold(0_u64, |sum, (_, size)| sum.saturating_add(size.0));
+        let seed = self.seed_volume().map_or(0, |_| SEED.0);
+        let nvram = self.nvram_volume().map_or(0, |_| NVRAM.0);
+        let pool = self.disk.0.saturating_add(extra).saturating_add(seed + nvram);
+        Demand { vcpus: u64::from(self.vcpus), memory: self.memory, pool: ByteSize(pool) }
+    }
+
+    /// What each of its network cards is told: the first what its place says, the others DHCP.
+    pub fn cards(&self) -> Vec<CardConfig> {
+        let mut cards: Vec<CardConfig> = self.place.macs.iter().map(|mac| CardConfig::dhcp(*mac)).collect();
+        if let Some(first) = cards.first_mut() {
+            first.nameservers.clone_from(&self.place.config.nameservers);
+            first.search.clone_from(&self.place.config.search);
+            if let Some(fixed) = self.place.config.fixed {
+                let address = IpAddr::V4(fixed.address);
+                first.address = CardAddress::Static { address, prefix: fixed.prefix, gateway: fixed.gateway };
+            }
+        }
+        cards
+    }
+}
+
+/// Plans a call. `fresh` makes UUIDs.
+///
+/// # Errors
+/// [`Invalid`] for what could never be, [`Refusal`] for what others have and what this hypervisor has no room for: in the last
+/// case all reasons at once.
+pub fn plan(
+    requests: &[VmRequest<'_>],
+    purpose: Purpose,
+    forced: Option<&str>,
+    facts: &Facts,
+    fresh: &mut dyn FnMut() -> Uuid,
+) -> Result<ClonePlan> {
+    let names: Vec<VmName> = requests.iter().map(|request| request.name.clone()).collect();
+    naming::all_free(&names, &|name| holder_of(name, facts))?;
+    let mut clones = Vec::with_capacity(requests.len());
+    let mut origins: Vec<Arc<Origin>> = Vec::new();
+    for request in requests {
+        let origin = origin::shared(&mut origins, request.template, purpose)?;
+        clones.push(one(request, origin, fresh())?);
+    }
+    place(&mut clones, requests, purpose, facts, fresh)?;
+    distinct_volumes(&clones)?;
+    let plan = ClonePlan { purpose, forced: forced.map(str::to_owned), clones };
+    if plan.forced.is_none() {
+        facts.capacity.admit(&plan.clones.iter().map(PlannedClone::demand).collect::<Vec<_>>())?;
+    }
+    Ok(plan)
+}
+
+/// One VM without its place on the network.
+fn one(request: &VmRequest<'_>, origin: Arc<Origin>, uuid: Uuid) -> Result<PlannedClone> {
+    let (spec, name) = (request.spec, &request.name);
+    origin.check(spec)?;
+    size::check(spec)?;
+    extra_disks::check(&spec.disks)?;
+    let missing = extra_disks::missing_tools(&spec.disks, &request.template.manifest.packages);
+    if !missing.is_empty() {
+        let reasons = missing.iter().map(|tool| format!("'{name}': template {} has no {tool}", origin.id)).collect();
+        return Err(Refusal { reasons, advice: Some("add the package to its pipeline, or ask for ext4".to_owned()) }.into());
+    }
+    let user = request.guest.user.clone().unwrap_or_else(|| request.template.manifest.clone.user.clone());
+    let guest = Guest { user: Some(user.clone()), ..request.guest.clone() };
+    Ok(PlannedClone {
+        name: name.clone(),
+        uuid,
+        linked: spec.full != Some(true),
+        vcpus: size::vcpus(spec, &origin)?,
+        topology: spec.topology,
+        memory: spec.memory.unwrap_or(origin.memory),
+        disk: size::disk(spec, &origin)?,
+        extra_disks: spec.disks.clone(),
+        place: Place::default(),
+        user,
+        guest,
+        autostart: spec.autostart == Some(true),
+        description: spec.description.as_ref().map(|text| text.as_str().to_owned()),
+        snapshot: spec.snapshot.as_ref().map(ToString::to_string),
+        origin,
+    })
+}
+
+fn place(
+    clones: &mut [PlannedClone],
+    requests: &[VmRequest<'_>],
+    purpose: Purpose,
+    facts: &Facts,
+    fresh: &mut dyn FnMut() -> Uuid,
+) -> Result<()> {
+    // A throw-away clone takes whatever address it gets, and leaves nothing in anybody's network.
+    let passing = VmSpec { addressing: Some(super::vm_spec::Addressing::Dhcp), ..VmSpec::default() };
+    let origins: Vec<Arc<Origin>> = clones.iter().map(|clone| Arc::clone(&clone.origin)).collect();
+    let wanted: Vec<Wanted<'_>> = requests
+        .iter()
+        .zip(&origins)
+        .map(|(request, origin)| Wanted {
+            name: &request.name,
+            spec: if purpose == Purpose::Clone { request.spec } else { &passing },
+            plug: origin.plug.as_ref(),
+            cards: origin.cards,
+        })
+        .collect();
+    let places = addressing::places(&wanted, &mut facts.taken.clone(), fresh)?;
+    for (clone, place) in clones.iter_mut().zip(places) {
+        clone.place = place;
+    }
+    Ok(())
+}
+
+/// That no two VMs of the call would have one volume: the first further disk of `web` is called as a VM `web-disk1` would be.
+fn distinct_volumes(clones: &[PlannedClone]) -> Result<(), Invalid> {
+    let mut seen = BTreeSet::new();
+    let twice = clones.iter().flat_map(PlannedClone::volumes).find(|volume| !seen.insert(volume.clone()));
+    twice.map_or(Ok(()), |volume| Err(Invalid::argument(format!("two of the VMs would have a volume called {volume}"))))
+}
+
+impl ClonePlan {
+    /// The plan for people.
+    pub fn describe(&self) -> String {
+        let s = if self.clones.len() == 1 { "" } else { "s" };
+        let mut text = format!("{} VM{s}\n", self.clones.len());
+        for clone in &self.clones {
+            let kind = if clone.linked { "linked" } else { "full" };
+            let macs: Vec<_> = clone.place.macs.iter().map(ToString::to_string).collect();
+            let address = clone.place.address.map_or_else(|| "by DHCP".to_owned(), |address| address.to_string());
+            text.push_str(&format!(
+                "  {}  {kind} clone of {}: {} vCPUs, {} memory, {} disk, user {}, {address}, {}\n",
+                clone.name,
+                clone.origin.id,
+                clone.vcpus,
+                clone.memory,
+                clone.disk,
+                clone.user,
+                macs.join(" ")
+            ));
+            for (volume, size) in clone.extra_volumes() {
+                text.push_str(&format!("    further disk {volume}, {size}\n"));
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,113 @@
+//! All providers of a configuration.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+
+use super::{DnsProvider, NetworkDns, open};
+use crate::{
+    core::{
+        dns::{
+            Registration,
+            config::{LibvirtDns, ProviderConfig},
+        },
+        vm_spec::{DomainName, Label},
+    },
+    host::hypervisor::Hypervisor,
+};
+
+/// The provider that there is without any configuration: the DNS of a clone's own libvirt network.
+const OWN_NETWORK: &str = "network";
+
+enum Provider {
+    Network(LibvirtDns),
+    Server(Box<dyn DnsProvider>),
+}
+
+/// Those who are told of clones.
+pub struct Directory(BTreeMap<String, Provider>);
+
+/// A provider that hears of a clone: its name, the libvirt network that it answers for, the domain.
+pub type Listener<'a> = (&'a str, Option<&'a str>, Option<&'a DomainName>);
+
+impl Directory {
+    /// Opens what is configured; the network's own DNS where nothing is.
+    ///
+    /// # Errors
+    /// A key file that cannot be read.
+    pub fn of(config: &BTreeMap<Label, ProviderConfig>) -> Result<Self> {
+        let mut providers = BTreeMap::new();
+        for (name, config) in config {
+            let opened = open(name.as_str(), config).with_context(|| format!("opening DNS provider {name}"))?;
+            let provider = match (opened, config) {
+                (Some(server), _) => Provider::Server(server),
+                (None, ProviderConfig::Libvirt(config)) => Provider::Network(config.clone()),
+                (None, _) => continue,
+            };
+            providers.insert(name.to_string(), provider);
+        }
+        if providers.is_empty() {
+            providers.insert(OWN_NETWORK.to_owned(), Provider::Network(LibvirtDns::default()));
+        }
+        Ok(Self(providers))
+    }
+
+    /// Providers that are there already, by their names; and the DNS of each clone's own network.
+    pub fn with(servers: Vec<Box<dyn DnsProvider>>) -> Self {
+        let named = servers.into_iter().map(|server| (server.name().to_owned(), Provider::Server(server)));
+        let own = (OWN_NETWORK.to_owned(), Provider::Network(LibvirtDns::default()));
+        Self(named.chain([own]).collect())
+    }
+
+    /// Who hears of a clone in this libvirt network, or in none. `dns` tells whether the network has a DNS server.
+    pub fn listeners<'a>(&'a self, network: Option<&'a str>) -> Vec<Listener<'a>> {
+        self.0
+            .iter()
+            .filter_map(|(name, provider)| match provider {
+                Provider::Server(server) => Some((name.as_str(), None, server.domain())),
+                Provider::Network(config) => {
+                    let network = config.network.as_ref().map(Label::as_str).or(network)?;
+                    Some((name.as_str(), Some(network), config.domain.as_ref()))
+                }
+            })
+            .collect()
+    }
+
+    /// The provider that was told, or is to be; none if the configuration has it no more.
+    pub fn provider<'a>(
+        &'a self,
+        hypervisor: &'a dyn Hypervisor,
+        registration: &Registration,
+    ) -> Option<Box<dyn DnsProvider + 'a>> {
+        if let Some(network) = &registration.network {
+            let domain = registration.host.domain.as_ref();
+            return Some(Box::new(NetworkDns::new(hypervisor, &registration.provider, network, domain)));
+        }
+        match self.0.get(&registration.provider)? {
+            Provider::Server(server) => Some(Box::new(server.as_ref())),
+            Provider::Network(_) => None,
+        }
+    }
+}
+
+impl DnsProvider for &dyn DnsProvider {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn domain(&self) -> Option<&DomainName> {
+        (**self).domain()
+    }
+
+    fn taken(&self, host: &crate::core::dns::Host) -> Result<Vec<String>> {
+        (**self).taken(host)
+    }
+
+    fn add(&self, host: &crate::core::dns::Host) -> Result<()> {
+        (**self).add(host)
+    }
+
+    fn remove(&self, host: &crate::core::dns::Host) -> Result<()> {
+        (**self).remove(host)
+    }
+}
