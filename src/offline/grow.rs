@@ -49,7 +49,7 @@ pub(super) fn grow(guest: &dyn Guest, layout: &Layout) -> Result<Result<(), Stri
     }
     let grown = guest.grow_filesystem(root)?;
     layout.mounts.iter().try_for_each(|mount| guest.mount(mount))?;
-    Ok(if grown { Ok(()) } else { Err("its filesystem is none that can grow here".to_owned()) })
+    Ok(if grown { Ok(()) } else { Err("its filesystem is none that the appliance can grow".to_owned()) })
 }
 
 /// Whether there is room on the disk behind what is in use.

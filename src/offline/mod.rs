@@ -157,3 +157,31 @@ impl Scene<'_> {
         if old == new { Ok(()) } else { self.guest.write(path, new.as_bytes()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_the_guest_to_run_is_refused_all_at_once() {
+        let spec = |json: &str| serde_json::from_str::<GuestSpec>(json).unwrap();
+        let tail = ": the template has no cloud-init, and nothing of the guest runs before it boots";
+        let table: [(&str, &[&str]); 3] = [
+            (r#"{"user": "a", "timezone": "UTC", "write_files": [{"path": "/a", "content": "b"}]}"#, &[]),
+            (r#"{"packages": ["vim"]}"#, &["packages cannot be installed"]),
+            (
+                r#"{"packages": ["vim"], "runcmd": ["true"], "user_data": "x", "apt_mirror": "http://a"}"#,
+                &[
+                    "packages cannot be installed",
+                    "commands cannot be run",
+                    "user-data cannot be merged",
+                    "apt's mirror cannot be set",
+                ],
+            ),
+        ];
+        for (json, reasons) in table {
+            let expected: Vec<_> = reasons.iter().map(|reason| format!("{reason}{tail}")).collect();
+            assert_eq!(unsupported(&spec(json)), expected, "{json}");
+        }
+    }
+}

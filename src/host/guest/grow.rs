@@ -48,6 +48,10 @@ impl Session {
             }
             // These grow while they are mounted, and no other way.
             "xfs" | "btrfs" => {
+                // Distributions leave the programs for these out of the appliance, into packages of their own.
+                if !self.call(&what, |g| g.feature_available(&[&kind]))? {
+                    return Ok(false);
+                }
                 let root = Mount { mount_point: "/".to_owned(), ..mount.clone() };
                 self.mount(&root)?;
                 let none = XfsGrowfsOptArgs {

@@ -349,7 +349,8 @@ pub trait Disks {
     /// LVM refuses.
     fn grow_volume(&self, physical: &str, volume: &str) -> Result<()>;
 
-    /// Makes an unmounted filesystem as large as its device: ext2/3/4, XFS, btrfs. Says whether it is one of these.
+    /// Makes an unmounted filesystem as large as its device: ext2/3/4, XFS, btrfs. Says whether it is one of these, and one that
+    /// the appliance has programs for.
     ///
     /// # Errors
     /// The check finds what it cannot repair, or a broken disk.

@@ -95,7 +95,8 @@ mod tests {
             (String::new(), format!("{loopback}{CARDS}")),
             (debian.to_owned(), format!("source /etc/network/interfaces.d/*\n{loopback}{CARDS}")),
             (
-                format!("auto lo ens3\niface lo inet loopback\n    up true\niface ens3 inet static\n    address 192.0.2.1/24\n"),
+                "auto lo ens3\niface lo inet loopback\n    up true\niface ens3 inet static\n    address 192.0.2.1/24\n"
+                    .to_owned(),
                 format!("auto lo\niface lo inet loopback\n    up true\n{CARDS}"),
             ),
             (format!("{loopback}{CARDS}"), format!("{loopback}{CARDS}")),
