@@ -215,4 +215,6 @@ fn labels<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>) {
 }
 
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests;
