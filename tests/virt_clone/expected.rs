@@ -1,6 +1,7 @@
 //! What each fixture's two clones differ from their template in, and why tpl does not leave it at what virt-clone does.
 //!
-//! `=` both changed it alike, `+` tpl alone, `~` each in its own way, `-` virt-clone alone.
+//! `=` both changed it alike, `+` tpl alone, `~` each in its own way, `-` virt-clone alone. This is virt-clone
+//! 4; where a later one has come to do as tpl does, `+` is met by `=`.
 
 /// Lines, and their reason.
 pub type Row = (&'static [&'static str], &'static str);
@@ -41,7 +42,7 @@ const UEFI: &[Row] = &[
     (&["+ /genid \"\""], "the guest is to see that it is another machine: libvirt makes a new one where it is empty"),
     (
         &["+ /sysinfo/system/entry[3] \"0a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9\""],
-        "libvirt refuses a domain whose SMBIOS UUID is not its own: virt-clone's result cannot be defined",
+        "libvirt refuses a domain whose SMBIOS UUID is not its own; virt-clone 4 makes such a one",
     ),
     (
         &["+ /sysinfo/system/entry[2] \"0a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9\""],
@@ -152,8 +153,8 @@ const STREAMS: &[Row] = &[
     ),
     (
         &[
-            "+ /devices/console/source/@path \"/var/log/web01-serial.log\"",
-            "+ /devices/serial/source/@path \"/var/log/web01-serial.log\"",
+            "+ /devices/console/source/@path \"/var/log/web01.log\"",
+            "+ /devices/serial/source/@path \"/var/log/web01.log\"",
             "+ /devices/serial[2]/log/@file \"/var/log/lines-web01.log\"",
         ],
         "two machines would write to one file",
