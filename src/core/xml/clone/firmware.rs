@@ -70,6 +70,8 @@ mod tests {
             ("/n.d/old", "/n.d/web01_VARS.fd"),
             ("/n/old.qcow2", "/n/web01_VARS.qcow2"),
             ("/n/.old", "/n/web01_VARS.fd"),
+            ("/n/debian13.20261121-031000", "/n/web01_VARS.fd"),
+            ("/n/debian13.20261121-031000_VARS.raw", "/n/web01_VARS.raw"),
             ("old.fd", "web01_VARS.fd"),
         ];
         for (template, expected) in table {

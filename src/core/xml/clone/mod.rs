@@ -117,8 +117,11 @@ impl DiskLocation {
 /// template's own extension where it has one: `.qcow2` tells the format.
 pub fn nvram_beside(template: &str, name: &VmName) -> String {
     let (folder, file) = template.split_at(template.rfind('/').map_or(0, |slash| slash + 1));
-    let extension = file.rfind('.').filter(|dot| *dot > 0).map_or(".fd", |dot| &file[dot..]);
-    format!("{folder}{name}_VARS{extension}")
+    // A template's version stands behind a dot too, and begins with a digit.
+    let plain =
+        |word: &str| word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.bytes().all(|b| b.is_ascii_alphanumeric());
+    let extension = file.rsplit_once('.').filter(|(stem, word)| !stem.is_empty() && plain(word)).map_or("fd", |(_, word)| word);
+    format!("{folder}{name}_VARS.{extension}")
 }
 
 /// The domain XML of a clone, ready to be defined.
