@@ -55,12 +55,28 @@ fn make<'i>(edits: &mut Edits<'i>, os: Node<'_, 'i>, loader: Option<Node<'_, 'i>
 
 #[cfg(test)]
 mod tests {
-    use crate::core::xml::clone::{CloneIdentity, tests::changed};
+    use crate::core::xml::clone::{CloneIdentity, nvram_beside, tests::changed};
 
     /// A clone's `<os>`, from the template's.
     fn os(template: &str, given: bool) -> String {
         let change = |identity: &mut CloneIdentity| identity.nvram = given.then(|| "/m/x&.fd".to_owned());
         changed(template, change).replacen("making the XML of clone web01: ", "", 1)
+    }
+
+    #[test]
+    fn names_of_variables() {
+        let table = [
+            ("/n/old_VARS.fd", "/n/web01_VARS.fd"),
+            ("/n.d/old", "/n.d/web01_VARS.fd"),
+            ("/n/old.qcow2", "/n/web01_VARS.qcow2"),
+            ("/n/.old", "/n/web01_VARS.fd"),
+            ("/n/debian13.20261121-031000", "/n/web01_VARS.fd"),
+            ("/n/debian13.20261121-031000_VARS.raw", "/n/web01_VARS.raw"),
+            ("old.fd", "web01_VARS.fd"),
+        ];
+        for (template, expected) in table {
+            assert_eq!(nvram_beside(template, &"web01".parse().unwrap()), expected);
+        }
     }
 
     #[test]

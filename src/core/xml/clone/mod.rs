@@ -46,8 +46,8 @@ pub struct CloneIdentity {
     pub description: Option<String>,
     /// An XML element that takes the place of the one of the same namespace in `<metadata>`.
     pub metadata: String,
-    /// The clone's file of UEFI variables. None: `NAME_VARS.fd` beside the template's, or libvirt's own choice where the
-    /// template names none. Not used where the template's firmware keeps no variables.
+    /// The clone's file of UEFI variables. None: as [`nvram_beside`] names it, or libvirt's own choice where the template
+    /// names none. Not used where the template's firmware keeps no variables.
     pub nvram: Option<String>,
 }
 
@@ -104,10 +104,15 @@ impl DiskLocation {
     }
 }
 
-/// The path of a clone's UEFI variables, beside the template's: `NAME_VARS.fd`, as libvirt and virt-clone name it.
+/// The path of a clone's UEFI variables, beside the template's: `NAME_VARS.fd`, as libvirt and virt-clone name it, with the
+/// template's own extension where it has one: `.qcow2` tells the format.
 pub fn nvram_beside(template: &str, name: &VmName) -> String {
-    let folder = template.rfind('/').map_or("", |slash| &template[..=slash]);
-    format!("{folder}{name}_VARS.fd")
+    let (folder, file) = template.split_at(template.rfind('/').map_or(0, |slash| slash + 1));
+    // A template's version stands behind a dot too, and begins with a digit.
+    let plain =
+        |word: &str| word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.bytes().all(|b| b.is_ascii_alphanumeric());
+    let extension = file.rsplit_once('.').filter(|(stem, word)| !stem.is_empty() && plain(word)).map_or("fd", |(_, word)| word);
+    format!("{folder}{name}_VARS.{extension}")
 }
 
 /// The domain XML of a clone, ready to be defined.
@@ -205,5 +210,7 @@ fn labels<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>) {
     }
 }
 
+#[cfg(test)]
+mod property_tests;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@ use super::*;
 type Change = fn(&mut CloneIdentity);
 
 /// The clone that all of these tests make.
-fn identity() -> CloneIdentity {
+pub(super) fn identity() -> CloneIdentity {
     CloneIdentity {
         name: "web01".parse().unwrap(),
         uuid: Uuid::from_u128(0x0a1b_2c3d_4e5f_4071_8293_a4b5_c6d7_e8f9),
