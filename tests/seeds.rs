@@ -62,6 +62,7 @@ fn a_plain_clone_and_a_full_one_are_right_by_the_schema() {
     let full = Wishes::full();
     let config = config(&full.user_data());
     assert_eq!(config["fqdn"], "web01.lab.example");
+    assert_eq!(config["manage_etc_hosts"], "localhost");
     assert_eq!(config["mounts"].as_array().unwrap().len(), 2);
     assert_eq!(config["package_update"], true);
 }

@@ -64,7 +64,9 @@ pub(super) fn mounts(disks: &[SeedDisk]) -> Vec<[String; 6]> {
     mounted.sort_by_key(|(_, path, _)| path.as_str());
     let entry = |(disk, path, fs): (&SeedDisk, &GuestPath, FileSystem)| {
         let options = disk.options.as_ref().map_or("defaults,nofail", Word::as_str);
-        [&disk.device(), path.as_str(), fs.as_str(), options, "0", "2"].map(str::to_owned)
+        // cloud-init makes all mount points, then mounts: the one inside another mount is hidden by then.
+        let options = if holds(disks, path) { format!("{options},x-mount.mkdir") } else { options.to_owned() };
+        [&disk.device(), path.as_str(), fs.as_str(), &options, "0", "2"].map(str::to_owned)
     };
     mounted.into_iter().map(entry).collect()
 }

@@ -149,7 +149,8 @@ fn everything_that_a_guest_can_be_told() {
         disk(2, Some("ext4"), Some("data"), Some("/srv")),
     ];
     let text = user_data("web01", Some("lab.example"), &full(), &disks);
-    let before = "#cloud-config\nhostname: web01\nfqdn: web01.lab.example\nprefer_fqdn_over_hostname: false\n";
+    let before = "#cloud-config\nhostname: web01\nfqdn: web01.lab.example\nprefer_fqdn_over_hostname: false\n\
+                  preserve_hostname: false\nmanage_etc_hosts: localhost\n";
     assert!(text.starts_with(before), "{text}");
     let users = format!(
         "\
@@ -193,7 +194,7 @@ mounts:
 - - /dev/disk/by-id/virtio-0a1b2c3d4e5f4071-00
   - /srv/www
   - xfs
-  - defaults,nofail
+  - defaults,nofail,x-mount.mkdir
   - \"0\"
   - \"2\"
 timezone: Europe/Vienna

@@ -38,6 +38,9 @@ struct CloudConfig<'a> {
     prefer_fqdn_over_hostname: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     preserve_hostname: Option<bool>,
+    // `localhost`: one line of /etc/hosts, the rest stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manage_etc_hosts: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     users: Option<Vec<User<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,9 +148,14 @@ pub(super) fn document(seed: &super::Seed<'_>) -> anyhow::Result<String> {
 /// What makes the clone who it is, and lets its disk be as large as it was asked for.
 fn identity<'a>(seed: &super::Seed<'a>, rest: CloudConfig<'a>) -> CloudConfig<'a> {
     let (private, public) = seed.host_key;
+    // No DHCP server has told a DNS server about it: without that line sudo waits for an answer each time.
+    let unknown = seed.cards.iter().any(|card| card.address != network::CardAddress::Dhcp);
+    let fqdn = seed.domain.map(|domain| format!("{}.{domain}", seed.name));
     CloudConfig {
         hostname: Some(seed.name.as_str()),
-        fqdn: seed.domain.map(|domain| format!("{}.{domain}", seed.name)),
+        manage_etc_hosts: (unknown || fqdn.is_some()).then_some("localhost"),
+        // Else cloud-init invents a domain.
+        fqdn: fqdn.or_else(|| unknown.then(|| seed.name.to_string())),
         prefer_fqdn_over_hostname: Some(false),
         preserve_hostname: Some(false),
         ssh_deletekeys: Some(true),
