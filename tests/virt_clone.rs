@@ -20,9 +20,10 @@ use tempfile::TempDir;
 use tpl::core::{
     facts::VolumeFormat,
     mac::Mac,
+    network::Plug,
     vm_spec::Firmware,
     xml::{
-        clone::{CloneIdentity, DiskChange, DiskLocation, ExtraDiskXml, Plug, clone_domain},
+        clone::{CloneIdentity, DiskChange, DiskLocation, ExtraDiskXml, clone_domain},
         read::domain_facts,
     },
 };

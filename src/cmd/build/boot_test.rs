@@ -26,11 +26,11 @@ use crate::{
 
 /// How long between two attempts to log in.
 const PAUSE: Duration = Duration::from_secs(2);
-/// cloud-init's exit code is 2 for a recoverable fault, such as a deprecated key: still done. As root, who can ask systemd also
+/// Waits for cloud-init, where there is one. Its exit code is 2 for a recoverable fault, such as a deprecated key: still done. As root, who can ask systemd also
 /// where there is no D-Bus: without an answer cloud-init waits for ever. Units that
 /// have failed come last: there must be none.
-const QUESTION: &str = "sudo -n cloud-init status --wait >/dev/null; test $? -ne 1 && hostname && cat /etc/machine-id && \
-    sudo -n systemctl --failed --plain --no-legend";
+const CLOUD_INIT: &str = "sudo -n cloud-init status --wait >/dev/null; test $? -ne 1 && ";
+const QUESTION: &str = "hostname && cat /etc/machine-id && sudo -n systemctl --failed --plain --no-legend";
 
 impl<'a> Build<'a> {
     /// Boots a clone, logs in, compares, and removes it, whatever came out.
@@ -88,9 +88,11 @@ impl<'a> Build<'a> {
         let login = Login { user: &clone.record.user, key: file.path(), deadline: self.plan.pipeline.install.boot_deadline.0 };
         let address = clone.addresses.first().copied().context("the clone has lost its address")?;
         let host_key = ready::host_key(&clone.host_key.public);
+        let wait = if clone.planned.origin.has_cloud_init() { CLOUD_INIT } else { "" };
+        let question = format!("{wait}{QUESTION}");
         let end = self.world.local.now() + login.deadline;
         let answer = loop {
-            match self.world.reach.command(address, &host_key, &login, QUESTION)? {
+            match self.world.reach.command(address, &host_key, &login, &question)? {
                 Ok(answer) => break answer,
                 // cloud-init may restart the SSH server while it does its work.
                 Err(_) if self.world.local.now() < end => self.world.local.sleep(PAUSE),

@@ -85,7 +85,8 @@ fn define<'a>(world: World<'a>, plan: &ClonePlan, planned: &PlannedClone, vms: &
     undo.push(&name, format!("removing the logs of {name}"), move || {
         logs.iter().try_for_each(|log| world.hypervisor.remove_log(log))
     });
-    let made = Made { planned: planned.clone(), record, host_key, disks, addresses: Vec::new() };
+    let addresses = record.addresses.clone();
+    let made = Made { planned: planned.clone(), record, host_key, disks, addresses };
     vms.push(Vm { made, undo, failed: None, progress: None, stages: Vec::new() });
     Ok(())
 }

@@ -112,6 +112,7 @@ pub fn deal(spec: &VmSpec, count: usize) -> Vec<VmSpec> {
 /// # Errors
 /// [`Invalid`] if there is none at all.
 pub fn with_keys(guest: Guest) -> Result<Guest> {
+    warn_overruled(&guest);
     let mut keys = guest.keys.clone();
     if keys.is_empty() {
         keys = own_keys()?;
@@ -120,6 +121,13 @@ pub fn with_keys(guest: Guest) -> Result<Guest> {
         return Err(Invalid::argument("nobody could log in: there is no public key in ~/.ssh, and none is named\nname one with --ssh-key FILE, or make one with ssh-keygen").into());
     }
     Ok(Guest { keys, ..guest })
+}
+
+/// Says which words of the operator's own user-data have no effect, for they would take a VM's identity away.
+pub fn warn_overruled(guest: &Guest) {
+    for key in guest.user_data.iter().flat_map(|data| data.overruled()) {
+        ui::note(&format!("user-data: {key} is not taken: tpl itself says it"));
+    }
 }
 
 fn own_keys() -> Result<Vec<PublicKey>> {
