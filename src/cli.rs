@@ -70,7 +70,7 @@ pub enum Command {
     /// Build a template: install, shrink, seal, verify, boot-test, publish
     Build(BuildArgs),
     /// Make VMs from a template, each with an identity of its own
-    Clone(CloneArgs),
+    Clone(Box<CloneArgs>),
     /// List the templates
     List,
     /// Show the manifest of a template

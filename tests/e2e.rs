@@ -13,6 +13,8 @@ mod e2e {
     mod around;
     mod build;
     mod clones;
+    mod derived;
     mod failures;
+    mod firmware;
     mod sealed;
 }
