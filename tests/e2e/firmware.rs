@@ -43,7 +43,20 @@ fn each_clone_has_uefi_variables_of_its_own() {
     let wrong = tpl(&["clone", &template_id(), "--firmware", "uefi", "--name", "tpl-e2e-efi", "--ssh-key", &key]);
     assert_eq!(wrong.code, 3, "{wrong:#?}");
 
-    let call = ["clone", &template.id(), "--firmware", "uefi", "--name", "tpl-e2e-efi{}", "--count", "2", "--ssh-key", &key, "--wait", "none"];
+    let call = [
+        "clone",
+        &template.id(),
+        "--firmware",
+        "uefi",
+        "--name",
+        "tpl-e2e-efi{}",
+        "--count",
+        "2",
+        "--ssh-key",
+        &key,
+        "--wait",
+        "none",
+    ];
     tpl(&call).ok();
     for name in ["tpl-e2e-efi1", "tpl-e2e-efi2"] {
         let own = volume_path(&format!("{name}-nvram"));
