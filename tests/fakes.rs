@@ -7,6 +7,8 @@
 mod capacity;
 #[path = "fakes/commands.rs"]
 mod commands;
+#[path = "fakes/dns.rs"]
+mod dns;
 #[path = "fakes/faults.rs"]
 mod faults;
 #[path = "fakes/guest.rs"]

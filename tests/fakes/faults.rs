@@ -12,7 +12,8 @@ use super::{
 };
 
 const BUILD: &str = "build debian13";
-const CLONE: &str = "clone --count 2 --ssh-key KEY";
+// One VM after the other: the calls must come in the same order each time.
+const CLONE: &str = "clone --count 2 --jobs 1 --ssh-key KEY";
 
 /// A machine with a published version, which no failure may change.
 struct Bench {
@@ -152,7 +153,7 @@ fn a_failed_undo_keeps_both_errors_and_leaves_what_prune_finds() {
 
 #[test]
 fn prune_removes_what_a_killed_command_left() {
-    for command in [BUILD, CLONE, "clone --full --no-start --ssh-key KEY"] {
+    for command in [BUILD, CLONE, "clone --full --no-start --jobs 1 --ssh-key KEY"] {
         let calls = calls(command);
         for (index, call) in calls.iter().enumerate().filter(|(_, call)| worth(call)) {
             let what = format!("{command}: killed before call {index}: {call:?}");

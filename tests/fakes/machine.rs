@@ -9,6 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tpl::core::{
+    dns::Host,
     domain::{console_log, installer_log},
     facts::{Domain, DomainState},
     inventory::Inventory,
@@ -84,6 +85,8 @@ pub struct State {
     pub networks: BTreeMap<String, Network>,
     /// The leases of each network besides those of the domains that run.
     pub leases: BTreeMap<String, Vec<Lease>>,
+    /// What the DNS server besides libvirt's has been told.
+    pub records: Vec<Host>,
     /// Whether the guests' agents answer.
     pub agent: bool,
     /// The snapshots: of which domain, under which name.
@@ -121,6 +124,7 @@ impl Machine {
             memory: 16 << 30,
             networks: BTreeMap::from([("default".to_owned(), default_network())]),
             leases: BTreeMap::new(),
+            records: Vec::new(),
             agent: true,
             snapshots: BTreeSet::new(),
             autostart: BTreeSet::new(),
@@ -189,8 +193,12 @@ impl Machine {
             kept.insert(format!("log {}", console_log(&clone.domain.name)));
             kept.extend(clone.record.volumes.iter().map(|volume| format!("volume {volume}")));
             kept.extend(clone.record.reservations.iter().map(|entry| format!("reservation {} {}", entry.network, entry.ip)));
-            for ip in clone.record.dns.iter().flat_map(|registration| &registration.host.addresses) {
-                kept.extend(self.state().networks.keys().map(|network| format!("dns {network} {ip}")));
+            for registration in &clone.record.dns {
+                let addresses = registration.host.addresses.iter();
+                match &registration.network {
+                    Some(network) => kept.extend(addresses.map(|ip| format!("dns {network} {ip}"))),
+                    None => kept.extend([format!("record {}", registration.host.name)]),
+                }
             }
         }
         self.everything().into_iter().filter(|thing| !kept.contains(thing)).collect()
@@ -216,14 +224,15 @@ fn default_network() -> Network {
 }
 
 impl State {
-    /// What the networks' DHCP and DNS servers keep, by name.
+    /// What DHCP and DNS servers keep, by name.
     fn entries(&self) -> Vec<String> {
         let of = |(name, network): (&String, &Network)| {
             let reservations = network.reservations.iter().map(|entry| format!("reservation {name} {}", entry.ip));
             let hosts = network.hosts.iter().map(|(ip, _)| format!("dns {name} {ip}"));
             reservations.chain(hosts).collect::<Vec<_>>()
         };
-        self.networks.iter().flat_map(of).collect()
+        let records = self.records.iter().map(|host| format!("record {}", host.name));
+        self.networks.iter().flat_map(of).chain(records).collect()
     }
 
     pub fn all_domains(&self) -> Vec<Domain> {

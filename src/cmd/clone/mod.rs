@@ -1,5 +1,6 @@
 //! `tpl clone`: VMs from a template, all or nothing.
 
+mod failure;
 pub mod make;
 mod offline;
 pub mod ready;

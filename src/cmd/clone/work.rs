@@ -6,12 +6,15 @@
 //! ```
 //! All or nothing: one VM's failure undoes the call. With `keep_going` it undoes that VM alone.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, anyhow};
 
 use super::{
-    make,
+    failure, make,
     ready::{self, Patience},
     reserve::{self, roll_back},
     vm::{Made, Stage, Vm, tell_dns},
@@ -133,13 +136,16 @@ impl<'a> Work<'a> {
         stage: &'static str,
         work: impl Fn(&mut Vm<'a>) -> Result<()> + Sync,
     ) -> Result<()> {
+        // What will be undone need not be done first.
+        let over = AtomicBool::new(false);
         parallel::each(self.jobs, vms, |index, vm| {
-            if vm.failed.is_some() {
+            if vm.failed.is_some() || over.load(Ordering::Relaxed) || self.world.local.go_on().is_err() {
                 return;
             }
             lines.set(index, stage);
             let (started, clock) = (self.world.local.now(), Instant::now());
-            let result = self.world.local.go_on().and_then(|()| work(vm));
+            let result = work(vm);
+            over.fetch_or(result.is_err() && !self.keep_going, Ordering::Relaxed);
             vm.stages.push(Stage { name: stage, started, took: clock.elapsed(), good: result.is_ok() });
             vm.failed = result.err();
         });
@@ -189,11 +195,13 @@ impl<'a> Work<'a> {
     }
 
     /// Undoes what has been made, if the whole call has failed.
-    fn settle(&self, vms: Vec<Vm<'a>>, outcome: Result<()>) -> Result<Vec<Vm<'a>>> {
+    fn settle(&self, mut vms: Vec<Vm<'a>>, outcome: Result<()>) -> Result<Vec<Vm<'a>>> {
         let Err(error) = outcome else { return Ok(vms) };
-        let cause = cause(&vms, error);
+        let cause = failure::together(vms.iter_mut().filter_map(|vm| vm.failed.take()).collect(), error);
         if self.keep_failed {
             vms.into_iter().for_each(|vm| vm.undo.commit());
+            // Not as a refusal, if it was one: something has been touched, and stays.
+            let cause = anyhow!("{cause:#}");
             return Err(Advised::new(cause, "the VMs are kept; `tpl destroy` or `tpl prune` removes them").into());
         }
         Err(roll_back(vms, cause))
@@ -240,14 +248,6 @@ fn show(vms: &[Vm<'_>], lines: &Lines) {
         let first = |error: &anyhow::Error| format!("{error:#}").lines().next().unwrap_or_default().to_owned();
         lines.done(index, vm.failed.as_ref().map_or(Outcome::Done(took), |error| Outcome::Failed(first(error))));
     }
-}
-
-/// Why a call has failed: what its VMs say, else the error of the stage.
-fn cause(vms: &[Vm<'_>], error: anyhow::Error) -> anyhow::Error {
-    let mut failed = vms.iter().filter_map(|vm| Some((vm.made.name(), vm.failed.as_ref()?)));
-    let Some((_, first)) = failed.next() else { return error };
-    let others: Vec<String> = failed.map(|(_, error)| format!("{error:#}")).collect();
-    if others.is_empty() { anyhow!("{first:#}") } else { anyhow!("{first:#}\n{}", others.join("\n")) }
 }
 
 impl Finished {
