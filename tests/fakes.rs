@@ -5,6 +5,8 @@
 
 #[path = "fakes/capacity.rs"]
 mod capacity;
+#[path = "fakes/clone_faults.rs"]
+mod clone_faults;
 #[path = "fakes/commands.rs"]
 mod commands;
 #[path = "fakes/dns.rs"]

@@ -59,6 +59,18 @@ impl Machine {
         BUILT.get_or_init(build).copy()
     }
 
+    /// The same with a template that has no cloud-init: the identity of its clones is written into their disks.
+    pub fn with_offline_template() -> Self {
+        static BUILT: OnceLock<Machine> = OnceLock::new();
+        let build = || {
+            let machine = Self::prepared();
+            machine.state().cloud_init = false;
+            machine.tpl("build debian13").unwrap();
+            machine
+        };
+        BUILT.get_or_init(build).copy()
+    }
+
     /// Changes the pipeline.
     pub fn edit_pipeline(&self, from: &str, to: &str) {
         assert!(PIPELINE.contains(from));
@@ -110,6 +122,7 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
             cmd::build::run(world, &config, &args, output)
         }
         Command::Clone(args) => cmd::clone::run(world, &config, &args, output),
+        Command::Vms => cmd::vms::run(world, output),
         Command::Prune(args) => cmd::prune::run(world, &args, output),
         Command::Rm(args) => cmd::rm::run(world, &args, output),
         Command::Destroy(args) => cmd::destroy::run(world, &args, output),

@@ -68,7 +68,7 @@ fn sealing_removes_what_must_not_be_shared_and_shrinks() {
     let machine = Machine::with_template();
     let manifest = machine.manifests().remove(0);
     assert_eq!(manifest.state, Stage::Published);
-    assert_eq!(manifest.packages.len(), 1);
+    assert_eq!(manifest.packages.len(), 2);
     assert!(manifest.virtual_size.0 < 1 << 30, "{}", manifest.virtual_size);
     assert!(manifest.invariants.contains(&"password-hashes".to_owned()));
     let state = machine.state();
