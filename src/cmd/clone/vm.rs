@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use anyhow::Result;
 
+use super::ready::Awaited;
 use crate::{
     cmd::{dns, undo::Undo, world::World},
     core::{
@@ -55,6 +56,30 @@ pub struct Stage {
     pub took: Duration,
     /// Whether it ended well.
     pub good: bool,
+}
+
+impl Vm<'_> {
+    /// What the waiting for it goes by.
+    pub(super) fn awaited(&self) -> Awaited {
+        Awaited {
+            name: self.made.name().to_owned(),
+            host_key: self.made.host_key.public.clone(),
+            promised: self.made.planned.place.address,
+            has_cloud_init: self.made.planned.origin.has_cloud_init(),
+            addresses: self.made.addresses.clone(),
+            stages: Vec::new(),
+            failed: None,
+            progress: None,
+        }
+    }
+
+    /// Takes in how the waiting for it went.
+    pub(super) fn waited(&mut self, awaited: Awaited) {
+        self.made.addresses = awaited.addresses;
+        self.stages.extend(awaited.stages);
+        self.failed = awaited.failed;
+        self.progress = awaited.progress;
+    }
 }
 
 impl Made {

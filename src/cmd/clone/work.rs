@@ -15,7 +15,7 @@ use anyhow::{Result, anyhow};
 
 use super::{
     failure, make,
-    ready::{self, Patience},
+    ready::{self, Awaited, Patience},
     reserve::{self, roll_back},
     vm::{Made, Stage, Vm, tell_dns},
 };
@@ -189,8 +189,9 @@ impl<'a> Work<'a> {
         }
         let patience = Patience { until: self.until, timeout: self.timeout, jobs: self.jobs.max(1), keep_going: self.keep_going };
         let index: Vec<usize> = (0..vms.len()).filter(|index| vms[*index].failed.is_none()).collect();
-        let mut waiting: Vec<&mut Vm<'a>> = vms.iter_mut().filter(|vm| vm.failed.is_none()).collect();
-        ready::wait(self.world, &mut waiting, &patience, lines, &index)?;
+        let mut awaited: Vec<Awaited> = index.iter().map(|index| vms[*index].awaited()).collect();
+        ready::wait(self.world, &mut awaited.iter_mut().collect::<Vec<_>>(), &patience, lines, &index)?;
+        index.into_iter().zip(awaited).for_each(|(index, awaited)| vms[index].waited(awaited));
         self.after(vms)
     }
 
