@@ -1,5 +1,6 @@
 //! `tpl clone`: VMs from a template, all or nothing.
 
+pub mod existing;
 mod failure;
 pub mod make;
 mod offline;
@@ -73,6 +74,7 @@ pub fn run(world: World<'_>, config: &Config, args: &CloneArgs, output: Output) 
 /// How the flags say that the work is done.
 pub fn work<'a>(world: World<'a>, config: &Config, args: &WorkArgs) -> Work<'a> {
     Work {
+        title: "clone",
         world,
         policy: config.policy,
         jobs: usize::from(args.jobs),

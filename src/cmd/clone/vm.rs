@@ -12,6 +12,7 @@ use crate::{
         dns::Host,
         manifest::{CloneRecord, Metadata, Phase},
         ready::Progress,
+        timings::{Outcome, Timing},
     },
     host::identity::HostKey,
 };
@@ -56,6 +57,20 @@ pub struct Stage {
     pub took: Duration,
     /// Whether it ended well.
     pub good: bool,
+}
+
+impl Stage {
+    /// The same for a file of timings.
+    pub(super) fn timing(&self, vm: &str, template: &str) -> Timing {
+        Timing {
+            vm: vm.to_owned(),
+            template: template.to_owned(),
+            stage: self.name.to_owned(),
+            seconds: self.took.as_secs_f64(),
+            outcome: if self.good { Outcome::Ok } else { Outcome::Failed },
+            started: self.started,
+        }
+    }
 }
 
 impl Vm<'_> {
