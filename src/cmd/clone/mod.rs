@@ -35,6 +35,7 @@ use crate::{
 };
 pub use reserve::roll_back;
 pub use vm::Made;
+pub use wishes::{has_login, with_own_keys};
 use work::Work;
 
 /// What a call asks for, read from its flags and the files that they name.
