@@ -5,10 +5,16 @@
 
 #[path = "fakes/capacity.rs"]
 mod capacity;
+#[path = "fakes/clone_faults.rs"]
+mod clone_faults;
 #[path = "fakes/commands.rs"]
 mod commands;
+#[path = "fakes/dns.rs"]
+mod dns;
 #[path = "fakes/faults.rs"]
 mod faults;
+#[path = "fakes/fleets.rs"]
+mod fleets;
 #[path = "fakes/guest.rs"]
 mod guest;
 #[path = "fakes/hypervisor.rs"]

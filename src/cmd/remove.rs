@@ -8,7 +8,7 @@ use crate::{
     core::{
         domain::logs,
         inventory::{Clone, Template},
-        manifest::{Manifest, Metadata, Probe, State},
+        manifest::{CloneRecord, Manifest, Metadata, Phase, Probe, State},
     },
 };
 
@@ -41,6 +41,13 @@ pub fn clone(world: World<'_>, clone: &Clone) -> Result<()> {
 /// As for [`template`].
 pub fn clone_keeping(world: World<'_>, clone: &Clone, keep: &[String]) -> Result<()> {
     let volumes: Vec<String> = clone.record.volumes.iter().filter(|volume| !keep.contains(volume)).cloned().collect();
+    if !clone.record.is_unfinished() && clone.record.pool == world.storage.pool() {
+        // Cut short from here on, it is no VM any more but a leftover of this run, which `tpl prune` removes: without what is kept.
+        let (phase, run) = (Phase::Creating, world.local.run().clone());
+        let going = CloneRecord { phase, run, volumes: volumes.clone(), ..clone.record.clone() };
+        let marked = world.hypervisor.write_metadata(&clone.domain.name, &Metadata::Clone(Box::new(going)));
+        marked.with_context(|| format!("removing {}", clone.domain.name))?;
+    }
     whole(world, &clone.domain.name, &volumes, &clone.record.pool, &|| dns::forget(world, &clone.record))
 }
 

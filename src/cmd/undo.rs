@@ -64,7 +64,17 @@ impl<'a> Undo<'a> {
                 incomplete.insert(step.domain);
             }
         }
-        if left.is_empty() { cause } else { UndoIncomplete { cause, left }.into() }
+        if left.is_empty() {
+            return cause;
+        }
+        // What could not be undone before stays in the same list.
+        match cause.downcast::<UndoIncomplete>() {
+            Ok(before) => {
+                left.splice(0..0, before.left);
+                UndoIncomplete { cause: before.cause, left }.into()
+            }
+            Err(cause) => UndoIncomplete { cause, left }.into(),
+        }
     }
 }
 
@@ -128,6 +138,20 @@ mod tests {
             "no space left\nwhile undoing: removing volume a: busy\n\
              while undoing: removing domain a: it is kept, for its metadata names what else stays\n\
              `tpl prune` removes what stayed behind"
+        );
+    }
+
+    #[test]
+    fn a_second_undo_adds_to_what_the_first_has_left() {
+        let busy = |what: &str| {
+            let mut undo = Undo::default();
+            undo.push("d", what, || bail!("busy"));
+            undo
+        };
+        let error = busy("removing b").roll_back(busy("removing a").roll_back(anyhow!("no space left")));
+        assert_eq!(
+            error.to_string(),
+            "no space left\nwhile undoing: removing a: busy\nwhile undoing: removing b: busy\n`tpl prune` removes what stayed behind"
         );
     }
 

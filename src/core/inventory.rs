@@ -6,7 +6,7 @@ use super::{
     error::Refusal,
     facts::Domain,
     mac::Mac,
-    manifest::{CloneRecord, Manifest, Metadata, Probe, Purpose, State},
+    manifest::{CloneRecord, Manifest, Metadata, Phase, Probe, Purpose, State},
     metadata,
     names::{TemplateId, TemplateName, TemplateRef},
     units::ByteSize,
@@ -158,9 +158,13 @@ impl Inventory {
 }
 
 impl Clone {
-    /// Its state for people: libvirt's, or `creating` while it is being made.
+    /// Its state for people: libvirt's, or how far it is while it is being made.
     pub fn state(&self) -> &'static str {
-        if self.record.is_unfinished() { "creating" } else { self.domain.state.as_str() }
+        match self.record.phase {
+            Phase::Reserved => "reserved",
+            Phase::Creating => "creating",
+            Phase::Complete => self.domain.state.as_str(),
+        }
     }
 
     /// Whether an operator asked for it.

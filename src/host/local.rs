@@ -53,13 +53,13 @@ pub trait Local: Sync {
 
 /// A lock, held until dropped.
 pub struct Lock {
-    _file: Option<File>,
+    _held: Box<dyn Send>,
 }
 
 impl Lock {
-    /// A lock on nothing, for a world without other processes.
-    pub fn unshared() -> Self {
-        Self { _file: None }
+    /// A lock that is held as long as this is.
+    pub fn held_by(held: impl Send + 'static) -> Self {
+        Self { _held: Box::new(held) }
     }
 }
 
@@ -217,6 +217,6 @@ impl Local for ThisMachine {
             write!(file, "process {} since {}", std::process::id(), self.run.since.strftime("%Y-%m-%dT%H:%M:%SZ"))
         });
         written.with_context(|| format!("writing the lock {name}"))?;
-        Ok(Ok(Lock { _file: Some(file) }))
+        Ok(Ok(Lock::held_by(file)))
     }
 }

@@ -43,7 +43,7 @@ fn templates_and_vms_are_listed() {
                 debian13  20261121-031000  published  yes      967 MiB  638 MiB    2       0123456789ab\n";
     assert_eq!(on_filled(&home, &["list"]), printed(list));
     let vms = "NAME  TEMPLATE                  STATE    ADDRESS\n\
-               web1  debian13@20261121-031000  running  -\n\
+               web1  debian13@20261121-031000  running  192.0.2.2\n\
                web2  debian13@20261121-031000  shutoff  -\n";
     assert_eq!(on_filled(&home, &["vms"]), printed(vms));
     let list = r#"[
@@ -61,13 +61,14 @@ fn templates_and_vms_are_listed() {
 ]
 "#;
     assert_eq!(on_filled(&home, &["list", "--output", "json"]), printed(list));
-    let vm = |name: &str, digit: u8, state: &str| {
+    let vm = |name: &str, digit: u8, state: &str, addresses: &str| {
         format!(
             "  {{\n    \"name\": \"{name}\",\n    \"uuid\": \"{digit}0000000-0000-4000-8000-000000000000\",\n    \"template\": \"debian13\",\n    \
-             \"version\": \"20261121-031000\",\n    \"state\": \"{state}\",\n    \"addresses\": []\n  }}"
+             \"version\": \"20261121-031000\",\n    \"state\": \"{state}\",\n    \"addresses\": {addresses}\n  }}"
         )
     };
-    let vms = format!("[\n{},\n{}\n]\n", vm("web1", 2, "running"), vm("web2", 3, "shutoff"));
+    let vms =
+        format!("[\n{},\n{}\n]\n", vm("web1", 2, "running", "[\n      \"192.0.2.2\"\n    ]"), vm("web2", 3, "shutoff", "[]"));
     assert_eq!(on_filled(&home, &["vms", "--output", "json"]), printed(&vms));
 }
 
@@ -107,18 +108,25 @@ fn a_clones_plan_takes_free_names_and_addresses() {
     let ran = on_filled(&home, &["clone", "--dry-run", "--count", "2", "--name", "web{}", "--output", "json"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
-    let expected = serde_json::json!({
-        "dry_run": true,
-        "template": "debian13",
-        "version": "20261121-031000",
-        "clones": [
-            {"name": "web3", "macs": [mac("web3")]},
-            {"name": "web4", "macs": [mac("web4")]},
-        ],
-    });
+    let planned = |name: &str, address: &str| {
+        serde_json::json!({
+            "name": name,
+            "template": "debian13@20261121-031000",
+            "vcpus": 1,
+            "memory": 512 << 20,
+            "disk": 8_u64 << 30,
+            "macs": [mac(name)],
+            "address": address,
+            "network": "default",
+            "volumes": [name, format!("{name}-seed")],
+        })
+    };
+    // Behind the network's dynamic range.
+    let clones = [planned("web3", "192.0.2.128"), planned("web4", "192.0.2.129")];
+    let expected = serde_json::json!({ "dry_run": true, "clones": clones });
     assert_eq!(json, expected);
     let text = format!(
-        "1 linked clone of debian13@20261121-031000: 1 vCPUs, 512 MiB memory, 8 GiB disk, user debian\n  debian13-1  {}\n",
+        "1 VM\n  debian13-1  linked clone of debian13@20261121-031000: 1 vCPUs, 512 MiB memory, 8 GiB disk, user debian, 192.0.2.128, {}\n",
         mac("debian13-1")
     );
     assert_eq!(on_filled(&home, &["clone", "--dry-run"]), printed(&text));
@@ -136,7 +144,7 @@ fn what_does_not_fit_is_refused_with_every_reason() {
     let text = "tpl: memory: 9 × 1 GiB is 9 GiB and 1.5 GiB of 2.7 GiB (90 % of 3 GiB) are pledged; 1 would fit\n\
                 ask for fewer or smaller clones, or remove some with `tpl destroy`\n";
     assert_eq!(ran, failed(3, text));
-    let text = "tpl: 'mail' exists already\nchoose another name, or a pattern as in web{:02}\n";
+    let text = "tpl: 'mail' is taken: there is a domain of this name\nchoose another name, or a pattern as in web{:02}\n";
     assert_eq!(on_filled(&home, &["clone", "--dry-run", "--name", "mail"]), failed(3, text));
     let text = "tpl: a disk of 512 MiB cannot hold template debian13@20261121-031000, which has 967 MiB: a clone's disk grows, never shrinks\n";
     assert_eq!(on_filled(&home, &["clone", "--dry-run", "--disk", "512M"]), failed(2, text));

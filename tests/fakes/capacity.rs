@@ -38,7 +38,7 @@ fn pledges_take_a_few_calls_however_many_domains_there_are() {
     let calls = run.calls();
     let calls: Vec<_> = calls.iter().map(|(step, what)| (*step, what.as_str())).collect();
     let expected = [
-        (Step::ListDomains, "pledges"),
+        (Step::ReadPledges, ""),
         (Step::ReadState, TEMPLATE),
         (Step::ReadPool, "volumes"),
         (Step::ReadHost, "size"),

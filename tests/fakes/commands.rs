@@ -59,6 +59,18 @@ impl Machine {
         BUILT.get_or_init(build).copy()
     }
 
+    /// The same with a template that has no cloud-init: the identity of its clones is written into their disks.
+    pub fn with_offline_template() -> Self {
+        static BUILT: OnceLock<Machine> = OnceLock::new();
+        let build = || {
+            let machine = Self::prepared();
+            machine.state().cloud_init = false;
+            machine.tpl("build debian13").unwrap();
+            machine
+        };
+        BUILT.get_or_init(build).copy()
+    }
+
     /// Changes the pipeline.
     pub fn edit_pipeline(&self, from: &str, to: &str) {
         assert!(PIPELINE.contains(from));
@@ -110,9 +122,17 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
             cmd::build::run(world, &config, &args, output)
         }
         Command::Clone(args) => cmd::clone::run(world, &config, &args, output),
+        Command::Vms => cmd::vms::run(world, output),
+        Command::Apply(mut args) => {
+            args.file = folder.join(args.file);
+            cmd::apply::run(world, &config, &args, output)
+        }
         Command::Prune(args) => cmd::prune::run(world, &args, output),
         Command::Rm(args) => cmd::rm::run(world, &args, output),
-        Command::Destroy(args) => cmd::destroy::run(world, &args, output),
+        Command::Destroy(mut args) => {
+            args.fleet = args.fleet.map(|file| folder.join(file));
+            cmd::destroy::run(world, &args, output)
+        }
         Command::Promote(args) => cmd::promote::run(world, &args, output),
         Command::Verify(args) => cmd::verify::run(world, &args, output),
         other => Err(Error::msg(format!("the fakes have no {other:?}"))),

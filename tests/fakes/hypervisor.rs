@@ -147,7 +147,7 @@ impl Hypervisor for FakeRun {
 
     fn addresses(&self, domain: &str) -> Result<Vec<IpAddr>> {
         self.step(Step::ReadAddresses, domain)?;
-        Ok(self.machine.state().address(domain).into_iter().collect())
+        Ok(self.machine.state().lease(domain).into_iter().collect())
     }
 
     fn neighbours(&self, domain: &str) -> Result<Vec<IpAddr>> {
@@ -226,7 +226,7 @@ impl State {
         let probe = matches!(metadata::read(&domain.xml), Ok(Some(Metadata::Probe(_))));
         let off_again = probe && self.kvm;
         if !probe {
-            self.logs.insert(console_log(name), String::new());
+            self.logs.insert(console_log(name), self.console.clone());
         }
         let domain = self.domains.get_mut(name).context("vanished")?;
         domain.age = 0;

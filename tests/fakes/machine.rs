@@ -9,6 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tpl::core::{
+    dns::Host,
     domain::{console_log, installer_log},
     facts::{Domain, DomainState},
     inventory::Inventory,
@@ -84,6 +85,14 @@ pub struct State {
     pub networks: BTreeMap<String, Network>,
     /// The leases of each network besides those of the domains that run.
     pub leases: BTreeMap<String, Vec<Lease>>,
+    /// What the DNS server besides libvirt's has been told.
+    pub records: Vec<Host>,
+    /// Whether the installer puts cloud-init into the guest.
+    pub cloud_init: bool,
+    /// What guests print on their console.
+    pub console: String,
+    /// Whether guests ask for an address.
+    pub on_network: bool,
     /// Whether the guests' agents answer.
     pub agent: bool,
     /// The snapshots: of which domain, under which name.
@@ -121,6 +130,10 @@ impl Machine {
             memory: 16 << 30,
             networks: BTreeMap::from([("default".to_owned(), default_network())]),
             leases: BTreeMap::new(),
+            records: Vec::new(),
+            cloud_init: true,
+            console: String::new(),
+            on_network: true,
             agent: true,
             snapshots: BTreeSet::new(),
             autostart: BTreeSet::new(),
@@ -189,8 +202,12 @@ impl Machine {
             kept.insert(format!("log {}", console_log(&clone.domain.name)));
             kept.extend(clone.record.volumes.iter().map(|volume| format!("volume {volume}")));
             kept.extend(clone.record.reservations.iter().map(|entry| format!("reservation {} {}", entry.network, entry.ip)));
-            for ip in clone.record.dns.iter().flat_map(|registration| &registration.host.addresses) {
-                kept.extend(self.state().networks.keys().map(|network| format!("dns {network} {ip}")));
+            for registration in &clone.record.dns {
+                let addresses = registration.host.addresses.iter();
+                match &registration.network {
+                    Some(network) => kept.extend(addresses.map(|ip| format!("dns {network} {ip}"))),
+                    None => kept.extend([format!("record {}", registration.host.name)]),
+                }
             }
         }
         self.everything().into_iter().filter(|thing| !kept.contains(thing)).collect()
@@ -216,14 +233,15 @@ fn default_network() -> Network {
 }
 
 impl State {
-    /// What the networks' DHCP and DNS servers keep, by name.
+    /// What DHCP and DNS servers keep, by name.
     fn entries(&self) -> Vec<String> {
         let of = |(name, network): (&String, &Network)| {
             let reservations = network.reservations.iter().map(|entry| format!("reservation {name} {}", entry.ip));
             let hosts = network.hosts.iter().map(|(ip, _)| format!("dns {name} {ip}"));
             reservations.chain(hosts).collect::<Vec<_>>()
         };
-        self.networks.iter().flat_map(of).collect()
+        let records = self.records.iter().map(|host| format!("record {}", host.name));
+        self.networks.iter().flat_map(of).chain(records).collect()
     }
 
     pub fn all_domains(&self) -> Vec<Domain> {
@@ -262,7 +280,7 @@ impl State {
             (Script::Good, 2) => {
                 say(console_log(name), "\r\nThe system will power off\r\n");
                 say(installer_log(name), &menu("finish-install", " selected"));
-                self.volumes.get_mut(&format!("{name}-build")).unwrap().tree = installed_system();
+                self.volumes.get_mut(&format!("{name}-build")).unwrap().tree = installed_system(self.cloud_init);
                 self.domains.get_mut(name).unwrap().state = DomainState::Shutoff;
             }
             (Script::Question, 2) => say(console_log(name), "\r\nSelect your location\r\n  1: Africa\r\nPrompt: '?' for help> "),
@@ -277,24 +295,31 @@ impl State {
 }
 
 /// What an installation leaves: everything that sealing is there for.
-fn installed_system() -> Tree {
+fn installed_system(cloud_init: bool) -> Tree {
     let root = "11111111-2222-3333-4444-555555555555";
     let grub = format!("search --no-floppy --fs-uuid --set=root {root}\nlinux /boot/vmlinuz root=UUID={root} ro\n");
-    let files = [
+    let package = |name: &str| format!("Package: {name}\nStatus: install ok installed\nVersion: 25.1\n");
+    let packages = if cloud_init { vec![package("cloud-init")] } else { vec![] };
+    let mut files = vec![
         ("/etc/fstab", format!("UUID={root} / ext4 errors=remount-ro 0 1\n")),
         ("/etc/os-release", "PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nVERSION_ID=\"13\"\nID=debian\n".to_owned()),
         ("/etc/machine-id", "0123456789abcdef0123456789abcdef\n".to_owned()),
         ("/etc/ssh/ssh_host_ed25519_key", "secret\n".to_owned()),
         ("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n".to_owned()),
         ("/etc/shadow", "root:$6$salt$hash:20000:0:99999:7:::\n".to_owned()),
-        ("/usr/bin/cloud-init", "program\n".to_owned()),
+        ("/etc/group", "root:x:0:\n".to_owned()),
+        ("/etc/network/interfaces", "auto lo\niface lo inet loopback\n".to_owned()),
+        ("/usr/sbin/ifup", "program\n".to_owned()),
         ("/boot/grub/grub.cfg", grub),
         ("/boot/vmlinuz", "kernel".to_owned()),
-        ("/var/lib/dpkg/status", "Package: cloud-init\nStatus: install ok installed\nVersion: 25.1\n".to_owned()),
+        ("/var/lib/dpkg/status", [vec![package("e2fsprogs")], packages].concat().join("\n")),
         ("/var/lib/systemd/random-seed", "seed".to_owned()),
         ("/var/log/installer/syslog", "answers\n".to_owned()),
         ("/root/.bash_history", "passwd\n".to_owned()),
     ];
+    if cloud_init {
+        files.push(("/usr/bin/cloud-init", "program\n".to_owned()));
+    }
     let mut tree = Tree::new();
     for (path, text) in files {
         put(&mut tree, path, text);

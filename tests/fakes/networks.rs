@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 use tpl::core::{
+    manifest::Metadata,
+    metadata,
     network::{Lease, Network, Reservation, same_names},
     xml::read::domain_facts,
 };
@@ -27,7 +29,7 @@ impl FakeRun {
         if network == "default" {
             leases.extend(state.domains.keys().filter_map(|name| {
                 let mac = domain_facts(&state.domains[name].xml).ok()?.macs.first().copied();
-                Some(Lease { mac, ip: state.address(name)?, hostname: Some(name.clone()) })
+                Some(Lease { mac, ip: state.lease(name)?, hostname: Some(name.clone()) })
             }));
         }
         Ok(leases)
@@ -75,15 +77,35 @@ impl State {
         self.networks.get_mut(name).with_context(|| format!("network {name} does not exist"))
     }
 
-    /// The address of a domain that has run for a moment: the one that is kept for its card, or one for its place.
+    /// The address of a domain that has run for a moment: the one that is written into the guest, or what DHCP gives it.
     pub fn address(&self, name: &str) -> Option<IpAddr> {
+        let fixed = self.fixed(name).filter(|_| self.asks(name));
+        fixed.or_else(|| self.lease(name))
+    }
+
+    /// The address that a clone was promised and no DHCP server keeps.
+    fn fixed(&self, name: &str) -> Option<IpAddr> {
+        match metadata::read(&self.domains.get(name)?.xml) {
+            Ok(Some(Metadata::Clone(record))) if record.reservations.is_empty() => record.addresses.first().copied(),
+            _ => None,
+        }
+    }
+
+    fn asks(&self, name: &str) -> bool {
+        self.on_network && self.domains.get(name).is_some_and(|domain| domain.state.is_active() && domain.age > 0)
+    }
+
+    /// What DHCP gives it: the address that is kept for its card, or one for its place.
+    pub fn lease(&self, name: &str) -> Option<IpAddr> {
+        if !self.asks(name) || self.fixed(name).is_some() {
+            return None;
+        }
         let index = self.domains.keys().position(|domain| domain == name)?;
         let domain = &self.domains[name];
         let macs = domain_facts(&domain.xml).ok()?.macs;
         let mut reservations = self.networks.values().flat_map(|network| &network.reservations);
         let kept = reservations.find(|entry| entry.mac.is_some_and(|mac| macs.contains(&mac)));
-        let there = domain.state.is_active() && domain.age > 0;
-        there.then(|| kept.map_or_else(|| IpAddr::from([192, 0, 2, u8::try_from(index + 1).unwrap()]), |entry| entry.ip))
+        Some(kept.map_or_else(|| IpAddr::from([192, 0, 2, u8::try_from(index + 1).unwrap()]), |entry| entry.ip))
     }
 }
 

@@ -18,7 +18,7 @@ use tpl::{
 };
 use uuid::Uuid;
 
-use super::machine::Machine;
+use super::{dns::FakeDns, machine::Machine};
 
 /// The kinds of calls to the outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +40,9 @@ pub enum Step {
     ReleaseAddress,
     AddDnsHost,
     RemoveDnsHost,
+    AskDns,
+    AddDns,
+    RemoveDns,
     ReadAddresses,
     ReadNeighbours,
     AskAgent,
@@ -72,7 +75,13 @@ impl Step {
     pub fn removes(self) -> bool {
         matches!(
             self,
-            Self::DeleteVolume | Self::Undefine | Self::PowerOff | Self::RemoveLog | Self::ReleaseAddress | Self::RemoveDnsHost
+            Self::DeleteVolume
+                | Self::Undefine
+                | Self::PowerOff
+                | Self::RemoveLog
+                | Self::ReleaseAddress
+                | Self::RemoveDnsHost
+                | Self::RemoveDns
         )
     }
 }
@@ -88,6 +97,8 @@ pub enum Fault {
     Kill(usize),
     /// The n-th call of this kind fails, once.
     At(Step, usize),
+    /// At the n-th call the operator asks for the end.
+    Interrupt(usize),
 }
 
 type Hook = Box<dyn FnOnce() + Send>;
@@ -157,7 +168,7 @@ impl FakeRun {
             source: self,
             reach: self,
             local: self,
-            dns: &Directory::with(Vec::new()),
+            dns: &Directory::with(vec![Box::new(FakeDns::of(self))]),
         });
         self.machine.state().alive.remove(&self.run.id);
         result
@@ -176,6 +187,7 @@ impl FakeRun {
         let fails = match inner.fault {
             None => false,
             Some(Fault::Once(at)) => index == at,
+            Some(Fault::Interrupt(_)) => false,
             Some(Fault::Kill(at)) => index >= at,
             Some(Fault::At(kind, at)) => kind == step && earlier == at,
             Some(Fault::AndUndo(at)) if index > at && step.removes() => {
@@ -191,6 +203,9 @@ impl FakeRun {
     }
 }
 
+/// What the error of a call says that the operator has ended.
+pub const INTERRUPTED: &str = "interrupted";
+
 /// What the error of a call says that was made to fail.
 pub fn fault_text(step: Step, what: &str) -> String {
     format!("a fault was put in: {step:?} {what}")
@@ -205,6 +220,14 @@ impl Local for FakeRun {
         let mut state = self.machine.state();
         state.now += time;
         state.tick();
+    }
+
+    fn go_on(&self) -> Result<()> {
+        let inner = self.inner.lock().unwrap();
+        match inner.fault {
+            Some(Fault::Interrupt(at)) if inner.calls.len() > at => bail!(INTERRUPTED),
+            _ => Ok(()),
+        }
     }
 
     fn run(&self) -> &Run {
@@ -225,6 +248,18 @@ impl Local for FakeRun {
             return Ok(Err("another process".to_owned()));
         }
         state.locks.insert(name.to_owned(), self.run.id);
-        Ok(Ok(Lock::unshared()))
+        Ok(Ok(Lock::held_by(Held { machine: self.machine.clone(), name: name.to_owned() })))
+    }
+}
+
+/// A lock of a process, until it is dropped.
+struct Held {
+    machine: Machine,
+    name: String,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.machine.state().locks.remove(&self.name);
     }
 }

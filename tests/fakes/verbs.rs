@@ -68,7 +68,7 @@ fn sealing_removes_what_must_not_be_shared_and_shrinks() {
     let machine = Machine::with_template();
     let manifest = machine.manifests().remove(0);
     assert_eq!(manifest.state, Stage::Published);
-    assert_eq!(manifest.packages.len(), 1);
+    assert_eq!(manifest.packages.len(), 2);
     assert!(manifest.virtual_size.0 < 1 << 30, "{}", manifest.virtual_size);
     assert!(manifest.invariants.contains(&"password-hashes".to_owned()));
     let state = machine.state();
@@ -119,8 +119,8 @@ fn a_retention_that_fails_does_not_take_the_new_version_back() {
     let machine = Machine::prepared();
     machine.edit_pipeline("keep = 3", "keep = 1");
     done(&machine, "build debian13");
-    // installed, tested, published, and then the old version's removal.
-    let error = machine.failing(Fault::At(Step::WriteMetadata, 3)).tpl("build debian13").unwrap_err();
+    // installed, sealed, the test's clone, tested, published, and then the old version's removal.
+    let error = machine.failing(Fault::At(Step::WriteMetadata, 4)).tpl("build debian13").unwrap_err();
     let current = machine.current().unwrap();
     assert_ne!(current, FIRST);
     let advice = format!("{current} is published all the same, and the current version");
@@ -139,7 +139,15 @@ fn a_template_stays_while_linked_clones_stand_on_it() {
     assert_eq!(refused(&machine, &format!("rm {FIRST}")), (3, text));
     assert_eq!(done(&machine, "destroy web1 web2"), "web1 destroyed\nweb2 destroyed\n");
     assert_eq!(done(&machine, &format!("rm {FIRST}")), format!("{FIRST} is removed\n"));
-    assert_eq!(machine.everything(), ["domain copy", "volume copy", "volume copy-seed"]);
+    let copy = [
+        "domain copy",
+        "volume copy",
+        "volume copy-seed",
+        "reservation default 192.0.2.130",
+        "dns default 192.0.2.130",
+        "record copy",
+    ];
+    assert_eq!(machine.everything(), copy);
 }
 
 #[test]
@@ -223,8 +231,13 @@ fn clones_that_do_not_become_ready_are_removed_or_kept() {
     let machine = Machine::with_template();
     machine.state().ready = false;
     let (code, text) = refused(&machine, "clone --name web --timeout 5s --ssh-key KEY");
-    let expected =
-        "1 of 1 not ready after 5 s\n  web: no answer at 192.0.2.2 port 22\nthe consoles are logged in /var/log/libvirt/qemu";
+    let expected = "web: not ready after 5 s: no answer at 192.0.2.128 port 22
+    domain: running
+    lease: 192.0.2.128
+    ARP: 192.0.2.128
+    port: no answer at 192.0.2.128 port 22
+    cloud-init: has said nothing on the console
+    its console is logged in /var/log/libvirt/qemu/web-serial.log";
     assert_eq!((code, text.as_str()), (1, expected));
     let kept = machine.tpl("clone --name web --timeout 5s --keep-failed --ssh-key KEY").unwrap_err();
     assert_eq!(format!("{kept:#}"), format!("{expected}\nthe VMs are kept; `tpl destroy` or `tpl prune` removes them"));

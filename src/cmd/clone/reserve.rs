@@ -11,7 +11,7 @@ use crate::{
         capacity::Policy,
         clone_plan::{ClonePlan, Facts, PlannedClone},
         domain::logs,
-        error::Refusal,
+        error::{Refusal, UndoIncomplete},
         facts::VolumeFormat,
         manifest::{CloneRecord, Metadata, Phase},
         metadata,
@@ -42,9 +42,10 @@ pub fn reserve<'a>(world: World<'a>, policy: Policy, plan: &dyn Fn(&Facts) -> Re
         let defined = planned.clones.iter().try_for_each(|clone| define(world, &planned, clone, &mut vms));
         let outcome = defined.and_then(|()| hold(world, policy, &mut vms));
         let Err(error) = outcome else { return Ok(vms) };
-        let clash = attempt < ATTEMPTS && taken_by_another(world, &planned)?;
+        // Whether somebody else was quicker is only asked to try again: that it cannot be answered must not hide what has failed.
+        let clash = attempt < ATTEMPTS && taken_by_another(world, &planned).unwrap_or(false);
         let error = roll_back(vms, error);
-        if !clash {
+        if !clash || error.is::<UndoIncomplete>() {
             return Err(error);
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn choose(vm: &Wanted<'_>, plug: Option<&Plug>, taken: &Taken) -> Res
     place.address = Some(IpAddr::V4(address));
     if let (Addressing::Reserve, Some(network)) = (way, network) {
         place.reservation =
-            Some(Reservation { network: network.name.clone(), mac: None, ip: address.into(), name: Some(vm.name.to_string()) });
+            Some(Reservation { network: network.name.clone(), mac: None, ip: address.into(), name: dhcp_name(vm.name.as_str()) });
         return Ok(place);
     }
     let subnet = network.and_then(|network| network.subnet.as_ref());
@@ -41,6 +41,12 @@ pub(super) fn choose(vm: &Wanted<'_>, plug: Option<&Plug>, taken: &Taken) -> Res
         place.config.nameservers.push(subnet.gateway.into());
     }
     Ok(place)
+}
+
+/// The name that libvirt's DHCP server may give a host: none where libvirt would refuse it, as it does all that do not begin with
+/// a letter (`virNetworkDHCPHostDefParseXML`). The card is enough.
+fn dhcp_name(name: &str) -> Option<String> {
+    name.starts_with(|first: char| first.is_ascii_alphabetic()).then(|| name.to_owned())
 }
 
 fn running<'a>(name: &str, taken: &'a Taken) -> Result<&'a Network, Refusal> {

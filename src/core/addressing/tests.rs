@@ -61,7 +61,7 @@ fn shown(place: &Place) -> String {
     let way = match (&place.reservation, &place.config.fixed) {
         (Some(reservation), None) => {
             assert_eq!((Some(reservation.ip), reservation.mac), (place.address, place.macs.first().copied()));
-            "reserved".to_owned()
+            if reservation.name.is_some() { "reserved" } else { "reserved without a name" }.to_owned()
         }
         (None, Some(fixed)) => {
             let gateway = fixed.gateway.map_or("-".to_owned(), |ip| ip.to_string());
@@ -83,6 +83,8 @@ fn addresses() {
         (&["web02"][..], "", format!("192.0.2.15 reserved {web02}")),
         (&["old"], "", format!("192.0.2.14 reserved {}", Mac::of_name("old", 0, 0))),
         (&["web02"], "ip = '192.0.2.5'", format!("192.0.2.5 reserved {web02}")),
+        // libvirt refuses such a name for a DHCP server's host.
+        (&["1web"], "", format!("192.0.2.15 reserved without a name {}", Mac::of_name("1web", 0, 0))),
         (
             &["web02"],
             "ip = '192.0.2.10-16'\naddressing = 'static'",
