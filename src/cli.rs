@@ -234,7 +234,7 @@ pub struct SizeArgs {
     #[arg(long, value_name = "FIRMWARE")]
     pub firmware: Option<Firmware>,
     /// Make them although the hypervisor has no room, and why; the reason is kept in their metadata
-    #[arg(long, value_name = "REASON")]
+    #[arg(long, value_name = "REASON", value_parser = reason)]
     pub force: Option<PlainText>,
 }
 
@@ -338,7 +338,7 @@ pub struct ApplyArgs {
     #[arg(long, value_enum, default_value_t = Stage::Wait, value_name = "STAGE")]
     pub stage: Stage,
     /// Make VMs although the hypervisor has no room, and why; the reason is kept in their metadata
-    #[arg(long, value_name = "REASON")]
+    #[arg(long, value_name = "REASON", value_parser = reason)]
     pub force: Option<PlainText>,
     /// How the work is done.
     #[command(flatten)]
@@ -426,6 +426,13 @@ pub struct TimingsArgs {
     /// How many of the slowest VMs are shown
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub slowest: u16,
+}
+
+fn reason(text: &str) -> Result<PlainText, String> {
+    if text.trim().is_empty() {
+        return Err("say why: the reason is kept with the VMs".to_owned());
+    }
+    text.parse()
 }
 
 fn exact_version(text: &str) -> Result<TemplateRef, String> {

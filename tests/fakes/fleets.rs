@@ -176,9 +176,7 @@ fn what_differs_is_reported_and_left() {
     bench.apply("");
     let before = bench.machine.everything();
     bench.write(
-        &FLEET
-            .replace("count = 2", "count = 2\nmemory = \"1G\"\nguest.packages = [\"nginx\"]")
-            .replace("\"1G\" }", "\"2G\" }"),
+        &FLEET.replace("count = 2", "count = 2\nmemory = \"1G\"\nguest.packages = [\"nginx\"]").replace("\"1G\" }", "\"2G\" }"),
     );
     let (data, notes) = bench.run("apply FLEET");
     let row = |line: usize| data.lines().nth(line).unwrap().to_owned();

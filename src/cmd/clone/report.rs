@@ -125,8 +125,13 @@ pub fn append_known_hosts<'r>(file: Option<&Path>, vms: impl Iterator<Item = (&'
 fn known_hosts_of(record: &CloneRecord, addresses: &[IpAddr]) -> Result<String, String> {
     let addresses = addresses.iter().map(ToString::to_string);
     let names = record.dns.iter().flat_map(|registration| registration.host.names(None));
-    let mut hosts: Vec<String> = std::iter::once(record.name.to_string()).chain(names).chain(addresses).collect();
-    hosts.dedup();
+    let mut hosts: Vec<String> = Vec::new();
+    // Several providers may have told of one name.
+    for host in std::iter::once(record.name.to_string()).chain(names).chain(addresses) {
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
     let key = record.ssh_host_keys.first().ok_or_else(|| format!("{} has no host key", record.name))?;
     known_hosts_line(&hosts.iter().map(String::as_str).collect::<Vec<_>>(), key)
 }

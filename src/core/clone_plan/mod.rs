@@ -258,24 +258,27 @@ impl ClonePlan {
     /// The plan for people.
     pub fn describe(&self) -> String {
         let s = if self.clones.len() == 1 { "" } else { "s" };
-        let mut text = format!("{} VM{s}\n", self.clones.len());
-        for clone in &self.clones {
-            let kind = if clone.linked { "linked" } else { "full" };
-            let macs: Vec<_> = clone.place.macs.iter().map(ToString::to_string).collect();
-            let address = clone.place.address.map_or_else(|| "by DHCP".to_owned(), |address| address.to_string());
-            text.push_str(&format!(
-                "  {}  {kind} clone of {}: {} vCPUs, {} memory, {} disk, user {}, {address}, {}\n",
-                clone.name,
-                clone.origin.id,
-                clone.vcpus,
-                clone.memory,
-                clone.disk,
-                clone.user,
-                macs.join(" ")
-            ));
-            for (volume, size) in clone.extra_volumes() {
-                text.push_str(&format!("    further disk {volume}, {size}\n"));
-            }
+        let forced = self.forced.as_ref().map_or(String::new(), |reason| format!(", whether there is room or not: {reason}"));
+        let mut text = format!("{} VM{s}{forced}\n", self.clones.len());
+        self.clones.iter().for_each(|clone| text.push_str(&clone.describe()));
+        text
+    }
+}
+
+impl PlannedClone {
+    fn describe(&self) -> String {
+        let kind = if self.linked { "linked" } else { "full" };
+        let s = if self.vcpus == 1 { "" } else { "s" };
+        let (name, template, vcpus) = (&self.name, &self.origin.id, self.vcpus);
+        let mut text = format!(
+            "  {name}  {kind} clone of {template}: {vcpus} vCPU{s}, {} memory, {} disk, user {}\n    {}\n",
+            self.memory,
+            self.disk,
+            self.user,
+            self.place.describe(self.origin.plug.as_ref())
+        );
+        for (volume, size) in self.extra_volumes() {
+            text.push_str(&format!("    further disk {volume}, {size}\n"));
         }
         text
     }
