@@ -16,5 +16,6 @@ mod e2e {
     mod derived;
     mod failures;
     mod firmware;
+    mod fleet;
     mod sealed;
 }

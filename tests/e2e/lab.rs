@@ -70,7 +70,8 @@ pub fn other_pipeline(name: &str, change: impl FnOnce(String) -> String) -> Stri
 /// A call of tpl.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tpl"));
-    command.args(args).stdin(Stdio::null());
+    // Tests run side by side on small machines, and their VMs do little.
+    command.args(args).stdin(Stdio::null()).env("TPL_CPU_OVERCOMMIT", "8");
     command
 }
 

@@ -81,10 +81,10 @@ const ALL: &str = "domain db, domain web1, domain web2, \
 #[test]
 fn what_is_missing_is_made_once() {
     let bench = Bench::new("twice", FLEET);
-    let made = "NAME  ACTION   ADDRESS    STATE    DIFFERENCES\n\
-                web1  created  192.0.2.1  running  -\n\
-                web2  created  192.0.2.2  running  -\n\
-                db    created  192.0.2.3  running  -\n";
+    let made = "NAME  ACTION   ADDRESS      STATE    DIFFERENCES\n\
+                web1  created  192.0.2.128  running  -\n\
+                web2  created  192.0.2.129  running  -\n\
+                db    created  192.0.2.130  running  -\n";
     assert_eq!(bench.apply(""), made);
     assert_eq!(bench.rest(), ALL);
     let again = bench.machine.run();
@@ -101,10 +101,10 @@ fn a_dry_run_shows_the_difference_and_so_does_a_preflight() {
     let before = bench.machine.everything();
     for flags in ["--dry-run", "--stage preflight"] {
         let shown = bench.apply(flags);
-        let table = "NAME  ACTION  ADDRESS    STATE    DIFFERENCES\n\
-                     web1  start   192.0.2.1  shutoff  -\n\
-                     web2  create  192.0.2.2  missing  -\n\
-                     db    create  192.0.2.3  missing  -\n\
+        let table = "NAME  ACTION  ADDRESS      STATE    DIFFERENCES\n\
+                     web1  start   192.0.2.128  shutoff  -\n\
+                     web2  create  192.0.2.129  missing  -\n\
+                     db    create  192.0.2.130  missing  -\n\
                      \n\
                      to be made: 2 VMs\n";
         assert_eq!(&shown[..table.len()], table, "{shown}");
@@ -118,11 +118,11 @@ fn a_dry_run_shows_the_difference_and_so_does_a_preflight() {
 #[test]
 fn each_stage_goes_on_where_the_one_before_it_stopped() {
     let bench = Bench::new("stages", FLEET);
-    assert!(bench.apply("--stage create").contains("web1  created  192.0.2.1  shutoff  -\n"));
+    assert!(bench.apply("--stage create").contains("web1  created  192.0.2.128  shutoff  -\n"));
     assert_eq!(bench.state("db"), DomainState::Shutoff);
     assert_eq!(bench.apply("--stage create"), "nothing to do: all 3 VMs of stages.toml are there\n");
     bench.machine.state().ready = false;
-    assert!(bench.apply("--stage start").contains("db    started  192.0.2.3  running  -\n"));
+    assert!(bench.apply("--stage start").contains("db    started  192.0.2.130  running  -\n"));
     bench.machine.state().ready = true;
     assert_eq!(bench.apply(""), "nothing to do: all 3 VMs of stages.toml are there and running\n");
 }
@@ -136,14 +136,17 @@ fn what_is_off_is_started_and_waited_for_along_with_what_is_new() {
     let known_hosts = bench.machine.folder.path().join("off.known_hosts");
     let timings = bench.machine.folder.path().join("off.jsonl");
     let files = format!("--known-hosts {} --timings {}", known_hosts.display(), timings.display());
-    let expected = "NAME  ACTION     ADDRESS    STATE    DIFFERENCES\n\
-                    web1  unchanged  192.0.2.1  running  -\n\
-                    web2  created    192.0.2.2  running  -\n\
-                    db    started    192.0.2.3  running  -\n";
+    let expected = "NAME  ACTION     ADDRESS      STATE    DIFFERENCES\n\
+                    web1  unchanged  192.0.2.128  running  -\n\
+                    web2  created    192.0.2.129  running  -\n\
+                    db    started    192.0.2.130  running  -\n";
     assert_eq!(bench.apply(&files), expected);
     let hosts = fs::read_to_string(known_hosts).unwrap();
     let hosts: Vec<&str> = hosts.lines().map(|line| line.split_once(' ').unwrap().0).collect();
-    assert_eq!(hosts, ["web2,192.0.2.2", "db,192.0.2.3", "web1,192.0.2.1"]);
+    assert_eq!(
+        hosts,
+        ["web2,web2.lab.example,192.0.2.129", "db,db.lab.example,192.0.2.130", "web1,web1.lab.example,192.0.2.128"]
+    );
     let stages = timings::parse("t", &fs::read_to_string(timings).unwrap()).unwrap();
     let of = |vm: &str| stages.iter().filter(|t| t.vm == vm).map(|t| t.stage.as_str()).collect::<Vec<_>>();
     assert_eq!(of("web2"), ["reserve", "disks", "start", "wait", "finish", "commit"]);
@@ -163,7 +166,7 @@ fn the_report_is_a_document_too() {
         (&true.into(), &serde_json::json!([]), &"json.toml".into())
     );
     let vm = &first["vms"][2];
-    assert_eq!((&vm["name"], &vm["action"], &vm["addresses"][0]), (&"db".into(), &"created".into(), &"192.0.2.3".into()));
+    assert_eq!((&vm["name"], &vm["action"], &vm["addresses"][0]), (&"db".into(), &"created".into(), &"192.0.2.130".into()));
     let stages: Vec<&str> = vm["seconds"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(stages, ["commit", "disks", "finish", "reserve", "start", "wait"]);
     let second = report("");
@@ -180,8 +183,8 @@ fn what_differs_is_reported_and_left() {
     );
     let (data, notes) = bench.run("apply FLEET");
     let row = |line: usize| data.lines().nth(line).unwrap().to_owned();
-    assert!(row(1).starts_with("web1  unchanged  192.0.2.1  running  memory: 512 MiB, declared 1 GiB; guest: "), "{data}");
-    assert_eq!(row(3), "db    unchanged  192.0.2.3  running  disks: 1 GiB, declared 2 GiB");
+    assert!(row(1).starts_with("web1  unchanged  192.0.2.128  running  memory: 512 MiB, declared 1 GiB; guest: "), "{data}");
+    assert_eq!(row(3), "db    unchanged  192.0.2.130  running  disks: 1 GiB, declared 2 GiB");
     let note = "nothing to do, but 3 of 3 VMs are otherwise than differs.toml says, and cannot be changed in place: \
                 `tpl destroy VM` and another `tpl apply` make one anew\n";
     assert_eq!(notes, note);

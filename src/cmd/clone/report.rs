@@ -1,6 +1,6 @@
 //! What `tpl clone` and `tpl apply` say about the VMs that they have made.
 
-use std::{net::IpAddr, path::Path};
+use std::{collections::BTreeSet, net::IpAddr, path::Path};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -125,13 +125,9 @@ pub fn append_known_hosts<'r>(file: Option<&Path>, vms: impl Iterator<Item = (&'
 fn known_hosts_of(record: &CloneRecord, addresses: &[IpAddr]) -> Result<String, String> {
     let addresses = addresses.iter().map(ToString::to_string);
     let names = record.dns.iter().flat_map(|registration| registration.host.names(None));
-    let mut hosts: Vec<String> = Vec::new();
-    // Several providers may have told of one name.
-    for host in std::iter::once(record.name.to_string()).chain(names).chain(addresses) {
-        if !hosts.contains(&host) {
-            hosts.push(host);
-        }
-    }
+    let mut seen = BTreeSet::new();
+    let all = std::iter::once(record.name.to_string()).chain(names).chain(addresses);
+    let hosts: Vec<String> = all.filter(|host| seen.insert(host.clone())).collect();
     let key = record.ssh_host_keys.first().ok_or_else(|| format!("{} has no host key", record.name))?;
     known_hosts_line(&hosts.iter().map(String::as_str).collect::<Vec<_>>(), key)
 }
