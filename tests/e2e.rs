@@ -14,5 +14,6 @@ mod e2e {
     mod build;
     mod clones;
     mod failures;
+    mod race;
     mod sealed;
 }
