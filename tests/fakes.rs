@@ -27,8 +27,12 @@ mod machine;
 mod networks;
 #[path = "fakes/reach.rs"]
 mod reach;
+#[path = "fakes/ready.rs"]
+mod ready;
 #[path = "fakes/run.rs"]
 mod run;
+#[path = "fakes/sequences.rs"]
+mod sequences;
 #[path = "fakes/storage.rs"]
 mod storage;
 #[path = "fakes/verbs.rs"]

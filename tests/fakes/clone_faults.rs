@@ -38,15 +38,13 @@ const KEEP_GOING: Case = Case {
 #[test]
 fn clones_that_fail_at_any_step_leave_nothing_behind() {
     for case in CASES {
-        case.fails_once();
         let all = count(&case);
-        for (index, call) in case.calls().iter().enumerate() {
-            let (bench, _, result) = case.fail(Fault::Once(index));
-            // All or nothing, without prune too.
+        // All or nothing, without prune too.
+        case.fails_once(worth, &|bench, good, what| {
             let made = bench.machine.inventory().clones.len();
-            assert_eq!(made, if result.is_ok() { all } else { 0 }, "call {index}: {call:?}");
-            assert_eq!(bench.machine.leftovers(), [""; 0], "call {index}: {call:?}");
-        }
+            assert_eq!(made, if good { all } else { 0 }, "{what}");
+            assert_eq!(bench.machine.leftovers(), [""; 0], "{what}");
+        });
     }
 }
 

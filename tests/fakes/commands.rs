@@ -90,8 +90,13 @@ impl Machine {
 impl FakeRun {
     /// Runs `tpl` with these arguments; what it printed.
     pub fn tpl(&self, line: &str) -> Result<Captured> {
-        let (result, printed) = ui::captured(|| self.with(|world| dispatch(self, world, line)));
+        let (result, printed) = self.attempt(line);
         result.map(|()| printed)
+    }
+
+    /// The same, with what it printed although it failed.
+    pub fn attempt(&self, line: &str) -> (Result<()>, Captured) {
+        ui::captured(|| self.with(|world| dispatch(self, world, line)))
     }
 }
 

@@ -81,6 +81,8 @@ pub struct State {
     /// Whether clones become ready.
     pub ready: bool,
     pub memory: u64,
+    /// The size of the pool.
+    pub pool: u64,
     /// What runs and what is kept is one here.
     pub networks: BTreeMap<String, Network>,
     /// The leases of each network besides those of the domains that run.
@@ -128,6 +130,7 @@ impl Machine {
             kvm: true,
             ready: true,
             memory: 16 << 30,
+            pool: 1 << 40,
             networks: BTreeMap::from([("default".to_owned(), default_network())]),
             leases: BTreeMap::new(),
             records: Vec::new(),

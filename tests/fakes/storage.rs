@@ -24,6 +24,9 @@ use super::{
     run::{FakeRun, Step},
 };
 
+/// What each volume takes of the pool.
+const ALLOCATION: ByteSize = ByteSize::mib(1);
+
 /// The name of the volume at a path.
 pub fn name_of(path: &Path) -> Result<String> {
     let name = path.strip_prefix(POOL).with_context(|| format!("{} is not in the pool", path.display()))?;
@@ -44,7 +47,7 @@ impl FakeRun {
 }
 
 fn describe(name: &str, volume: &FakeVolume) -> Volume {
-    Volume { name: name.to_owned(), path: path(name), capacity: ByteSize(volume.capacity), allocation: ByteSize::mib(1) }
+    Volume { name: name.to_owned(), path: path(name), capacity: ByteSize(volume.capacity), allocation: ALLOCATION }
 }
 
 impl Storage for FakeRun {
@@ -54,7 +57,9 @@ impl Storage for FakeRun {
 
     fn size(&self) -> Result<PoolSize> {
         self.step(Step::ReadPool, "size")?;
-        Ok(PoolSize { capacity: ByteSize(1 << 40), available: ByteSize(1 << 39), path: POOL.to_owned() })
+        let state = self.machine.state();
+        let used = ALLOCATION.0 * state.volumes.len() as u64;
+        Ok(PoolSize { capacity: ByteSize(state.pool), available: ByteSize(state.pool - used), path: POOL.to_owned() })
     }
 
     fn volumes(&self) -> Result<Vec<Volume>> {
