@@ -5,14 +5,8 @@ use std::fs;
 
 use super::{
     build::template_id,
-    lab::{folder, pool, run, volume_path},
+    lab::{folder, pool, run, virsh, volume_path},
 };
-
-const URI: [&str; 3] = ["-q", "-c", "qemu:///system"];
-
-fn virsh(args: &[&str]) -> String {
-    run("virsh", &[&URI[..], args].concat())
-}
 
 /// A template like the shared one.
 pub struct Derived {
@@ -35,11 +29,11 @@ impl Derived {
         volume(&path);
         run("chmod", &["0444", &path]);
         let definition = virsh(&["dumpxml", "--inactive", &from]);
-        let uuid = definition.split("<uuid>").nth(1).unwrap().split("</uuid>").next().unwrap().to_owned();
-        let definition = definition
-            .replace(&format!("<uuid>{uuid}</uuid>"), "")
-            .replace(&from, &derived.domain())
-            .replace(&format!("\"name\":\"{old}\",\"version\":"), &format!("\"name\":\"{name}\",\"version\":"));
+        // libvirt makes a new UUID and a new MAC; an XML file has one to a line.
+        let is_own = |line: &&str| line.contains("<uuid>") || line.contains("<mac address=");
+        let definition: String = definition.lines().filter(|line| !is_own(line)).map(|line| format!("{line}\n")).collect();
+        let definition =
+            definition.replace(&from, &derived.domain()).replace(&format!("\"name\":\"{old}\""), &format!("\"name\":\"{name}\""));
         let file = folder().join(format!("{name}.xml"));
         fs::write(&file, xml(definition)).unwrap();
         virsh(&["define", file.to_str().unwrap()]);
@@ -63,7 +57,7 @@ impl Drop for Derived {
         let pool = pool();
         // Whatever has happened, each is tried; a test that has failed already must not abort here.
         let remove = |args: &[&str]| {
-            let _ = std::process::Command::new("virsh").args(URI).args(args).output();
+            let _ = std::process::Command::new("virsh").args(["-q", "-c", "qemu:///system"]).args(args).output();
         };
         remove(&["undefine", "--nvram", &domain]);
         for suffix in ["", "-chunks"] {

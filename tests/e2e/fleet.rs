@@ -6,35 +6,9 @@ use serde_json::Value;
 
 use super::{
     build::template_id,
-    lab::{folder, left, login_key, pool, run, ssh, tpl, volume_path},
+    derived::Derived,
+    lab::{folder, left, login_key, ssh, tpl},
 };
-
-const SECOND: &str = "tpl-e2e-second";
-const VIRSH: [&str; 3] = ["-q", "-c", "qemu:///system"];
-
-fn virsh(args: &[&str]) -> String {
-    run("virsh", &[&VIRSH[..], args].concat())
-}
-
-/// Another template with the same bytes: the shared one's volume and domain under another name.
-fn second_template() -> String {
-    let (first, version) = template_id().split_once('@').map(|(name, version)| (name.to_owned(), version.to_owned())).unwrap();
-    let (from, to) = (format!("{first}.{version}"), format!("{SECOND}.{version}"));
-    let path = volume_path(&from);
-    virsh(&["vol-clone", &from, &to, "--pool", &pool()]);
-    let copy = volume_path(&to);
-    run("chmod", &["0444", &copy]);
-    let xml = virsh(&["dumpxml", &from]);
-    let uuid = xml.split("<uuid>").nth(1).and_then(|rest| rest.split("</uuid>").next()).unwrap();
-    let xml = xml.replace(uuid, fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap().trim());
-    let mac = xml.split("<mac address='").nth(1).and_then(|rest| rest.split('\'').next()).unwrap().to_owned();
-    let xml = xml.replace(&mac, "52:54:00:e2:ef:02").replace(&path, &copy).replace(&from, &to);
-    let xml = xml.replace(&format!("\"name\":\"{first}\""), &format!("\"name\":\"{SECOND}\""));
-    let file = folder().join("second.xml");
-    fs::write(&file, xml).unwrap();
-    virsh(&["define", file.to_str().unwrap()]);
-    format!("{SECOND}@{version}")
-}
 
 /// `NAME ACTION STATE` of each VM, in the fleet's order.
 fn rows(report: &Value) -> Vec<String> {
@@ -45,7 +19,8 @@ fn rows(report: &Value) -> Vec<String> {
 
 #[test]
 fn a_fleet_of_two_templates_comes_and_goes() {
-    let second = second_template();
+    let template = Derived::new("tpl-e2e-second", |_| {}, |xml| xml);
+    let second = template.id();
     let key = format!("{}.pub", login_key().display());
     let text = format!(
         "template = '{}'\n[defaults.guest]\nssh_key_files = ['{key}']\n\
@@ -73,7 +48,7 @@ fn a_fleet_of_two_templates_comes_and_goes() {
     starts_and_changes_nothing_more(file, &text);
     destroys(file);
     tpl(&["rm", &second]).ok();
-    assert_eq!(left(SECOND), Vec::<String>::new());
+    assert_eq!(left("tpl-e2e-second"), Vec::<String>::new());
 }
 
 fn starts_and_changes_nothing_more(file: &str, text: &str) {

@@ -1,10 +1,10 @@
 //! Clones of a template that has no cloud-init: who they are is written into their disks, of both in one appliance.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use super::{
-    build::template_id,
-    lab::{folder, left, login_key, pool, ssh, tpl, virsh, volume_path},
+    derived::Derived,
+    lab::{folder, left, login_key, ssh, tpl},
     names::each,
 };
 use crate::appliance::purge_cloud_init;
@@ -12,45 +12,20 @@ use crate::appliance::purge_cloud_init;
 /// What the template is called.
 const BARE: &str = "tpl-e2e-bare";
 
-/// The shared template under another name, without cloud-init. Gone at the end.
-struct Bare {
-    /// `NAME@VERSION`.
-    id: String,
-}
-
-impl Bare {
-    fn make() -> Self {
-        let shared = template_id().replace('@', ".");
-        let version = shared.rsplit_once('.').unwrap().1;
-        let domain = format!("{BARE}.{version}");
-        for rest in ["", "-chunks"] {
-            virsh(&["vol-clone", "--pool", &pool(), &format!("{shared}{rest}"), &format!("{domain}{rest}")]);
-        }
-        let volume = volume_path(&domain);
-        purge_cloud_init(Path::new(&volume));
-        fs::set_permissions(&volume, std::os::unix::fs::PermissionsExt::from_mode(0o444)).unwrap();
-        let name = shared.rsplit_once('.').unwrap().0;
-        let xml: String = virsh(&["dumpxml", &shared])
-            .replace(&shared, &domain)
-            .replace(&format!(r#""name":"{name}""#), &format!(r#""name":"{BARE}""#))
-            .replace(r#""identity":"nocloud""#, r#""identity":"offline""#)
-            .lines()
-            .filter(|line| !line.contains("<uuid>") && !line.contains("<mac address="))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        assert!(xml.contains(r#""identity":"offline""#) && xml.contains(BARE), "{xml}");
-        let file = folder().join("bare.xml");
-        fs::write(&file, xml).unwrap();
-        virsh(&["define", file.to_str().unwrap()]);
-        Self { id: format!("{BARE}@{version}") }
-    }
+/// The shared template without cloud-init.
+fn bare() -> Derived {
+    let offline = |xml: String| {
+        assert!(xml.contains(r#""identity":"nocloud""#), "{xml}");
+        xml.replace(r#""identity":"nocloud""#, r#""identity":"offline""#)
+    };
+    Derived::new(BARE, |volume| purge_cloud_init(Path::new(volume)), offline)
 }
 
 #[test]
 fn clones_without_cloud_init_are_machines_of_their_own() {
-    let bare = Bare::make();
+    let bare = bare();
     let (key, known_hosts) = (format!("{}.pub", login_key().display()), folder().join("known_hosts.offline"));
-    let common = ["clone", &bare.id, "--ssh-key", &key];
+    let common = ["clone", &bare.id(), "--ssh-key", &key];
     let refused = tpl(&[&common[..], &["--name", "tpl-e2e-off", "--runcmd", "true", "--wait", "cloud-init"]].concat());
     assert_eq!(refused.code, 2, "{refused:#?}");
     assert!(refused.stderr.contains("--wait cloud-init: the template has no cloud-init"), "{refused:#?}");
@@ -78,6 +53,6 @@ fn clones_without_cloud_init_are_machines_of_their_own() {
     assert!(!left("tpl-e2e-off").iter().any(|name| name.ends_with("-seed")), "nothing would read a seed");
     tpl(&["destroy", "tpl-e2e-off1", "tpl-e2e-off2"]).ok();
     assert_eq!(left("tpl-e2e-off"), [""; 0]);
-    tpl(&["rm", &bare.id]).ok();
+    tpl(&["rm", &bare.id()]).ok();
     assert_eq!(left(BARE), [""; 0]);
 }

@@ -179,13 +179,26 @@ pub fn plan(
         let origin = origin::shared(&mut origins, request.template, purpose)?;
         clones.push(one(request, origin, fresh())?);
     }
-    place(&mut clones, requests, purpose, facts, fresh)?;
     distinct_volumes(&clones)?;
-    let plan = ClonePlan { purpose, forced: forced.map(str::to_owned), clones };
-    if plan.forced.is_none() {
-        facts.capacity.admit(&plan.clones.iter().map(PlannedClone::demand).collect::<Vec<_>>())?;
+    let demands: Vec<Demand> = clones.iter().map(PlannedClone::demand).collect();
+    let admitted = if forced.is_some() { Ok(()) } else { facts.capacity.admit(&demands) };
+    let placed = place(&mut clones, requests, purpose, facts, fresh);
+    both(admitted, placed)?;
+    Ok(ClonePlan { purpose, forced: forced.map(str::to_owned), clones })
+}
+
+/// Whether there is room, and a place on the network: if neither, both are said at once.
+fn both(admitted: Result<(), Refusal>, placed: Result<()>) -> Result<()> {
+    let Err(no_room) = admitted else { return placed };
+    match placed.map_err(anyhow::Error::downcast::<Refusal>) {
+        Ok(()) => Err(no_room.into()),
+        Err(Ok(no_place)) => {
+            let reasons = no_room.reasons.into_iter().chain(no_place.reasons).collect();
+            Err(Refusal { reasons, advice: no_room.advice }.into())
+        }
+        // What could never be is said first.
+        Err(Err(invalid)) => Err(invalid),
     }
-    Ok(plan)
 }
 
 /// One VM without its place on the network.
