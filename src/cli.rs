@@ -71,7 +71,7 @@ pub enum Command {
     Build(BuildArgs),
     /// Make VMs from a template, each with an identity of its own
     Clone(Box<CloneArgs>),
-    /// Make a declared fleet so: make what is missing, start what is off, report what differs
+    /// Make a declared fleet so: make what is missing, start what is off
     Apply(ApplyArgs),
     /// List the templates
     List,
@@ -340,15 +340,15 @@ pub struct ApplyArgs {
     /// Make VMs although the hypervisor has no room, and why; the reason is kept in their metadata
     #[arg(long, value_name = "REASON", value_parser = reason)]
     pub force: Option<PlainText>,
-    /// How the work is done.
-    #[command(flatten)]
-    pub work: WorkArgs,
     /// Append a verified line for each VM to this known_hosts file
     #[arg(long, value_name = "FILE")]
     pub known_hosts: Option<PathBuf>,
     /// Print what differs and what would be done, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// How the work is done.
+    #[command(flatten)]
+    pub work: WorkArgs,
 }
 
 /// How far `tpl apply` goes.
@@ -393,13 +393,13 @@ pub struct DestroyArgs {
     #[arg(long, value_name = "FILE")]
     pub fleet: Option<PathBuf>,
     /// With --fleet: their disks go too, and what VMs of these names have left
-    #[arg(long, requires = "fleet")]
+    #[arg(long, conflicts_with = "vms")]
     pub disks: bool,
     /// With --fleet: so many VMs at a time
-    #[arg(long, requires = "fleet", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N")]
+    #[arg(long, conflicts_with = "vms", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N")]
     pub jobs: u16,
     /// With --fleet: write how long each VM took: CSV if the file ends in .csv, else JSON lines
-    #[arg(long, requires = "fleet", value_name = "FILE")]
+    #[arg(long, conflicts_with = "vms", value_name = "FILE")]
     pub timings: Option<PathBuf>,
     /// Say what would be done and change nothing
     #[arg(long)]

@@ -13,11 +13,11 @@ use crate::{
     host::dns::DnsProvider,
 };
 
-/// What each provider is to be told of a clone.
-pub fn registrations(world: World<'_>, planned: &PlannedClone, host: &Host) -> Vec<Registration> {
+/// What each provider is to be told of a clone in this libvirt network.
+pub fn registrations(world: World<'_>, network: Option<&str>, host: &Host) -> Vec<Registration> {
     world
         .dns
-        .listeners(planned.place.network.as_deref())
+        .listeners(network)
         .into_iter()
         .map(|(provider, network, domain)| Registration {
             provider: provider.to_owned(),
@@ -77,7 +77,7 @@ pub fn check_free(world: World<'_>, purpose: Purpose, clones: &[PlannedClone]) -
     for planned in clones {
         let addresses = planned.place.address.into_iter().collect();
         let host = Host { name: planned.name.clone(), domain: None, addresses, host_keys: Vec::new() };
-        for registration in registrations(world, planned, &host) {
+        for registration in registrations(world, planned.place.network.as_deref(), &host) {
             let taken = provider(world, &registration)?.taken(&registration.host);
             reasons.extend(taken.with_context(|| format!("asking DNS ({}) for {}", registration.provider, planned.name))?);
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tpl::core::{error::exit_code, facts::DomainState, timings};
+use tpl::core::{error::exit_code, facts::DomainState, manifest::Metadata, timings};
 
 use super::{
     machine::{FakeVolume, Machine},
@@ -192,6 +192,32 @@ fn what_differs_is_reported_and_left() {
 }
 
 #[test]
+fn disks_in_another_pool_are_a_difference_by_themselves() {
+    let bench = Bench::new("pool", &FLEET.replace("name = \"db\"", "name = \"db\"\ndisk = \"9G\""));
+    bench.apply("");
+    let inventory = bench.machine.inventory();
+    let mut record = inventory.clones[0].record.clone();
+    assert_eq!(record.name.as_str(), "db");
+    record.pool = "fast".to_owned();
+    let elsewhere = Metadata::Clone(Box::new(record));
+    bench.machine.run().with(|world| world.hypervisor.write_metadata("db", &elsewhere)).unwrap();
+    let shown = bench.apply("");
+    assert_eq!(shown.lines().last(), Some("db    unchanged  192.0.2.130  running  pool: fast, declared default"));
+}
+
+#[test]
+fn dns_hears_of_addresses_that_come_by_dhcp_even_after_stages() {
+    let bench = Bench::new("dhcp", &FLEET.replace("[defaults.guest]", "[defaults]\naddressing = \"dhcp\"\n[defaults.guest]"));
+    bench.apply("--stage create");
+    let told = |bench: &Bench| bench.machine.inventory().clones.iter().filter(|clone| !clone.record.dns.is_empty()).count();
+    assert_eq!((told(&bench), bench.machine.state().records.len()), (0, 0));
+    bench.apply("");
+    assert_eq!((told(&bench), bench.machine.state().records.len()), (3, 3));
+    bench.destroy("--disks");
+    assert_eq!(bench.machine.state().records.len(), 0);
+}
+
+#[test]
 fn conflicts_are_refused_all_at_once() {
     let bench = Bench::new("conflict", FLEET);
     let foreign = |name: &str, id: u32| {
@@ -259,6 +285,7 @@ fn one_that_was_there_and_fails_is_never_undone() {
     assert_eq!(exit_code(&error), 1);
     assert!(!bench.rest().contains("web2") && bench.rest().contains("volume db-disk1"), "{}", bench.rest());
     assert_eq!((bench.state("web1"), bench.state("db")), (DomainState::Running, DomainState::Shutoff));
+    assert_eq!(format!("{error:#}").lines().last(), Some("VMs that were there and have been started stay on"));
     // Now db is the only one to start: the new one is made all the same.
     let fault = Fault::At(Step::Start, 0);
     let error = bench.machine.failing(fault).tpl("apply stays.toml --jobs 1 --keep-going").unwrap_err();

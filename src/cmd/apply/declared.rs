@@ -27,6 +27,7 @@ use crate::{
         vm_spec::{GuestSpec, Label, VmSpec},
     },
     host::guest_files,
+    ui,
 };
 
 /// A fleet, with the contents of all files that it names.
@@ -141,6 +142,13 @@ impl Missing<'_> {
             })
             .collect();
         clone_plan::plan(&requests, Purpose::Clone, self.forced, facts, &mut Uuid::new_v4)
+    }
+
+    /// Says which snapshots are not taken by a call that starts nothing: no later call knows that they are still missing.
+    pub fn warn_of_snapshots(&self) {
+        for vm in self.vms.iter().filter(|vm| vm.spec.snapshot.is_some()) {
+            ui::note(&format!("{}: its snapshot is not taken, for that is done when a VM that is made is ready", vm.name));
+        }
     }
 
     fn names_are_free(&self, facts: &Facts) -> Result<(), Refusal> {

@@ -32,6 +32,7 @@ use crate::{
         config::Config,
         error::{Invalid, Refusal},
         fleet::diff::{self, Action, Difference, Step, diff},
+        network::Plug,
         ready::Until,
         timings::Timing,
     },
@@ -165,8 +166,11 @@ impl<'w, 'a> Compared<'w, 'a> {
     }
 
     fn act(&self, times: &mut Vec<Timing>) -> Result<Done> {
-        let mut started: Vec<Existing> = self.off().map(|there| Existing::of(&there.record)).collect();
+        let mut started: Vec<Existing> = self.off().map(off).collect();
         let missing = self.missing();
+        if self.args.stage == Stage::Create {
+            missing.iter().for_each(Missing::warn_of_snapshots);
+        }
         if missing.is_none() && started.is_empty() {
             return Ok(Done { finished: None, started });
         }
@@ -189,4 +193,12 @@ impl<'w, 'a> Compared<'w, 'a> {
         let old = addresses.iter().map(|(record, addresses)| (*record, addresses.as_slice()));
         clone::report::append_known_hosts(self.args.known_hosts.as_deref(), new.chain(old))
     }
+}
+
+fn off(there: &diff::Existing) -> Existing {
+    let network = match &there.plug {
+        Some(Plug::Network(name)) => Some(name.as_str()),
+        _ => None,
+    };
+    Existing::of(&there.record, network)
 }

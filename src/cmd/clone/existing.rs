@@ -6,27 +6,40 @@ use std::{
     time::Instant,
 };
 
-use super::{ready::Awaited, vm::Stage, work::Work};
+use anyhow::Result;
+
+use super::{
+    ready::Awaited,
+    vm::{self, Stage},
+    work::Work,
+};
 use crate::{
-    cmd::parallel,
-    core::{manifest::CloneRecord, names::TemplateId, timings::Timing},
+    cmd::{dns, parallel, world::World},
+    core::{
+        manifest::{CloneRecord, Metadata},
+        names::TemplateId,
+        timings::Timing,
+    },
     ui::Lines,
 };
 
 /// A VM that was made by an earlier call.
 #[derive(Debug)]
 pub struct Existing {
-    /// Its template.
-    template: TemplateId,
+    /// What its metadata says.
+    record: CloneRecord,
+    /// The libvirt network that it is in.
+    network: Option<String>,
     /// What it is waited for by, and how that went.
     pub awaited: Awaited,
 }
 
 impl Existing {
-    /// The VM that a record is of.
-    pub fn of(record: &CloneRecord) -> Self {
+    /// The VM that a record is of, and the libvirt network that it is in.
+    pub fn of(record: &CloneRecord, network: Option<&str>) -> Self {
         Self {
-            template: TemplateId { name: record.template.clone(), version: record.version.clone() },
+            record: record.clone(),
+            network: network.map(str::to_owned),
             awaited: Awaited {
                 name: record.name.to_string(),
                 host_key: record.ssh_host_keys.first().cloned().unwrap_or_default(),
@@ -42,7 +55,8 @@ impl Existing {
 
     /// How long its stages took.
     pub(super) fn timings(&self) -> Vec<Timing> {
-        let template = self.template.to_string();
+        let id = TemplateId { name: self.record.template.clone(), version: self.record.version.clone() };
+        let template = id.to_string();
         self.awaited.stages.iter().map(|stage| stage.timing(&self.awaited.name, &template)).collect()
     }
 }
@@ -51,6 +65,28 @@ impl Existing {
 pub fn has_cloud_init(record: &CloneRecord) -> bool {
     let seed = format!("{}-seed", record.name);
     record.volumes.contains(&seed)
+}
+
+/// Lets DNS know of those whose address came by DHCP and is known only now: an earlier call that made them has not waited for it.
+pub(super) fn tell_dns(world: World<'_>, vms: &mut [Existing]) {
+    for vm in vms.iter_mut().filter(|vm| vm.awaited.failed.is_none() && vm.record.dns.is_empty()) {
+        vm.awaited.failed = register(world, vm).err();
+    }
+}
+
+fn register(world: World<'_>, vm: &mut Existing) -> Result<()> {
+    let Existing { record, network, awaited } = vm;
+    if awaited.addresses.is_empty() {
+        return Ok(());
+    }
+    let host = vm::host(&record.name, &awaited.host_key, &awaited.addresses);
+    record.dns = dns::registrations(world, network.as_deref(), &host);
+    if record.dns.is_empty() {
+        return Ok(());
+    }
+    // What is told stands in its metadata first, so that it is taken back whatever happens.
+    world.hypervisor.write_metadata(record.name.as_str(), &Metadata::Clone(Box::new(record.clone())))?;
+    record.dns.iter().try_for_each(|registration| dns::add(world, registration))
 }
 
 /// Starts them. Their lines are those from `first` on; those that fail say so themselves.

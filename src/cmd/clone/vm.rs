@@ -11,6 +11,7 @@ use crate::{
         clone_plan::{ClonePlan, PlannedClone},
         dns::Host,
         manifest::{CloneRecord, Metadata, Phase},
+        names::VmName,
         ready::Progress,
         timings::{Outcome, Timing},
     },
@@ -122,14 +123,14 @@ impl Made {
 
     /// What DNS is told of it, for these addresses.
     pub fn host(&self, addresses: &[IpAddr]) -> Host {
-        let key = self.host_key.public.parse();
-        Host {
-            name: self.planned.name.clone(),
-            domain: None,
-            addresses: addresses.to_vec(),
-            host_keys: key.into_iter().collect(),
-        }
+        host(&self.planned.name, &self.host_key.public, addresses)
     }
+}
+
+/// What DNS is told of a VM with this host key.
+pub(super) fn host(name: &VmName, host_key: &str, addresses: &[IpAddr]) -> Host {
+    let host_keys = host_key.parse().into_iter().collect();
+    Host { name: name.clone(), domain: None, addresses: addresses.to_vec(), host_keys }
 }
 
 /// The first record of a planned clone.
@@ -164,7 +165,7 @@ pub(super) fn record(world: World<'_>, plan: &ClonePlan, planned: &PlannedClone,
 /// # Errors
 /// A provider refuses, or cannot be reached.
 pub(super) fn tell_dns<'a>(world: World<'a>, vm: &mut Vm<'a>, addresses: &[IpAddr]) -> Result<()> {
-    let registrations = dns::registrations(world, &vm.made.planned, &vm.made.host(addresses));
+    let registrations = dns::registrations(world, vm.made.planned.place.network.as_deref(), &vm.made.host(addresses));
     if registrations.is_empty() {
         return Ok(());
     }

@@ -154,6 +154,8 @@ impl<'a> Work<'a> {
         if self.start {
             self.each(vms, lines, "start", |vm| make::start(world, vm))?;
             self.wait(vms, others, lines)?;
+            existing::tell_dns(world, others);
+            self.after(vms, others)?;
             self.each(vms, lines, "finish", |vm| {
                 // An address that came by DHCP is known only now.
                 if vm.made.record.dns.is_empty() && vm.made.record.purpose == Purpose::Clone && !vm.made.addresses.is_empty() {
@@ -256,7 +258,11 @@ impl<'a> Work<'a> {
             let cause = anyhow!("{cause:#}");
             return Err(Advised::new(cause, "the VMs are kept; `tpl destroy` or `tpl prune` removes them").into());
         }
-        Err(roll_back(vms, cause))
+        let error = roll_back(vms, cause);
+        if others.iter().any(|other| other.awaited.stages.iter().any(|stage| stage.good)) {
+            return Err(Advised::new(error, "VMs that were there and have been started stay on").into());
+        }
+        Err(error)
     }
 
     fn keep(&self, vms: Vec<Vm<'a>>) -> Finished {
