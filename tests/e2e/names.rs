@@ -151,7 +151,7 @@ fn a_static_address_on_a_bridge_stands_in_the_seed() {
     assert_eq!(without.code, 2, "{without:#?}");
     assert!(without.stderr.contains("a static address needs the length of its prefix, with --prefix 24"), "{without:#?}");
     let report = clone(&[&args[..], &["--prefix", "24"]].concat()).json();
-    assert_eq!(each(&report, "addresses"), [ip.clone()]);
+    assert_eq!(each(&report, "addresses"), [&ip]);
     let xml = virsh(&["dumpxml", "tpl-e2e-bridge"]);
     assert!(xml.contains("<interface type='bridge'>") && xml.contains(&format!("<source bridge='{bridge}'/>")), "{xml}");
     assert!(!virsh(&["net-dumpxml", "default"]).contains(&format!("'{ip}'")), "nothing of it is the network's");
