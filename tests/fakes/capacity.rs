@@ -111,3 +111,28 @@ fn nobody_gives_way_to_a_call_that_gives_way_meanwhile() {
     let view = early.with(|world| world.view(Policy::default())).unwrap();
     assert_eq!(verdict(&mine, &view), Verdict::Go);
 }
+
+#[test]
+fn want_of_room_counts_only_when_nobody_is_in_the_middle_of_reserving() {
+    // Whether the other one gives way, or was killed and its reservation stays.
+    for gives_way in [true, false] {
+        let machine = Machine::with_template();
+        machine.tpl("clone --name web1 --no-start --ssh-key KEY").unwrap();
+        machine.state().memory = machine.manifests()[0].clone.memory.0 * 2;
+        let other = machine.run().with(|world| world.local.run().clone());
+        reserve(&machine, "web1", &other);
+        machine.state().alive.insert(other.id);
+        let (late, elsewhere) = (machine.run(), machine.clone());
+        late.before(Step::IsAlive, move || {
+            let mut state = elsewhere.state();
+            state.alive.remove(&other.id);
+            if gives_way {
+                state.domains.remove("web1");
+            }
+        });
+        let outcome = late.tpl("clone --name web2 --no-start --ssh-key KEY").map_err(|error| error.is::<Refusal>());
+        assert_eq!(outcome.is_ok(), gives_way);
+        assert!(outcome.err().unwrap_or(true), "refused");
+        assert_eq!(machine.state().domains.contains_key("web2"), gives_way);
+    }
+}

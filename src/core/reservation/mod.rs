@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! define all ──→ read again ──→ Go       write Phase::Creating into each: settled
-//!                  ↑     ├────→ GiveWay  undefine all: refused
+//!                  ↑     ├────→ GiveWay  undefine all, and plan again: the plan says what is left
 //!                  └─────┴────→ Wait     until those that stand in the way have given way or are settled
 //! ```
 //!
@@ -59,7 +59,7 @@ pub enum Verdict {
     Go,
     /// There will be room once these calls, which come later, have given way: read again in a moment.
     Wait(Vec<Run>),
-    /// There is no room: undo the reservation, and refuse with this.
+    /// There is no room: undo the reservation and plan again, or refuse with this.
     GiveWay(Refusal),
 }
 
