@@ -95,7 +95,7 @@ fn stale(name: &VmName, stock: Stock<'_>, uses: &[Uses], disks: bool, plan: &mut
     for volume in stock.volumes.iter().filter(|volume| is_of(&volume.name, name)) {
         match user(&volume.name, None, stock, uses) {
             Some(user) => plan.untouched.push(format!("volume {} stays: {user}", volume.name)),
-            None if disks => plan.remove_volumes.push(volume.name.clone()),
+            None if disks || volume.name == seed(name) => plan.remove_volumes.push(volume.name.clone()),
             None => plan.keep_volumes.push(volume.name.clone()),
         }
     }

@@ -81,8 +81,8 @@ fn disks_go_only_where_that_is_asked_for() {
         lines(&planned(&domains, &all, false)),
         [
             "a goes with [a-seed], without [a a-nvram a-disk1]",
+            "b-seed goes",
             "b stays",
-            "b-seed stays",
             "b-disk1 stays",
             "b-disk12 stays",
             "b-nvram stays"
