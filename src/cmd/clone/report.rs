@@ -94,10 +94,12 @@ pub fn print(world: World<'_>, finished: &Finished, output: Output, file: Option
         Output::Json => ui::json(&report),
         Output::Text => ui::data(&report.table()),
     };
-    printed.and_then(|()| append_known_hosts(file, &finished.made)).map_err(|error| {
-        // Whoever reads only the exit code must not make them again.
-        Advised::new(error, "the VMs are made all the same: `tpl vms` lists them").into()
-    })
+    printed.and_then(|()| append_known_hosts(file, &finished.made)).map_err(made_all_the_same)
+}
+
+/// A failure behind the making: whoever reads only the exit code must not make them again.
+pub(super) fn made_all_the_same(error: anyhow::Error) -> anyhow::Error {
+    Advised::new(error, "the VMs are made all the same: `tpl vms` lists them").into()
 }
 
 fn append_known_hosts(file: Option<&Path>, made: &[Made]) -> Result<()> {
