@@ -70,7 +70,9 @@ pub enum Command {
     /// Build a template: install, shrink, seal, verify, boot-test, publish
     Build(BuildArgs),
     /// Make VMs from a template, each with an identity of its own
-    Clone(CloneArgs),
+    Clone(Box<CloneArgs>),
+    /// Make a declared fleet so: make what is missing, start what is off, report what differs
+    Apply(ApplyArgs),
     /// List the templates
     List,
     /// Show the manifest of a template
@@ -232,7 +234,7 @@ pub struct SizeArgs {
     #[arg(long, value_name = "FIRMWARE")]
     pub firmware: Option<Firmware>,
     /// Make them although the hypervisor has no room, and why; the reason is kept in their metadata
-    #[arg(long, value_name = "REASON")]
+    #[arg(long, value_name = "REASON", value_parser = reason)]
     pub force: Option<PlainText>,
 }
 
@@ -326,6 +328,42 @@ pub struct WorkArgs {
     pub timings: Option<PathBuf>,
 }
 
+/// `tpl apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// The file that declares the fleet
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How far to go; each stage includes those before it
+    #[arg(long, value_enum, default_value_t = Stage::Wait, value_name = "STAGE")]
+    pub stage: Stage,
+    /// Make VMs although the hypervisor has no room, and why; the reason is kept in their metadata
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    pub force: Option<PlainText>,
+    /// How the work is done.
+    #[command(flatten)]
+    pub work: WorkArgs,
+    /// Append a verified line for each VM to this known_hosts file
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Option<PathBuf>,
+    /// Print what differs and what would be done, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// How far `tpl apply` goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Stage {
+    /// Check that all of it could be done; change nothing
+    Preflight,
+    /// Make what is missing; start nothing
+    Create,
+    /// Start what is off; wait for nothing
+    Start,
+    /// Wait until all that was started is ready
+    Wait,
+}
+
 /// A template, in its current or a named version.
 #[derive(Debug, Args)]
 pub struct TemplateArgs {
@@ -349,8 +387,20 @@ pub struct VersionArgs {
 #[derive(Debug, Args)]
 pub struct DestroyArgs {
     /// The VMs; each must carry tpl's metadata
-    #[arg(value_name = "VM", required = true)]
+    #[arg(value_name = "VM", required_unless_present = "fleet", conflicts_with = "fleet")]
     pub vms: Vec<VmName>,
+    /// Those VMs instead that this fleet's file declares and that carry tpl's metadata; their disks stay
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
+    /// With --fleet: their disks go too, and what VMs of these names have left
+    #[arg(long, requires = "fleet")]
+    pub disks: bool,
+    /// With --fleet: so many VMs at a time
+    #[arg(long, requires = "fleet", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N")]
+    pub jobs: u16,
+    /// With --fleet: write how long each VM took: CSV if the file ends in .csv, else JSON lines
+    #[arg(long, requires = "fleet", value_name = "FILE")]
+    pub timings: Option<PathBuf>,
     /// Say what would be done and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -376,6 +426,13 @@ pub struct TimingsArgs {
     /// How many of the slowest VMs are shown
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub slowest: u16,
+}
+
+fn reason(text: &str) -> Result<PlainText, String> {
+    if text.trim().is_empty() {
+        return Err("say why: the reason is kept with the VMs".to_owned());
+    }
+    text.parse()
 }
 
 fn exact_version(text: &str) -> Result<TemplateRef, String> {

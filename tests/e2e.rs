@@ -7,12 +7,27 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(clippy::disallowed_methods, reason = "the tests look at the world with other tools than tpl")]
 
+#[path = "dns/servers.rs"]
+#[allow(dead_code, reason = "shared with other tests, which need other parts of it")]
+mod servers;
+
+#[path = "offline/appliance.rs"]
+mod appliance;
+
 mod e2e {
     pub mod lab;
 
     mod around;
     mod build;
     mod clones;
+    mod derived;
     mod failures;
+    mod firmware;
+    mod fleet;
+    mod names;
+    mod names_in_dns;
+    mod offline;
+    mod options;
+    mod race;
     mod sealed;
 }

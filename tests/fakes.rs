@@ -13,6 +13,8 @@ mod commands;
 mod dns;
 #[path = "fakes/faults.rs"]
 mod faults;
+#[path = "fakes/fleets.rs"]
+mod fleets;
 #[path = "fakes/guest.rs"]
 mod guest;
 #[path = "fakes/hypervisor.rs"]

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use guestfs::{AddDriveOptArgs, Handle, MkfsOptArgs};
+use guestfs::{Handle, MkfsOptArgs};
 use tpl::{
     core::{
         digest::ChunkList,
@@ -36,7 +36,10 @@ use tpl::{
 };
 use uuid::Uuid;
 
+use offline::appliance::{outside, tcg};
+
 mod offline {
+    pub mod appliance;
     pub mod bootable;
 }
 
@@ -75,23 +78,6 @@ const RED_HAT: [(&str, &str); 9] = [
     ("/etc/selinux/config", "SELINUX=enforcing\n"),
     ("/home/rocky/.ssh/authorized_keys", "ssh-rsa of-the-pipeline\n"),
 ];
-
-fn tcg() -> bool {
-    std::env::var("TPL_TEST_ACCEL").map_or(true, |accel| accel != "kvm")
-}
-
-/// libguestfs without tpl in between.
-fn outside(disks: &[(&Path, VolumeFormat)], readonly: bool) -> Handle {
-    let g = Handle::create().unwrap();
-    g.set_backend("direct").unwrap();
-    g.set_backend_settings(if tcg() { &["force_tcg"] } else { &[] }).unwrap();
-    for (disk, format) in disks {
-        let options = AddDriveOptArgs { readonly: Some(readonly), format: Some(format.as_str()), ..AddDriveOptArgs::default() };
-        g.add_drive(disk.to_str().unwrap(), options).unwrap();
-    }
-    g.launch().unwrap();
-    g
-}
 
 fn fill(g: &Handle, device: &str, files: &[(&str, &str)]) {
     let options = MkfsOptArgs { blocksize: None, features: None, inode: None, sectorsize: None, label: None };

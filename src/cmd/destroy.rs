@@ -1,5 +1,7 @@
 //! `tpl destroy`: removes VMs that tpl made.
 
+mod fleet;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -25,6 +27,9 @@ struct Report<'a> {
 /// # Errors
 /// A VM that is not there, or is not tpl's: then none is removed.
 pub fn run(world: World<'_>, args: &DestroyArgs, output: Output) -> Result<()> {
+    if let Some(file) = &args.fleet {
+        return fleet::run(world, args, file, output);
+    }
     let inventory = world.inventory()?;
     let clones = chosen(&inventory, &args.vms)?;
     let mut destroyed = Vec::new();

@@ -28,7 +28,7 @@ pub fn registrations(world: World<'_>, planned: &PlannedClone, host: &Host) -> V
 }
 
 fn provider<'a>(world: World<'a>, registration: &Registration) -> Result<Box<dyn DnsProvider + 'a>> {
-    let found = world.dns.provider(world.hypervisor, registration);
+    let found = world.dns.provider(world.hypervisor, registration)?;
     found.with_context(|| {
         let (host, name) = (&registration.host.name, &registration.provider);
         format!("{host} is in the DNS of provider {name}, which the configuration does not have any more\nput [dns.{name}] back into the configuration")

@@ -1,5 +1,6 @@
 //! One file a verb: read arguments, gather facts, plan, act, report.
 
+pub mod apply;
 pub mod build;
 pub mod capacity;
 pub mod clone;
@@ -48,6 +49,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     world::Opened::new(&config)?.with(|world| match &cli.command {
         Command::Build(args) => build::run(world, &config, args, output),
         Command::Clone(args) => clone::run(world, &config, args, output),
+        Command::Apply(args) => apply::run(world, &config, args, output),
         Command::List => list::run(world, output),
         Command::Show(args) => show::run(world, args, output),
         Command::Vms => vms::run(world, output),

@@ -131,7 +131,7 @@ fn root_of(pipeline: &Path) -> PathBuf {
 }
 
 /// A text file; none if it is not there.
-fn read(path: &Path) -> Result<Option<String>> {
+pub(super) fn read(path: &Path) -> Result<Option<String>> {
     let data = match fs::metadata(path) {
         Ok(data) => data,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

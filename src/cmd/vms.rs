@@ -25,9 +25,11 @@ pub fn run(world: World<'_>, output: Output) -> Result<()> {
     super::list::warn_unreadable(&inventory);
     let mut rows = Vec::new();
     for clone in inventory.clones.iter().filter(|clone| clone.is_vm()) {
-        // A VM may stop between the two calls: then it has no addresses.
-        let active = clone.domain.state.is_active();
-        let addresses = if active { world.hypervisor.addresses(&clone.domain.name).unwrap_or_default() } else { Vec::new() };
+        let mut addresses = clone.record.addresses.clone();
+        if addresses.is_empty() && clone.domain.state.is_active() {
+            // A VM may stop between the two calls: then it has no addresses.
+            addresses = world.hypervisor.addresses(&clone.domain.name).unwrap_or_default();
+        }
         rows.push(Row {
             name: clone.record.name.to_string(),
             uuid: clone.domain.uuid.to_string(),

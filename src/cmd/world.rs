@@ -178,7 +178,7 @@ impl Opened {
             appliances: [Libguestfs { tcg: false }, Libguestfs { tcg: true }],
             source: crate::host::source::DebianSource::new(config.cache.clone()).context("preparing downloads")?,
             pool: config.pool.clone(),
-            dns: Directory::of(&config.dns)?,
+            dns: Directory::of(&config.dns),
         })
     }
 

@@ -139,6 +139,37 @@ mod tests {
     }
 
     #[test]
+    fn the_example_says_every_key() {
+        let example = parse("config.toml", include_str!("../../docs/examples/config.toml")).unwrap();
+        // Taken apart by name, so that a new key cannot be forgotten in the example.
+        let ConfigFile {
+            uri,
+            pool,
+            network,
+            template,
+            debian_mirror,
+            debian_security_mirror,
+            cache,
+            pipelines,
+            dns,
+            admission: PolicyFile { cpu_overcommit, cap },
+        } = example;
+        let words = [uri, pool, network, debian_mirror, debian_security_mirror].map(|word| word.unwrap().as_str().to_owned());
+        let urls = ["http://mirror.example/debian", "http://mirror.example/debian-security"];
+        assert_eq!(words, ["qemu:///system", "default", "default", urls[0], urls[1]]);
+        assert_eq!(template.unwrap().as_str(), "debian13");
+        assert_eq!([cache, pipelines], ["/var/cache/tpl", "/srv/tpl/pipelines"].map(|path| Some(PathBuf::from(path))));
+        assert_eq!((cpu_overcommit.unwrap().percent(), cap.unwrap().percent()), (200, 90));
+        let kind = |provider: &ProviderConfig| match provider {
+            ProviderConfig::HostsFile(_) => "hosts-file",
+            ProviderConfig::Rfc2136(_) => "rfc2136",
+            ProviderConfig::Libvirt(_) => "libvirt",
+        };
+        let providers: Vec<_> = dns.iter().map(|(name, provider)| (name.as_str(), kind(provider))).collect();
+        assert_eq!(providers, [("dnsmasq", "hosts-file"), ("libvirt", "libvirt"), ("ns1", "rfc2136")]);
+    }
+
+    #[test]
     fn an_unknown_key_has_its_place() {
         let error = parse("config.toml", "\nplool = 1").unwrap_err().to_string();
         assert!(error.starts_with("config.toml:2:1: unknown field `plool`, expected one of "), "{error}");

@@ -1,6 +1,6 @@
 //! Lines of `known_hosts`, so that the first login to a clone asks nothing and trusts no stranger.
 
-use super::ssh_key::PublicKey;
+use super::{quoted::quoted, ssh_key::PublicKey};
 
 /// The line for a host that is known by several names and addresses.
 ///
@@ -14,7 +14,7 @@ pub fn known_hosts_line(hosts: &[&str], public: &str) -> Result<String, String> 
         // Wildcards, negation, hashes, markers and separators would all make it a line about other hosts.
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '%');
         if host.is_empty() || host.len() > 255 || !host.chars().all(plain) {
-            return Err(format!("{:?} is no name or address of a host", host.chars().take(80).collect::<String>()));
+            return Err(format!("{} is no name or address of a host", quoted(host)));
         }
     }
     let key: PublicKey = public.parse()?;

@@ -6,6 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::quoted::quoted;
+
 /// The prefix that QEMU and libvirt use for VMs; locally administered.
 const PREFIX: [u8; 3] = [0x52, 0x54, 0x00];
 /// So many derived addresses can be taken before the search gives up. The space has 2^24 addresses.
@@ -62,8 +64,7 @@ impl FromStr for Mac {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("{:?} is no MAC address: write it as in 52:54:00:ab:cd:ef", text.chars().take(40).collect::<String>());
+        let wrong = || format!("{} is no MAC address: write it as in 52:54:00:ab:cd:ef", quoted(text));
         let mut octets = [0; 6];
         let mut parts = text.split(':');
         for octet in &mut octets {

@@ -30,6 +30,7 @@ pub mod network;
 pub mod numbers;
 pub mod pipeline;
 pub mod progress;
+pub mod quoted;
 pub mod ready;
 pub mod release;
 pub mod reservation;

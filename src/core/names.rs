@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
+use super::quoted::quoted;
+
 /// The name of a template, which is the name of its pipeline's file: `debian13`.
 ///
 /// 1 to 48 letters, digits, `-` and `_`, beginning with a letter or digit. No dot: it separates name and version.
@@ -40,11 +42,6 @@ pub struct VmName(String);
 /// The name of a user in a guest: what `useradd` of shadow-utils takes, at most 32 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct UserName(String);
-
-fn quoted(text: &str) -> String {
-    // Debug escapes newlines and control characters, which must not reach a terminal either.
-    format!("{:?}", text.chars().take(80).collect::<String>())
-}
 
 impl FromStr for TemplateName {
     type Err = String;

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use super::quoted::quoted;
+
 /// The largest number: names with five digits are checked to be names.
 const LARGEST: usize = 99_999;
 
@@ -23,7 +25,6 @@ impl FromStr for Numbers {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let shown = || format!("{:?}", text.chars().take(80).collect::<String>());
         let number = |part: &str| {
             let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
             part.parse::<usize>().ok().filter(|n| digits && *n <= LARGEST)
@@ -33,17 +34,17 @@ impl FromStr for Numbers {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let range = number(first.trim()).zip(number(last.trim())).filter(|(first, last)| first <= last);
             let (first, last) = range.ok_or_else(|| {
-                format!("{} are no numbers: write them as in 3,7-9, from 0 to {LARGEST}, ranges from low to high", shown())
+                format!("{} are no numbers: write them as in 3,7-9, from 0 to {LARGEST}, ranges from low to high", quoted(text))
             })?;
             if last - first >= MOST || numbers.len() + (last - first) >= MOST {
-                return Err(format!("{} are too many numbers: at most {MOST}", shown()));
+                return Err(format!("{} are too many numbers: at most {MOST}", quoted(text)));
             }
             numbers.extend(first..=last);
         }
         let mut sorted = numbers.clone();
         sorted.sort_unstable();
         match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(format!("{} holds the number {} twice", shown(), pair[0])),
+            Some(pair) => Err(format!("{} holds the number {} twice", quoted(text), pair[0])),
             None => Ok(Self(numbers)),
         }
     }

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::Serialize;
 
-use super::facts::DomainState;
+use super::{facts::DomainState, quoted::quoted};
 
 /// So many lines of a console are shown.
 const CONSOLE_LINES: usize = 5;
@@ -37,8 +37,7 @@ impl FromStr for Until {
             "agent" => Ok(Self::Agent),
             "none" => Ok(Self::None),
             _ => port().ok_or_else(|| {
-                let shown: String = text.chars().take(40).collect();
-                format!("{shown:?} is nothing to wait for: there are ssh, cloud-init, agent, tcp:PORT and none")
+                format!("{} is nothing to wait for: there are ssh, cloud-init, agent, tcp:PORT and none", quoted(text))
             }),
         }
     }

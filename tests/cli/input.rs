@@ -72,8 +72,8 @@ fn names_that_mean_something_elsewhere_are_refused() {
         (&["clone", "a\"b"], format!("'[TEMPLATE]': \"a\\\"b\" {template}")),
         (&["show", "a'b"], format!("'<NAME[@VERSION]>': \"a'b\" {template}")),
         (&["prune", "--template", "a\nb"], format!("'--template <NAME>': \"a\\nb\" {template}")),
-        (&["destroy", "../x"], format!("'<VM>...': \"../x\" {vm}")),
-        (&["destroy", "a\nb"], format!("'<VM>...': \"a\\nb\" {vm}")),
+        (&["destroy", "../x"], format!("'[VM]...': \"../x\" {vm}")),
+        (&["destroy", "a\nb"], format!("'[VM]...': \"a\\nb\" {vm}")),
         (&["clone", "--name", "a'b"], format!("'--name <PATTERN>': \"a'b\" {vm}")),
         (
             &["rm", "debian13"],

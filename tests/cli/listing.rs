@@ -126,7 +126,8 @@ fn a_clones_plan_takes_free_names_and_addresses() {
     let expected = serde_json::json!({ "dry_run": true, "clones": clones });
     assert_eq!(json, expected);
     let text = format!(
-        "1 VM\n  debian13-1  linked clone of debian13@20261121-031000: 1 vCPUs, 512 MiB memory, 8 GiB disk, user debian, 192.0.2.128, {}\n",
+        "1 VM\n  debian13-1  linked clone of debian13@20261121-031000: 1 vCPU, 512 MiB memory, 8 GiB disk, user debian\n    \
+         network default, 192.0.2.128 (reserved), {}\n",
         mac("debian13-1")
     );
     assert_eq!(on_filled(&home, &["clone", "--dry-run"]), printed(&text));

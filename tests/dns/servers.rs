@@ -18,6 +18,7 @@ const NAMED: [&str; 2] = ["/usr/sbin/named", "/usr/local/libexec/tpl-tests/named
 pub struct Server {
     pub folder: TempDir,
     pub port: u16,
+    command: Command,
     child: Child,
 }
 
@@ -53,7 +54,9 @@ impl Server {
         Self::start("ns.lab.example", |folder, port| {
             // A profile of AppArmor may be bound to the program's place, and allow it no other folders than the system's.
             let own = folder.join("named");
-            fs::copy(program, &own).unwrap();
+            // By a process of its own: what another thread starts while this one has the copy open for writing keeps it open, and
+            // then it cannot be run.
+            assert!(Command::new("cp").arg(program).arg(&own).status().unwrap().success());
             write_zones(folder, port);
             let mut command = Command::new(own);
             command.arg("-g").arg("-c").arg(folder.join("named.conf"));
@@ -68,7 +71,8 @@ impl Server {
             let log = fs::File::create(folder.path().join("output")).unwrap();
             let mut command = command(folder.path(), port);
             command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-            let mut server = Self { port, child: command.spawn().unwrap(), folder };
+            let child = command.spawn().unwrap();
+            let mut server = Self { port, command, child, folder };
             if server.comes_up(probe) {
                 return server;
             }
@@ -76,6 +80,18 @@ impl Server {
             eprintln!("{}", fs::read_to_string(server.path("output")).unwrap());
         }
         panic!("the server does not start, see above");
+    }
+
+    /// Stops it. What it knows stays in its folder.
+    pub fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again.
+    pub fn start_again(&mut self, probe: &str) {
+        self.child = self.command.spawn().unwrap();
+        assert!(self.comes_up(probe), "{}", fs::read_to_string(self.path("output")).unwrap());
     }
 
     fn comes_up(&mut self, probe: &str) -> bool {

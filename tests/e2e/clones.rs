@@ -136,7 +136,7 @@ fn clones_that_are_killed_in_the_making_are_pruned() {
     let (id, key) = (template_id(), public_key());
     let call = ["clone", &id, "--count", "2", "--name", "tpl-e2e-killed{}", "--ssh-key", &key];
     let mut clone = Background::start("clone-killed", &call);
-    clone.wait_for("clone: 0 of 2 ready", Duration::from_secs(120));
+    clone.wait_for("tpl-e2e-killed2: no answer", Duration::from_secs(120));
     clone.kill();
     let vms = tpl(&["vms", "--output", "json"]).json();
     let creating = vms

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::OnceLock,
+    sync::{Condvar, Mutex, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -67,18 +67,63 @@ pub fn other_pipeline(name: &str, change: impl FnOnce(String) -> String) -> Stri
     pipeline(name)
 }
 
-/// A call of tpl.
+/// A call of tpl. What a small machine lets be promised of its CPUs is no matter of these tests.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tpl"));
-    command.args(args).stdin(Stdio::null());
+    command.args(args).env("TPL_CPU_OVERCOMMIT", "8").stdin(Stdio::null());
     command
 }
 
 /// Runs tpl to its end.
 pub fn tpl(args: &[&str]) -> Ended {
-    let output = command(args).output().unwrap();
+    ended(&mut command(args))
+}
+
+/// Runs a call that has been put together to its end.
+pub fn ended(command: &mut Command) -> Ended {
+    let _turn = Turn::with_others();
+    finish(command)
+}
+
+/// The same for whoever is [`Turn::alone`].
+pub fn finish(command: &mut Command) -> Ended {
+    let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// While a call of tpl is at work it has a turn: so that a test can wait until it is alone with the hypervisor. Who wants to be
+/// alone waits for all others, and not they for it: one of them may need a second turn to end the first.
+pub struct Turn {
+    alone: bool,
+}
+
+/// How many are at work, and whether one of them is alone.
+static TURNS: (Mutex<(usize, bool)>, Condvar) = (Mutex::new((0, false)), Condvar::new());
+
+impl Turn {
+    /// Waits until nobody is alone.
+    pub fn with_others() -> Self {
+        let mut turns = TURNS.1.wait_while(TURNS.0.lock().unwrap(), |(_, alone)| *alone).unwrap();
+        turns.0 += 1;
+        Self { alone: false }
+    }
+
+    /// Waits until nobody else is at work.
+    pub fn alone() -> Self {
+        let mut turns = TURNS.1.wait_while(TURNS.0.lock().unwrap(), |(count, _)| *count > 0).unwrap();
+        *turns = (1, true);
+        Self { alone: true }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut turns = TURNS.0.lock().unwrap();
+        turns.0 -= 1;
+        turns.1 &= !self.alone;
+        TURNS.1.notify_all();
+    }
 }
 
 /// Runs another program that must work; what it printed.
@@ -94,6 +139,7 @@ pub struct Background {
     child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
+    _turn: Turn,
 }
 
 impl Background {
@@ -103,7 +149,8 @@ impl Background {
         let (stdout, stderr) = (file("stdout"), file("stderr"));
         let mut command = command(args);
         command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
-        Self { child: command.spawn().unwrap(), stdout, stderr }
+        let _turn = Turn::with_others();
+        Self { child: command.spawn().unwrap(), stdout, stderr, _turn }
     }
 
     /// What it has said on stderr so far.
@@ -137,6 +184,11 @@ impl Background {
 /// The pool that the tests work in: `TPL_POOL`, as tpl itself takes it.
 pub fn pool() -> String {
     std::env::var("TPL_POOL").unwrap_or_else(|_| "default".to_owned())
+}
+
+/// What virsh prints.
+pub fn virsh(args: &[&str]) -> String {
+    run("virsh", &[&["-q", "-c", "qemu:///system"], args].concat())
 }
 
 /// The path of a volume.

@@ -128,9 +128,16 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
         }
         Command::Clone(args) => cmd::clone::run(world, &config, &args, output),
         Command::Vms => cmd::vms::run(world, output),
+        Command::Apply(mut args) => {
+            args.file = folder.join(args.file);
+            cmd::apply::run(world, &config, &args, output)
+        }
         Command::Prune(args) => cmd::prune::run(world, &args, output),
         Command::Rm(args) => cmd::rm::run(world, &args, output),
-        Command::Destroy(args) => cmd::destroy::run(world, &args, output),
+        Command::Destroy(mut args) => {
+            args.fleet = args.fleet.map(|file| folder.join(file));
+            cmd::destroy::run(world, &args, output)
+        }
         Command::Promote(args) => cmd::promote::run(world, &args, output),
         Command::Verify(args) => cmd::verify::run(world, &args, output),
         other => Err(Error::msg(format!("the fakes have no {other:?}"))),

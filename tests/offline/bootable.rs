@@ -20,26 +20,15 @@ use tpl::{
     offline::{CardAddress, CardConfig, File, Target, write_all},
 };
 
-use crate::{Person, outside, overlay, tcg};
+use crate::{
+    Person,
+    offline::appliance::{purge_cloud_init, tcg},
+    overlay,
+};
 
 /// Emulated, a Debian takes half a minute to its SSH server.
 const DEADLINE: Duration = Duration::from_secs(300);
 const MACS: [&str; 2] = ["52:54:00:a0:00:01", "52:54:00:a0:00:02"];
-
-/// Removes cloud-init from a sealed Debian's disk, as its own dpkg does it: the template is one without from then on.
-pub fn purge_cloud_init(disk: &Path) {
-    let g = outside(&[(disk, VolumeFormat::Raw)], false);
-    g.mount("/dev/sda1", "/").unwrap();
-    g.command(&["dpkg", "--purge", "cloud-init"]).unwrap();
-    assert!(!g.exists("/usr/bin/cloud-init").unwrap());
-    // What dpkg and its hooks have left a line in would break the seal.
-    g.glob_expand("/var/log/dpkg.log", guestfs::GlobExpandOptArgs { directoryslash: None })
-        .unwrap()
-        .iter()
-        .for_each(|log| g.truncate(log).unwrap());
-    g.umount_all().unwrap();
-    g.shutdown().unwrap();
-}
 
 /// A QEMU without libvirt: two cards on networks of its own, from which a port of this machine leads to each SSH server.
 struct Machine {

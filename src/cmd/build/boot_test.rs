@@ -56,6 +56,7 @@ impl<'a> Build<'a> {
         let keys = parse_public_keys(&key.public).map_err(|_| anyhow::anyhow!("making a login key"))?;
         let guest = Guest { keys, ..Guest::default() };
         let work = Work {
+            title: "boot test",
             world: self.world,
             policy: Policy::default(),
             jobs: 1,

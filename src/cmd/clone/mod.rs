@@ -1,5 +1,6 @@
 //! `tpl clone`: VMs from a template, all or nothing.
 
+pub mod existing;
 mod failure;
 pub mod make;
 mod offline;
@@ -34,6 +35,7 @@ use crate::{
 };
 pub use reserve::roll_back;
 pub use vm::Made;
+pub use wishes::{has_login, with_own_keys};
 use work::Work;
 
 /// What a call asks for, read from its flags and the files that they name.
@@ -70,12 +72,13 @@ pub fn run(world: World<'_>, config: &Config, args: &CloneArgs, output: Output) 
     let printed = report::print(world, &finished, output, args.known_hosts.as_deref());
     finished.verdict()?;
     printed?;
-    timed.map_err(report::made_all_the_same)
+    report::said(timed)
 }
 
 /// How the flags say that the work is done.
 pub fn work<'a>(world: World<'a>, config: &Config, args: &WorkArgs) -> Work<'a> {
     Work {
+        title: "clone",
         world,
         policy: config.policy,
         jobs: usize::from(args.jobs),

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Result, anyhow};
 
-use super::vm::{Made, Stage, Vm};
+use super::vm::Stage;
 use crate::{
     cmd::{parallel, world::World},
     core::{
@@ -40,18 +40,39 @@ pub struct Patience {
     pub keep_going: bool,
 }
 
+/// A VM that is waited for: what tells whether it is ready, and how the waiting went.
+#[derive(Debug)]
+pub struct Awaited {
+    /// Its name.
+    pub name: String,
+    /// Its SSH host key: the line of the public half.
+    pub host_key: String,
+    /// The address that was promised to it.
+    pub promised: Option<IpAddr>,
+    /// Whether it has cloud-init, which tells of itself on the console.
+    pub has_cloud_init: bool,
+    /// Its addresses, once it has some.
+    pub addresses: Vec<IpAddr>,
+    /// How long its stages took.
+    pub stages: Vec<Stage>,
+    /// Why it goes no further.
+    pub failed: Option<anyhow::Error>,
+    /// How far it has come, where it was waited for in vain.
+    pub progress: Option<Progress>,
+}
+
 /// Waits until every VM is ready. Those that have failed, or are not ready at the end, say so themselves, with how far they
 /// have come.
 ///
 /// # Errors
 /// An interrupt.
-pub fn wait(world: World<'_>, vms: &mut [&mut Vm<'_>], patience: &Patience, lines: &Lines, index: &[usize]) -> Result<()> {
+pub fn wait(world: World<'_>, vms: &mut [&mut Awaited], patience: &Patience, lines: &Lines, index: &[usize]) -> Result<()> {
     let (started, clock) = (world.local.now(), Instant::now());
     let end = world.local.now() + patience.timeout;
-    let mut waiting: Vec<(usize, &mut Vm<'_>, String)> =
+    let mut waiting: Vec<(usize, &mut Awaited, String)> =
         index.iter().copied().zip(vms.iter_mut()).map(|(index, vm)| (index, &mut **vm, String::new())).collect();
     while !waiting.is_empty() {
-        let looks = parallel::each(patience.jobs, &mut waiting, |_, (_, vm, _)| look(world, &mut vm.made, patience.until));
+        let looks = parallel::each(patience.jobs, &mut waiting, |_, (_, vm, _)| look(world, vm, patience.until));
         let mut still = Vec::with_capacity(waiting.len());
         let mut failed = false;
         for ((index, vm, _), look) in waiting.into_iter().zip(looks) {
@@ -88,15 +109,14 @@ pub fn wait(world: World<'_>, vms: &mut [&mut Vm<'_>], patience: &Patience, line
     Ok(())
 }
 
-fn give_up(world: World<'_>, mut waiting: Vec<(usize, &mut Vm<'_>, String)>, patience: &Patience) {
-    let stories = parallel::each(patience.jobs, &mut waiting, |_, (_, vm, missing)| {
-        story(world, &vm.made, missing.clone(), patience.until)
-    });
+fn give_up(world: World<'_>, mut waiting: Vec<(usize, &mut Awaited, String)>, patience: &Patience) {
+    let stories =
+        parallel::each(patience.jobs, &mut waiting, |_, (_, vm, missing)| story(world, vm, missing.clone(), patience.until));
     for ((_, vm, _), progress) in waiting.into_iter().zip(stories) {
-        let log = console_log(vm.made.name());
+        let log = console_log(&vm.name);
         let text = format!(
             "{}: not ready after {} s: {}\n    its console is logged in {log}",
-            vm.made.name(),
+            vm.name,
             patience.timeout.as_secs(),
             progress.describe()
         );
@@ -106,29 +126,29 @@ fn give_up(world: World<'_>, mut waiting: Vec<(usize, &mut Vm<'_>, String)>, pat
 }
 
 /// What a VM still lacks; none if it is ready.
-fn look(world: World<'_>, made: &mut Made, until: Until) -> Result<Option<String>> {
-    let name = made.name().to_owned();
+fn look(world: World<'_>, vm: &mut Awaited, until: Until) -> Result<Option<String>> {
+    let name = vm.name.clone();
     let state = world.hypervisor.state(&name)?;
     if !state.is_some_and(DomainState::is_active) {
         let state = state.map_or("gone", DomainState::as_str);
         return Err(anyhow!("{name} does not run any more: it is {state}\nits console is logged in {}", console_log(&name)));
     }
-    made.addresses = addresses(world, made)?;
+    vm.addresses = addresses(world, vm)?;
     match until {
         Until::None => Ok(None),
-        Until::Ssh => at_its_address(made, |address| {
-            Ok(match world.reach.knock(address, &host_key(&made.host_key.public))? {
+        Until::Ssh => at_its_address(vm, |address| {
+            Ok(match world.reach.knock(address, &host_key(&vm.host_key))? {
                 Knock::Ready => None,
                 Knock::NotYet(reason) => Some(reason),
                 // An earlier machine's lease may still point here for a moment; and cloud-init may not have written the key yet.
                 Knock::WrongKey => Some(format!("{address} answers with another host key")),
             })
         }),
-        Until::Tcp(port) => at_its_address(made, |address| world.reach.port(address, port)),
+        Until::Tcp(port) => at_its_address(vm, |address| world.reach.port(address, port)),
         Until::Agent => Ok(match world.hypervisor.agent_addresses(&name)? {
             Some(addresses) => {
-                if made.addresses.is_empty() {
-                    made.addresses = addresses;
+                if vm.addresses.is_empty() {
+                    vm.addresses = addresses;
                 }
                 None
             }
@@ -141,8 +161,8 @@ fn look(world: World<'_>, made: &mut Made, until: Until) -> Result<Option<String
     }
 }
 
-fn at_its_address(made: &Made, look: impl FnOnce(IpAddr) -> Result<Option<String>>) -> Result<Option<String>> {
-    match made.addresses.iter().copied().min_by_key(IpAddr::is_ipv6) {
+fn at_its_address(vm: &Awaited, look: impl FnOnce(IpAddr) -> Result<Option<String>>) -> Result<Option<String>> {
+    match vm.addresses.iter().copied().min_by_key(IpAddr::is_ipv6) {
         Some(address) => look(address),
         None => Ok(Some("no address yet".to_owned())),
     }
@@ -154,12 +174,12 @@ pub fn host_key(line: &str) -> String {
 }
 
 /// A VM's addresses: the one that was promised to it, else what DHCP gave it, else what the hypervisor has heard of it.
-fn addresses(world: World<'_>, made: &Made) -> Result<Vec<IpAddr>> {
-    if let Some(promised) = made.planned.place.address {
+fn addresses(world: World<'_>, vm: &Awaited) -> Result<Vec<IpAddr>> {
+    if let Some(promised) = vm.promised {
         return Ok(vec![promised]);
     }
-    let leased = world.hypervisor.addresses(made.name())?;
-    if leased.is_empty() { world.hypervisor.neighbours(made.name()) } else { Ok(leased) }
+    let leased = world.hypervisor.addresses(&vm.name)?;
+    if leased.is_empty() { world.hypervisor.neighbours(&vm.name) } else { Ok(leased) }
 }
 
 fn console(world: World<'_>, name: &str) -> Result<String> {
@@ -175,11 +195,11 @@ fn console(world: World<'_>, name: &str) -> Result<String> {
 }
 
 /// How far a VM has come. What cannot be read is told as such: nothing here fails.
-fn story(world: World<'_>, made: &Made, missing: String, until: Until) -> Progress {
-    let name = made.name();
+fn story(world: World<'_>, vm: &Awaited, missing: String, until: Until) -> Progress {
+    let name = vm.name.as_str();
     let console = console(world, name).unwrap_or_default();
     let port = if let Until::Tcp(port) = until { port } else { 22 };
-    let answer = made.addresses.first().map(|address| world.reach.port(*address, port));
+    let answer = vm.addresses.first().map(|address| world.reach.port(*address, port));
     Progress {
         missing,
         state: world.hypervisor.state(name).ok().flatten(),
@@ -191,11 +211,7 @@ fn story(world: World<'_>, made: &Made, missing: String, until: Until) -> Progre
             Some(Ok(Some(reason))) => reason,
             Some(Err(error)) => format!("{error:#}"),
         },
-        cloud_init: if made.planned.origin.has_cloud_init() {
-            ready::cloud_init_status(&console)
-        } else {
-            "not in the template".to_owned()
-        },
+        cloud_init: if vm.has_cloud_init { ready::cloud_init_status(&console) } else { "not in the template".to_owned() },
         console: ready::last_lines(&console),
     }
 }

@@ -1,17 +1,20 @@
 //! What `tpl clone` and `tpl apply` say about the VMs that they have made.
 
-use std::path::Path;
+use std::{collections::BTreeSet, net::IpAddr, path::Path};
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{vm::Made, work::Finished};
+use super::{
+    vm::Made,
+    work::{Failure, Finished},
+};
 use crate::{
     cli::Output,
     cmd::world::World,
     core::{
-        clone_plan::ClonePlan, error::Advised, facts::DomainState, known_hosts::known_hosts_line, ready::Progress,
-        seed::machine_id,
+        clone_plan::ClonePlan, error::Advised, facts::DomainState, known_hosts::known_hosts_line, manifest::CloneRecord,
+        ready::Progress, seed::machine_id,
     },
     host::known_hosts,
     ui,
@@ -44,11 +47,19 @@ struct CloneReport {
     state: &'static str,
 }
 
+/// A VM that failed, as it is reported.
 #[derive(Debug, Serialize)]
-struct FailureReport {
+pub struct FailureReport {
     name: String,
     error: String,
     progress: Option<Progress>,
+}
+
+impl FailureReport {
+    /// The report of a failure.
+    pub fn of(failure: &Failure) -> Self {
+        Self { name: failure.name.clone(), error: format!("{:#}", failure.error), progress: failure.progress.clone() }
+    }
 }
 
 impl Report {
@@ -60,16 +71,11 @@ impl Report {
             [only] => Some(*only),
             _ => None,
         };
-        let failed = finished.failures.iter().map(|failure| FailureReport {
-            name: failure.name.clone(),
-            error: format!("{:#}", failure.error),
-            progress: failure.progress.clone(),
-        });
         Self {
             template: only.map(|id| id.name.to_string()),
             version: only.map(|id| id.version.to_string()),
             clones: finished.made.iter().map(|made| describe(world, made)).collect(),
-            failed: failed.collect(),
+            failed: finished.failures.iter().map(FailureReport::of).collect(),
         }
     }
 
@@ -94,26 +100,36 @@ pub fn print(world: World<'_>, finished: &Finished, output: Output, file: Option
         Output::Json => ui::json(&report),
         Output::Text => ui::data(&report.table()),
     };
-    printed.and_then(|()| append_known_hosts(file, &finished.made)).map_err(made_all_the_same)
+    let hosts = finished.made.iter().map(|made| (&made.record, made.addresses.as_slice()));
+    said(printed.and_then(|()| append_known_hosts(file, hosts)))
 }
 
-/// A failure behind the making: whoever reads only the exit code must not make them again.
-pub(super) fn made_all_the_same(error: anyhow::Error) -> anyhow::Error {
-    Advised::new(error, "the VMs are made all the same: `tpl vms` lists them").into()
+/// Whoever reads only the exit code must not make them again.
+///
+/// # Errors
+/// What has gone wrong behind the work itself, with that advice.
+pub fn said(outcome: Result<()>) -> Result<()> {
+    outcome.map_err(|error| Advised::new(error, "the VMs are made all the same: `tpl vms` lists them").into())
 }
 
-fn append_known_hosts(file: Option<&Path>, made: &[Made]) -> Result<()> {
+/// Appends the host keys of VMs, with their addresses, to a file, where one is named.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn append_known_hosts<'r>(file: Option<&Path>, vms: impl Iterator<Item = (&'r CloneRecord, &'r [IpAddr])>) -> Result<()> {
     let Some(file) = file else { return Ok(()) };
-    let lines: Result<Vec<String>, String> = made.iter().map(known_hosts_of).collect();
+    let lines: Result<Vec<String>, String> = vms.map(|(record, addresses)| known_hosts_of(record, addresses)).collect();
     known_hosts::append(file, &lines.map_err(anyhow::Error::msg)?).map(drop)
 }
 
-fn known_hosts_of(made: &Made) -> Result<String, String> {
-    let addresses: Vec<String> = made.addresses.iter().map(ToString::to_string).collect();
-    let names = made.record.dns.iter().flat_map(|registration| registration.host.names(None));
-    let mut hosts: Vec<String> = std::iter::once(made.name().to_owned()).chain(names).chain(addresses).collect();
-    hosts.dedup();
-    known_hosts_line(&hosts.iter().map(String::as_str).collect::<Vec<_>>(), &made.host_key.public)
+fn known_hosts_of(record: &CloneRecord, addresses: &[IpAddr]) -> Result<String, String> {
+    let addresses = addresses.iter().map(ToString::to_string);
+    let names = record.dns.iter().flat_map(|registration| registration.host.names(None));
+    let mut seen = BTreeSet::new();
+    let all = std::iter::once(record.name.to_string()).chain(names).chain(addresses);
+    let hosts: Vec<String> = all.filter(|host| seen.insert(host.clone())).collect();
+    let key = record.ssh_host_keys.first().ok_or_else(|| format!("{} has no host key", record.name))?;
+    known_hosts_line(&hosts.iter().map(String::as_str).collect::<Vec<_>>(), key)
 }
 
 fn describe(world: World<'_>, made: &Made) -> CloneReport {

@@ -1,8 +1,10 @@
 //! Reserving by defining: from a plan to domains that everybody sees, and the decision whether they may stay.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::vm::{self, Made, Vm};
 use crate::{
@@ -13,7 +15,7 @@ use crate::{
         domain::logs,
         error::{Refusal, UndoIncomplete},
         facts::VolumeFormat,
-        manifest::{CloneRecord, Metadata, Phase},
+        manifest::{CloneRecord, Metadata, Phase, Run},
         metadata,
         reservation::{Verdict, verdict},
         xml::clone::{CloneIdentity, DiskChange, DiskLocation, ExtraDiskXml, clone_domain},
@@ -25,8 +27,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often a call is planned again when somebody on another machine takes a name in the same moment.
-const ATTEMPTS: usize = 5;
+/// How often a call that had to give way, or whose names somebody on another machine took in the same moment, is planned again.
+/// Each time at least one of those that stood in each other's way has gone ahead.
+const ATTEMPTS: usize = 16;
 
 /// Plans a call and reserves what it needs: when this returns, the domains are defined and admitted.
 ///
@@ -35,21 +38,66 @@ const ATTEMPTS: usize = 5;
 pub fn reserve<'a>(world: World<'a>, policy: Policy, plan: &dyn Fn(&Facts) -> Result<ClonePlan>) -> Result<Vec<Vm<'a>>> {
     // Between reading the facts and defining the clones nobody else on this machine may do the same.
     let _lock = world.reserve()?;
+    let end = world.local.now() + PATIENCE;
     for attempt in 1.. {
-        let planned = plan(&world.facts(policy)?)?;
+        let planned = plan_at_rest(world, policy, plan, end)?;
         dns::check_free(world, planned.purpose, &planned.clones)?;
         let mut vms = Vec::with_capacity(planned.clones.len());
         let defined = planned.clones.iter().try_for_each(|clone| define(world, &planned, clone, &mut vms));
-        let outcome = defined.and_then(|()| hold(world, policy, &mut vms));
+        let outcome = defined.and_then(|()| hold(world, policy, &mut vms, end));
         let Err(error) = outcome else { return Ok(vms) };
-        // Whether somebody else was quicker is only asked to try again: that it cannot be answered must not hide what has failed.
-        let clash = attempt < ATTEMPTS && taken_by_another(world, &planned).unwrap_or(false);
+        let again = attempt < ATTEMPTS
+            && world.local.now() < end
+            // Whether somebody else was quicker is only asked to try again: that it cannot be answered must not hide what has failed.
+            // Another name or address may be free, and where it is not, the next plan says what is.
+            && (error.downcast_ref::<Refusal>().is_some() || taken_by_another(world, &planned).unwrap_or(false));
         let error = roll_back(vms, error);
-        if !clash || error.is::<UndoIncomplete>() {
+        if !again || error.downcast_ref::<UndoIncomplete>().is_some() {
             return Err(error);
         }
+        world.local.sleep(apart(attempt));
     }
     unreachable!("the last attempt returns")
+}
+
+/// Plans. A refusal counts only when nobody else is in the middle of reserving: some of those will give way, and what they hold
+/// now is free in a moment.
+fn plan_at_rest(
+    world: World<'_>,
+    policy: Policy,
+    plan: &dyn Fn(&Facts) -> Result<ClonePlan>,
+    end: Timestamp,
+) -> Result<ClonePlan> {
+    // As in `core::reservation`: only of a run that had ended before the domains were read is it sure that what it has reserved
+    // stays.
+    let mut dead = BTreeSet::new();
+    for attempt in 1.. {
+        world.local.go_on()?;
+        let facts = world.facts(policy)?;
+        let refused = match plan(&facts) {
+            Err(error) if error.downcast_ref::<Refusal>().is_some() && world.local.now() < end => error,
+            outcome => return outcome,
+        };
+        let reserved = facts.inventory.clones.iter().map(|clone| &clone.record).filter(|record| record.phase == Phase::Reserved);
+        let others: Vec<&Run> = reserved.map(|record| &record.run).filter(|run| !dead.contains(&run.id)).collect();
+        if others.is_empty() {
+            return Err(refused);
+        }
+        for run in others {
+            if !world.local.is_alive(run)? {
+                dead.insert(run.id);
+            }
+        }
+        world.local.sleep(apart(attempt));
+    }
+    unreachable!("the time ends")
+}
+
+/// A pause that differs from call to call, so that those who stood in each other's way do not meet again.
+fn apart(attempt: usize) -> Duration {
+    let [random, ..] = Uuid::new_v4().into_bytes();
+    let factor = u32::try_from(attempt.min(4)).unwrap_or(4) * (1 + u32::from(random));
+    PAUSE * factor / 256
 }
 
 /// Undoes all VMs of a call, the last first.
@@ -120,9 +168,8 @@ fn identity(world: World<'_>, planned: &PlannedClone, record: &CloneRecord) -> R
 }
 
 /// Decides whether the defined domains may stay, by what everybody holds; if so, says it to everybody.
-fn hold(world: World<'_>, policy: Policy, vms: &mut [Vm<'_>]) -> Result<()> {
+fn hold(world: World<'_>, policy: Policy, vms: &mut [Vm<'_>], end: Timestamp) -> Result<()> {
     let mine = world.local.run();
-    let end = world.local.now() + PATIENCE;
     loop {
         world.local.go_on()?;
         match verdict(mine, &world.view(policy)?) {

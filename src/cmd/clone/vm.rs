@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use anyhow::Result;
 
+use super::ready::Awaited;
 use crate::{
     cmd::{dns, undo::Undo, world::World},
     core::{
@@ -11,6 +12,7 @@ use crate::{
         dns::Host,
         manifest::{CloneRecord, Metadata, Phase},
         ready::Progress,
+        timings::{Outcome, Timing},
     },
     host::identity::HostKey,
 };
@@ -55,6 +57,44 @@ pub struct Stage {
     pub took: Duration,
     /// Whether it ended well.
     pub good: bool,
+}
+
+impl Stage {
+    /// The same for a file of timings.
+    pub(super) fn timing(&self, vm: &str, template: &str) -> Timing {
+        Timing {
+            vm: vm.to_owned(),
+            template: template.to_owned(),
+            stage: self.name.to_owned(),
+            seconds: self.took.as_secs_f64(),
+            outcome: if self.good { Outcome::Ok } else { Outcome::Failed },
+            started: self.started,
+        }
+    }
+}
+
+impl Vm<'_> {
+    /// What the waiting for it goes by.
+    pub(super) fn awaited(&self) -> Awaited {
+        Awaited {
+            name: self.made.name().to_owned(),
+            host_key: self.made.host_key.public.clone(),
+            promised: self.made.planned.place.address,
+            has_cloud_init: self.made.planned.origin.has_cloud_init(),
+            addresses: self.made.addresses.clone(),
+            stages: Vec::new(),
+            failed: None,
+            progress: None,
+        }
+    }
+
+    /// Takes in how the waiting for it went.
+    pub(super) fn waited(&mut self, awaited: Awaited) {
+        self.made.addresses = awaited.addresses;
+        self.stages.extend(awaited.stages);
+        self.failed = awaited.failed;
+        self.progress = awaited.progress;
+    }
 }
 
 impl Made {

@@ -112,15 +112,28 @@ pub fn deal(spec: &VmSpec, count: usize) -> Vec<VmSpec> {
 /// # Errors
 /// [`Invalid`] if there is none at all.
 pub fn with_keys(guest: Guest) -> Result<Guest> {
-    warn_overruled(&guest);
-    let mut keys = guest.keys.clone();
-    if keys.is_empty() {
-        keys = own_keys()?;
-    }
-    if keys.is_empty() && guest.users.iter().all(|user| user.keys.is_empty()) && guest.password_hash.is_none() {
+    let guest = with_own_keys(guest)?;
+    if !has_login(&guest) {
         return Err(Invalid::argument("nobody could log in: there is no public key in ~/.ssh, and none is named\nname one with --ssh-key FILE, or make one with ssh-keygen").into());
     }
-    Ok(Guest { keys, ..guest })
+    Ok(guest)
+}
+
+/// What a guest is told with the keys in the operator's own `~/.ssh`, where none is named.
+///
+/// # Errors
+/// They cannot be read.
+pub fn with_own_keys(guest: Guest) -> Result<Guest> {
+    warn_overruled(&guest);
+    if !guest.keys.is_empty() {
+        return Ok(guest);
+    }
+    Ok(Guest { keys: own_keys()?, ..guest })
+}
+
+/// Whether anybody can log in.
+pub fn has_login(guest: &Guest) -> bool {
+    !guest.keys.is_empty() || guest.users.iter().any(|user| !user.keys.is_empty()) || guest.password_hash.is_some()
 }
 
 /// Says which words of the operator's own user-data have no effect, for they would take a VM's identity away.

@@ -5,6 +5,8 @@
 //!    all      ── each VM by itself, at most `jobs` at a time ──
 //! ```
 //! All or nothing: one VM's failure undoes the call. With `keep_going` it undoes that VM alone.
+//!
+//! VMs that were there and off can be started along with them. Those are never undone: they stay on, whatever fails.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -14,8 +16,9 @@ use std::{
 use anyhow::{Result, anyhow};
 
 use super::{
+    existing::{self, Existing},
     failure, make,
-    ready::{self, Patience},
+    ready::{self, Awaited, Patience},
     reserve::{self, roll_back},
     vm::{Made, Stage, Vm, tell_dns},
 };
@@ -24,18 +27,23 @@ use crate::{
     core::{
         capacity::Policy,
         clone_plan::{ClonePlan, Facts},
-        error::{Advised, UndoIncomplete},
+        error::{Advised, Refusal, UndoIncomplete},
         manifest::{Phase, Purpose},
         progress::Silent,
         ready::{Progress, Until},
-        timings::{self, Timing},
+        timings::Timing,
     },
     ui::{Lines, Outcome},
 };
 
+/// Decides what is made.
+pub type Planner<'p> = &'p dyn Fn(&Facts) -> Result<ClonePlan>;
+
 /// How VMs are made.
 #[derive(Clone, Copy)]
 pub struct Work<'a> {
+    /// What it is called where it is shown.
+    pub title: &'static str,
     /// The outside.
     pub world: World<'a>,
     /// How much of the hypervisor may be promised.
@@ -60,7 +68,9 @@ pub struct Work<'a> {
 pub struct Finished {
     /// The VMs that are there.
     pub made: Vec<Made>,
-    /// Those that failed, and are gone again or kept.
+    /// How many VMs that were there already have been started, and waited for.
+    pub started: usize,
+    /// Those that failed: new ones are gone again or kept, those that were there stay as they are.
     pub failures: Vec<Failure>,
 }
 
@@ -79,31 +89,63 @@ impl<'a> Work<'a> {
     ///
     /// # Errors
     /// A refusal changes nothing. A failure is undone, unless `keep_failed`; with `keep_going` it is in the result instead.
-    pub fn run(&self, plan: &dyn Fn(&Facts) -> Result<ClonePlan>, timings: &mut Vec<Timing>) -> Result<Finished> {
-        let vms = self.prepare(plan, timings)?;
-        Ok(self.keep(vms))
+    pub fn run(&self, plan: Planner<'_>, timings: &mut Vec<Timing>) -> Result<Finished> {
+        self.run_with(Some(plan), &mut [], timings)
+    }
+
+    /// The same, and starts VMs that are there and off. None is started before all of the new ones are admitted.
+    ///
+    /// # Errors
+    /// As for [`Work::run`].
+    pub fn run_with(&self, plan: Option<Planner<'_>>, others: &mut [Existing], timings: &mut Vec<Timing>) -> Result<Finished> {
+        let vms = self.all(plan, others, timings)?;
+        let mut finished = self.keep(vms);
+        for other in others {
+            match other.awaited.failed.take() {
+                None => finished.started += 1,
+                Some(error) => {
+                    let (name, progress) = (other.awaited.name.clone(), other.awaited.progress.take());
+                    finished.failures.push(Failure { name, error, progress });
+                }
+            }
+        }
+        Ok(finished)
     }
 
     /// The same, and leaves it to the caller to keep or to undo what has been made.
     ///
     /// # Errors
     /// As for [`Work::run`].
-    pub fn prepare(&self, plan: &dyn Fn(&Facts) -> Result<ClonePlan>, timings: &mut Vec<Timing>) -> Result<Vec<Vm<'a>>> {
-        let began = (self.world.local.now(), Instant::now());
-        let mut vms = reserve::reserve(self.world, self.policy, plan)?;
-        let took = began.1.elapsed();
-        vms.iter_mut().for_each(|vm| vm.stages.push(Stage { name: "reserve", started: began.0, took, good: true }));
-        let names: Vec<String> = vms.iter().map(|vm| vm.made.name().to_owned()).collect();
-        let lines = if self.quiet { Lines::hidden() } else { Lines::begin("clone", &names) };
-        let outcome = self.stages(&mut vms, &lines);
-        show(&vms, &lines);
-        lines.finish();
-        timings.extend(vms.iter().flat_map(timings_of));
-        self.settle(vms, outcome)
+    pub fn prepare(&self, plan: Planner<'_>, timings: &mut Vec<Timing>) -> Result<Vec<Vm<'a>>> {
+        self.all(Some(plan), &mut [], timings)
     }
 
-    fn stages(&self, vms: &mut [Vm<'a>], lines: &Lines) -> Result<()> {
+    fn all(&self, plan: Option<Planner<'_>>, others: &mut [Existing], timings: &mut Vec<Timing>) -> Result<Vec<Vm<'a>>> {
+        let began = (self.world.local.now(), Instant::now());
+        let mut vms = plan.map_or_else(|| Ok(Vec::new()), |plan| reserve::reserve(self.world, self.policy, plan))?;
+        let took = began.1.elapsed();
+        vms.iter_mut().for_each(|vm| vm.stages.push(Stage { name: "reserve", started: began.0, took, good: true }));
+        let names = vms.iter().map(|vm| vm.made.name().to_owned());
+        let names: Vec<String> = names.chain(others.iter().map(|other| other.awaited.name.clone())).collect();
+        let lines = if self.quiet { Lines::hidden() } else { Lines::begin(self.title, &names) };
+        let outcome = self.stages(&mut vms, others, &lines).and_then(|()| something_left(&vms, others));
+        show(&vms, others, &lines);
+        lines.finish();
+        timings.extend(vms.iter().flat_map(|vm| {
+            let template = vm.made.planned.origin.id.to_string();
+            vm.stages.iter().map(move |stage| stage.timing(vm.made.name(), &template)).collect::<Vec<_>>()
+        }));
+        timings.extend(others.iter().flat_map(Existing::timings));
+        self.settle(vms, others, outcome)
+    }
+
+    fn stages(&self, vms: &mut [Vm<'a>], others: &mut [Existing], lines: &Lines) -> Result<()> {
         let world = self.world;
+        if self.start {
+            // They boot while the disks of the new ones are made.
+            existing::start(self, others, lines, vms.len());
+            self.after(vms, others)?;
+        }
         self.each(vms, lines, "disks", |vm| {
             make::announce(world, vm)?;
             make::disks(world, vm)
@@ -111,7 +153,7 @@ impl<'a> Work<'a> {
         self.identities(vms, lines)?;
         if self.start {
             self.each(vms, lines, "start", |vm| make::start(world, vm))?;
-            self.wait(vms, lines)?;
+            self.wait(vms, others, lines)?;
             self.each(vms, lines, "finish", |vm| {
                 // An address that came by DHCP is known only now.
                 if vm.made.record.dns.is_empty() && vm.made.record.purpose == Purpose::Clone && !vm.made.addresses.is_empty() {
@@ -149,15 +191,14 @@ impl<'a> Work<'a> {
             vm.stages.push(Stage { name: stage, started, took: clock.elapsed(), good: result.is_ok() });
             vm.failed = result.err();
         });
-        self.after(vms)
+        self.after(vms, &[])
     }
 
     /// Behind a stage: an interrupt ends everything, a failure all or its own VM.
-    fn after(&self, vms: &mut [Vm<'a>]) -> Result<()> {
+    fn after(&self, vms: &[Vm<'a>], others: &[Existing]) -> Result<()> {
         self.world.local.go_on()?;
-        let failed = vms.iter().any(|vm| vm.failed.is_some());
-        let left = vms.iter().any(|vm| vm.failed.is_none());
-        if failed && (!self.keep_going || !left) {
+        let failed = vms.iter().any(|vm| vm.failed.is_some()) || others.iter().any(|other| other.awaited.failed.is_some());
+        if failed && !self.keep_going {
             return Err(anyhow!("a VM has failed"));
         }
         Ok(())
@@ -187,24 +228,35 @@ impl<'a> Work<'a> {
             vms[index].stages.push(Stage { name: "identity", started, took, good });
             vms[index].failed = message.as_ref().map(|text| anyhow!("{text}"));
         }
-        self.after(vms)
+        self.after(vms, &[])
     }
 
-    fn wait(&self, vms: &mut [Vm<'a>], lines: &Lines) -> Result<()> {
+    fn wait(&self, vms: &mut [Vm<'a>], others: &mut [Existing], lines: &Lines) -> Result<()> {
         if self.until == Until::None {
             return Ok(());
         }
         let patience = Patience { until: self.until, timeout: self.timeout, jobs: self.jobs.max(1), keep_going: self.keep_going };
-        let index: Vec<usize> = (0..vms.len()).filter(|index| vms[*index].failed.is_none()).collect();
-        let mut waiting: Vec<&mut Vm<'a>> = vms.iter_mut().filter(|vm| vm.failed.is_none()).collect();
-        ready::wait(self.world, &mut waiting, &patience, lines, &index)?;
-        self.after(vms)
+        let new: Vec<usize> = (0..vms.len()).filter(|index| vms[*index].failed.is_none()).collect();
+        let old: Vec<usize> = (0..others.len()).filter(|index| others[*index].awaited.failed.is_none()).collect();
+        let index: Vec<usize> = new.iter().copied().chain(old.into_iter().map(|index| vms.len() + index)).collect();
+        let mut awaited: Vec<Awaited> = new.iter().map(|index| vms[*index].awaited()).collect();
+        let started = others.iter_mut().map(|other| &mut other.awaited).filter(|vm| vm.failed.is_none());
+        let mut all: Vec<&mut Awaited> = awaited.iter_mut().chain(started).collect();
+        ready::wait(self.world, &mut all, &patience, lines, &index)?;
+        new.into_iter().zip(awaited).for_each(|(index, awaited)| vms[index].waited(awaited));
+        self.after(vms, others)
     }
 
     /// Undoes what has been made, if the whole call has failed.
-    fn settle(&self, mut vms: Vec<Vm<'a>>, outcome: Result<()>) -> Result<Vec<Vm<'a>>> {
+    fn settle(&self, mut vms: Vec<Vm<'a>>, others: &mut [Existing], outcome: Result<()>) -> Result<Vec<Vm<'a>>> {
         let Err(error) = outcome else { return Ok(vms) };
-        let cause = failure::together(vms.iter_mut().filter_map(|vm| vm.failed.take()).collect(), error);
+        let new = vms.iter_mut().filter_map(|vm| vm.failed.take());
+        let failed = new.chain(others.iter_mut().filter_map(|other| other.awaited.failed.take()));
+        let mut cause = failure::together(failed.collect(), error);
+        if cause.is::<Refusal>() && !others.is_empty() {
+            // It has started something.
+            cause = anyhow!("{cause:#}");
+        }
         if self.keep_failed {
             vms.into_iter().for_each(|vm| vm.undo.commit());
             // Not as a refusal, if it was one: something has been touched, and stays.
@@ -215,7 +267,7 @@ impl<'a> Work<'a> {
     }
 
     fn keep(&self, vms: Vec<Vm<'a>>) -> Finished {
-        let mut finished = Finished { made: Vec::new(), failures: Vec::new() };
+        let mut finished = Finished { made: Vec::new(), started: 0, failures: Vec::new() };
         for vm in vms {
             match vm.failed {
                 None => {
@@ -238,23 +290,20 @@ impl<'a> Work<'a> {
     }
 }
 
-fn timings_of(vm: &Vm<'_>) -> impl Iterator<Item = Timing> {
-    vm.stages.iter().map(|stage| Timing {
-        vm: vm.made.name().to_owned(),
-        template: vm.made.planned.origin.id.to_string(),
-        stage: stage.name.to_owned(),
-        seconds: stage.took.as_secs_f64(),
-        outcome: if stage.good { timings::Outcome::Ok } else { timings::Outcome::Failed },
-        started: stage.started,
-    })
+fn show(vms: &[Vm<'_>], others: &[Existing], lines: &Lines) {
+    let new = vms.iter().map(|vm| (&vm.stages, &vm.failed));
+    let old = others.iter().map(|other| (&other.awaited.stages, &other.awaited.failed));
+    for (index, (stages, failed)) in new.chain(old).enumerate() {
+        let took = stages.iter().map(|stage| stage.took).sum();
+        let first = |error: &anyhow::Error| format!("{error:#}").lines().next().unwrap_or_default().to_owned();
+        lines.done(index, failed.as_ref().map_or(Outcome::Done(took), |error| Outcome::Failed(first(error))));
+    }
 }
 
-fn show(vms: &[Vm<'_>], lines: &Lines) {
-    for (index, vm) in vms.iter().enumerate() {
-        let took = vm.stages.iter().map(|stage| stage.took).sum();
-        let first = |error: &anyhow::Error| format!("{error:#}").lines().next().unwrap_or_default().to_owned();
-        lines.done(index, vm.failed.as_ref().map_or(Outcome::Done(took), |error| Outcome::Failed(first(error))));
-    }
+/// A call of which nothing is left has failed as a whole.
+fn something_left(vms: &[Vm<'_>], others: &[Existing]) -> Result<()> {
+    let nothing = others.is_empty() && !vms.is_empty() && vms.iter().all(|vm| vm.failed.is_some());
+    if nothing { Err(anyhow!("all VMs have failed")) } else { Ok(()) }
 }
 
 impl Finished {
@@ -266,7 +315,7 @@ impl Finished {
         if self.failures.is_empty() {
             return Ok(());
         }
-        let all = self.made.len() + self.failures.len();
+        let all = self.made.len() + self.started + self.failures.len();
         let lines: Vec<String> = self.failures.iter().map(|failure| format!("{}: {:#}", failure.name, failure.error)).collect();
         let cause = anyhow!("{} of {all} VMs failed; the others are made\n{}", lines.len(), lines.join("\n"));
         let left: Vec<anyhow::Error> = self

@@ -49,6 +49,24 @@ pub struct Place {
     pub reservation: Option<Reservation>,
 }
 
+impl Place {
+    /// The place for people. `template` is what the card is plugged into if nothing else was asked for.
+    pub fn describe(&self, template: Option<&Plug>) -> String {
+        let plug = match self.plug.as_ref().or(template) {
+            Some(Plug::Network(name)) => format!("network {name}"),
+            Some(Plug::Bridge(name)) => format!("bridge {name}"),
+            None => "the template's own network".to_owned(),
+        };
+        let address = match (self.address, &self.reservation) {
+            (Some(address), Some(_)) => format!("{address} (reserved)"),
+            (Some(address), None) => format!("{address} (static)"),
+            (None, _) => "address by DHCP".to_owned(),
+        };
+        let macs: Vec<_> = self.macs.iter().map(ToString::to_string).collect();
+        format!("{plug}, {address}, {}", macs.join(" "))
+    }
+}
+
 /// How a guest configures its first card.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CardConfig {

@@ -179,13 +179,26 @@ pub fn plan(
         let origin = origin::shared(&mut origins, request.template, purpose)?;
         clones.push(one(request, origin, fresh())?);
     }
-    place(&mut clones, requests, purpose, facts, fresh)?;
     distinct_volumes(&clones)?;
-    let plan = ClonePlan { purpose, forced: forced.map(str::to_owned), clones };
-    if plan.forced.is_none() {
-        facts.capacity.admit(&plan.clones.iter().map(PlannedClone::demand).collect::<Vec<_>>())?;
+    let demands: Vec<Demand> = clones.iter().map(PlannedClone::demand).collect();
+    let admitted = if forced.is_some() { Ok(()) } else { facts.capacity.admit(&demands) };
+    let placed = place(&mut clones, requests, purpose, facts, fresh);
+    both(admitted, placed)?;
+    Ok(ClonePlan { purpose, forced: forced.map(str::to_owned), clones })
+}
+
+/// Whether there is room, and a place on the network: if neither, both are said at once.
+fn both(admitted: Result<(), Refusal>, placed: Result<()>) -> Result<()> {
+    let Err(no_room) = admitted else { return placed };
+    match placed.map_err(anyhow::Error::downcast::<Refusal>) {
+        Ok(()) => Err(no_room.into()),
+        Err(Ok(no_place)) => {
+            let reasons = no_room.reasons.into_iter().chain(no_place.reasons).collect();
+            Err(Refusal { reasons, advice: no_room.advice }.into())
+        }
+        // What could never be is said first.
+        Err(Err(invalid)) => Err(invalid),
     }
-    Ok(plan)
 }
 
 /// One VM without its place on the network.
@@ -258,24 +271,27 @@ impl ClonePlan {
     /// The plan for people.
     pub fn describe(&self) -> String {
         let s = if self.clones.len() == 1 { "" } else { "s" };
-        let mut text = format!("{} VM{s}\n", self.clones.len());
-        for clone in &self.clones {
-            let kind = if clone.linked { "linked" } else { "full" };
-            let macs: Vec<_> = clone.place.macs.iter().map(ToString::to_string).collect();
-            let address = clone.place.address.map_or_else(|| "by DHCP".to_owned(), |address| address.to_string());
-            text.push_str(&format!(
-                "  {}  {kind} clone of {}: {} vCPUs, {} memory, {} disk, user {}, {address}, {}\n",
-                clone.name,
-                clone.origin.id,
-                clone.vcpus,
-                clone.memory,
-                clone.disk,
-                clone.user,
-                macs.join(" ")
-            ));
-            for (volume, size) in clone.extra_volumes() {
-                text.push_str(&format!("    further disk {volume}, {size}\n"));
-            }
+        let forced = self.forced.as_ref().map_or(String::new(), |reason| format!(", whether there is room or not: {reason}"));
+        let mut text = format!("{} VM{s}{forced}\n", self.clones.len());
+        self.clones.iter().for_each(|clone| text.push_str(&clone.describe()));
+        text
+    }
+}
+
+impl PlannedClone {
+    fn describe(&self) -> String {
+        let kind = if self.linked { "linked" } else { "full" };
+        let s = if self.vcpus == 1 { "" } else { "s" };
+        let (name, template, vcpus) = (&self.name, &self.origin.id, self.vcpus);
+        let mut text = format!(
+            "  {name}  {kind} clone of {template}: {vcpus} vCPU{s}, {} memory, {} disk, user {}\n    {}\n",
+            self.memory,
+            self.disk,
+            self.user,
+            self.place.describe(self.origin.plug.as_ref())
+        );
+        for (volume, size) in self.extra_volumes() {
+            text.push_str(&format!("    further disk {volume}, {size}\n"));
         }
         text
     }

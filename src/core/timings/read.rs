@@ -1,7 +1,10 @@
 //! Timings from a file that anybody may have written.
 
 use super::{FIELDS, Outcome, Timing, csv};
-use crate::core::error::{Finding, Invalid};
+use crate::core::{
+    error::{Finding, Invalid},
+    quoted::quoted,
+};
 
 /// A text with more faults than these is likely something else altogether.
 const MOST_FAULTS: usize = 20;
@@ -69,11 +72,11 @@ fn from_fields(fields: Vec<String>) -> Result<Timing, String> {
     let outcome = match outcome.as_str() {
         "ok" => Outcome::Ok,
         "failed" => Outcome::Failed,
-        _ => return Err(format!("{} is no outcome: there are ok and failed", shown(&outcome))),
+        _ => return Err(format!("{} is no outcome: there are ok and failed", quoted(&outcome))),
     };
     Ok(Timing {
-        seconds: seconds.parse().map_err(|_| format!("{} is no number of seconds", shown(&seconds)))?,
-        started: started.parse().map_err(|_| format!("{} is no time, as in 2026-11-21T03:10:00Z", shown(&started)))?,
+        seconds: seconds.parse().map_err(|_| format!("{} is no number of seconds", quoted(&seconds)))?,
+        started: started.parse().map_err(|_| format!("{} is no time, as in 2026-11-21T03:10:00Z", quoted(&started)))?,
         vm,
         template,
         stage,
@@ -85,7 +88,7 @@ fn from_fields(fields: Vec<String>) -> Result<Timing, String> {
 fn checked(timing: Timing) -> Result<Timing, (usize, String)> {
     for (what, text) in [("VM", &timing.vm), ("template", &timing.template), ("stage", &timing.stage)] {
         if text.is_empty() || text.len() > 200 || text.chars().any(char::is_control) {
-            return Err((1, format!("{} is no name of a {what}: 1 to 200 characters, none that controls", shown(text))));
+            return Err((1, format!("{} is no name of a {what}: 1 to 200 characters, none that controls", quoted(text))));
         }
     }
     // A comparison that NaN fails too.
@@ -93,8 +96,4 @@ fn checked(timing: Timing) -> Result<Timing, (usize, String)> {
         return Err((1, format!("{:?} is no number of seconds", timing.seconds)));
     }
     Ok(timing)
-}
-
-fn shown(text: &str) -> String {
-    format!("{:?}", text.chars().take(80).collect::<String>())
 }

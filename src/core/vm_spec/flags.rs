@@ -3,10 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use super::{ExtraDisk, GuestFile, GuestUser};
-
-fn shown(text: &str) -> String {
-    format!("{:?}", text.chars().take(80).collect::<String>())
-}
+use crate::core::quoted::quoted;
 
 impl FromStr for ExtraDisk {
     type Err = String;
@@ -27,12 +24,12 @@ impl FromStr for ExtraDisk {
                 _ => {
                     return Err(format!(
                         "{} says nothing about a disk: there are size=, fs=, label=, mount=, options= and force",
-                        shown(part)
+                        quoted(part)
                     ));
                 }
             }
         }
-        let size = size.ok_or_else(|| format!("{} names no size: write size=10G", shown(text)))?;
+        let size = size.ok_or_else(|| format!("{} names no size: write size=10G", quoted(text)))?;
         Ok(Self { size, ..disk })
     }
 }
@@ -53,7 +50,7 @@ impl FromStr for GuestFile {
             }),
             _ => Err(format!(
                 "{} is no file to write: write FILE:PATH or FILE:PATH:MODE, as in motd.txt:/etc/motd:0644",
-                shown(text)
+                quoted(text)
             )),
         }
     }
@@ -77,7 +74,7 @@ impl FromStr for GuestUser {
                 _ => {
                     return Err(format!(
                         "{} says nothing about a user: there are sudo, key=FILE, group=NAME and password-hash=FILE",
-                        shown(part)
+                        quoted(part)
                     ));
                 }
             }

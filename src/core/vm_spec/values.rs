@@ -5,7 +5,7 @@ use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::core::mac::Mac;
+use crate::core::{mac::Mac, quoted::quoted};
 
 /// So many addresses a range may name: more than one hypervisor has VMs.
 const LONGEST_RANGE: u32 = 65_536;
@@ -88,11 +88,6 @@ pub enum MacChoice {
     Random,
     /// The operator: one for each network card of each VM, in their order.
     Explicit(Vec<Mac>),
-}
-
-/// At most 80 characters of a text, without what a terminal would act on.
-fn quoted(text: &str) -> String {
-    format!("{:?}", text.chars().take(80).collect::<String>())
 }
 
 impl FromStr for Label {
