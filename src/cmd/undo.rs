@@ -18,23 +18,40 @@ pub struct Undo<'a> {
 struct Step<'a> {
     what: String,
     domain: String,
-    /// Removes the domain itself.
-    last: bool,
+    kind: Kind,
     action: Action<'a>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Stops the domain.
+    Stop,
+    /// Removes something of the domain's.
+    Part,
+    /// Removes the domain itself.
+    Domain,
 }
 
 impl<'a> Undo<'a> {
     /// Remembers how to undo what has just been done for a domain, or what is about to be: undoing what never happened is no
     /// error.
     pub fn push(&mut self, domain: &str, what: impl Into<String>, action: impl FnOnce() -> Result<()> + Send + 'a) {
-        self.steps.push(Step { what: what.into(), domain: domain.to_owned(), last: false, action: Box::new(action) });
+        self.add(domain, what.into(), Kind::Part, action);
+    }
+
+    /// Remembers how to stop a domain. As long as it runs, it keeps all that it has: its disks, its address, its name in DNS.
+    pub fn push_stop(&mut self, domain: &str, action: impl FnOnce() -> Result<()> + Send + 'a) {
+        self.add(domain, format!("stopping domain {domain}"), Kind::Stop, action);
     }
 
     /// Remembers how to remove a domain. It is kept when something that belongs to it could not be removed: its metadata is all
     /// that says so, and `tpl prune` goes by it.
     pub fn push_domain(&mut self, domain: &str, action: impl FnOnce() -> Result<()> + Send + 'a) {
-        let what = format!("removing domain {domain}");
-        self.steps.push(Step { what, domain: domain.to_owned(), last: true, action: Box::new(action) });
+        self.add(domain, format!("removing domain {domain}"), Kind::Domain, action);
+    }
+
+    fn add(&mut self, domain: &str, what: String, kind: Kind, action: impl FnOnce() -> Result<()> + Send + 'a) {
+        self.steps.push(Step { what, domain: domain.to_owned(), kind, action: Box::new(action) });
     }
 
     /// Takes another's steps behind its own: they are undone before them.
@@ -51,43 +68,49 @@ impl<'a> Undo<'a> {
     ///
     /// Returns `cause` itself, or an [`UndoIncomplete`] around it.
     pub fn roll_back(mut self, cause: Error) -> Error {
-        let mut left = Vec::new();
-        let mut incomplete = BTreeSet::new();
-        while let Some(step) = self.steps.pop() {
-            let outcome = if step.last && incomplete.contains(&step.domain) {
-                Err(anyhow!("it is kept, for its metadata names what else stays"))
-            } else {
-                (step.action)()
-            };
-            if let Err(error) = outcome.with_context(|| step.what) {
-                left.push(error);
-                incomplete.insert(step.domain);
-            }
-        }
+        let left = self.undo();
         if left.is_empty() {
             return cause;
         }
         // What could not be undone before stays in the same list.
         match cause.downcast::<UndoIncomplete>() {
             Ok(before) => {
-                left.splice(0..0, before.left);
+                let left = before.left.into_iter().chain(left).collect();
                 UndoIncomplete { cause: before.cause, left }.into()
             }
             Err(cause) => UndoIncomplete { cause, left }.into(),
         }
+    }
+
+    /// Undoes the steps; what could not be undone.
+    fn undo(&mut self) -> Vec<Error> {
+        let mut left = Vec::new();
+        let (mut running, mut incomplete) = (BTreeSet::new(), BTreeSet::new());
+        while let Some(step) = self.steps.pop() {
+            if step.kind == Kind::Part && running.contains(&step.domain) {
+                continue;
+            }
+            let outcome = if step.kind == Kind::Domain && incomplete.contains(&step.domain) {
+                Err(anyhow!("it is kept, for its metadata names what else stays"))
+            } else {
+                (step.action)()
+            };
+            if let Err(error) = outcome.with_context(|| step.what) {
+                left.push(error);
+                if step.kind == Kind::Stop {
+                    running.insert(step.domain.clone());
+                }
+                incomplete.insert(step.domain);
+            }
+        }
+        left
     }
 }
 
 impl Drop for Undo<'_> {
     /// Only the safety net, for a panic: there is nobody to report to.
     fn drop(&mut self) {
-        let mut incomplete = BTreeSet::new();
-        while let Some(step) = self.steps.pop() {
-            let kept = step.last && incomplete.contains(&step.domain);
-            if !kept && (step.action)().is_err() {
-                incomplete.insert(step.domain);
-            }
-        }
+        drop(self.undo());
     }
 }
 
@@ -136,6 +159,30 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "no space left\nwhile undoing: removing volume a: busy\n\
+             while undoing: removing domain a: it is kept, for its metadata names what else stays\n\
+             `tpl prune` removes what stayed behind"
+        );
+    }
+
+    #[test]
+    fn a_domain_that_still_runs_keeps_all_that_it_has() {
+        let log = Mutex::new(Vec::new());
+        let remove = |name| {
+            log.lock().unwrap().push(name);
+            Ok(())
+        };
+        let mut undo = Undo::default();
+        for (domain, volume) in [("a", "volume a"), ("b", "volume b")] {
+            undo.push_domain(domain, move || remove(domain));
+            undo.push(domain, format!("removing {volume}"), move || remove(volume));
+        }
+        undo.push_stop("a", || bail!("busy"));
+        undo.push_stop("b", || remove("stop b"));
+        let error = undo.roll_back(anyhow!("no space left"));
+        assert_eq!(*log.lock().unwrap(), ["stop b", "volume b", "b"]);
+        assert_eq!(
+            error.to_string(),
+            "no space left\nwhile undoing: stopping domain a: busy\n\
              while undoing: removing domain a: it is kept, for its metadata names what else stays\n\
              `tpl prune` removes what stayed behind"
         );

@@ -119,6 +119,31 @@ fn of_three_clones_the_one_that_fails_goes_alone() {
 }
 
 #[test]
+fn without_cloud_init_too_one_clone_fails_alone() {
+    for step in [Step::OpenGuest, Step::CloseGuest] {
+        let machine = Machine::with_offline_template();
+        let run = machine.failing(Fault::At(step, 1));
+        let error = run.tpl("clone --count 3 --name web{} --jobs 1 --keep-going --ssh-key KEY").unwrap_err();
+        let text = format!("1 of 3 VMs failed; the others are made\nweb2: {}", fault_text(step, "web2"));
+        assert_eq!((exit_code(&error), format!("{error:#}")), (1, text));
+        assert_eq!(machine.leftovers(), [""; 0]);
+        assert_eq!(machine.inventory().clones.len(), 2);
+    }
+}
+
+#[test]
+fn what_cannot_be_written_about_clones_hides_nothing() {
+    let machine = Machine::with_template();
+    let line = "clone --name web{} --count 2 --jobs 1 --timings /nowhere/t.csv --ssh-key KEY";
+    let error = machine.failing(Fault::At(Step::Start, 1)).tpl(line).unwrap_err();
+    assert_eq!(format!("{error:#}"), fault_text(Step::Start, "web2"));
+    let error = machine.tpl(line).unwrap_err();
+    let told = format!("{error:#}");
+    assert_eq!(told.lines().last(), Some("the VMs are made all the same: `tpl vms` lists them"), "{told}");
+    assert_eq!(machine.inventory().clones.len(), 2);
+}
+
+#[test]
 fn what_a_vm_that_failed_alone_leaves_is_told_and_pruned() {
     let calls = KEEP_GOING.calls();
     let from = admitted(&calls) + 1;

@@ -26,6 +26,7 @@ const OPTIONS: [&str; 6] = [
 enum Step {
     Clone {
         count: u8,
+        jobs: u8,
         options: usize,
         force: bool,
         keep_going: bool,
@@ -56,9 +57,9 @@ fn fault() -> impl Strategy<Value = Option<Fault>> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let clone = (1u8..4, 0..OPTIONS.len(), prop::bool::weighted(0.2), any::<bool>(), fault());
+    let clone = (1u8..4, 1u8..4, 0..OPTIONS.len(), prop::bool::weighted(0.2), any::<bool>(), fault());
     let step = prop_oneof![
-        6 => clone.prop_map(|(count, options, force, keep_going, fault)| Step::Clone { count, options, force, keep_going, fault }),
+        6 => clone.prop_map(|(count, jobs, options, force, keep_going, fault)| Step::Clone { count, jobs, options, force, keep_going, fault }),
         3 => (any::<usize>(), any::<bool>(), fault()).prop_map(|(vm, two, fault)| Step::Destroy { vm, two, fault }),
         1 => Just(Step::Prune),
         1 => (1u64..5).prop_map(Step::Memory),
@@ -147,10 +148,11 @@ fn run(machine: &Machine, line: &str, fault: Option<Fault>) -> Result<(), TestCa
 impl Step {
     fn take(&self, machine: &Machine) -> Result<(), TestCaseError> {
         match self {
-            Self::Clone { count, options, force, keep_going, fault } => {
+            Self::Clone { count, jobs, options, force, keep_going, fault } => {
                 let force = if *force { "--force test" } else { "" };
                 let keep_going = if *keep_going { "--keep-going" } else { "" };
-                let line = format!("clone --count {count} --jobs 1 --ssh-key KEY {force} {keep_going} {}", OPTIONS[*options]);
+                let line =
+                    format!("clone --count {count} --jobs {jobs} --ssh-key KEY {force} {keep_going} {}", OPTIONS[*options]);
                 run(machine, &line, *fault)
             }
             Self::Destroy { vm, two, fault } => {
@@ -176,7 +178,7 @@ impl Step {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_kept_is_what_the_living_say(offline in prop::bool::weighted(0.3), steps in steps()) {

@@ -132,7 +132,7 @@ pub fn start<'a>(world: World<'a>, vm: &mut Vm<'a>) -> Result<()> {
     world.local.go_on()?;
     let name = vm.made.name().to_owned();
     let stopped = name.clone();
-    vm.undo.push(&name, format!("stopping domain {name}"), move || world.hypervisor.power_off(&stopped));
+    vm.undo.push_stop(&name, move || world.hypervisor.power_off(&stopped));
     world.hypervisor.start(&name)
 }
 

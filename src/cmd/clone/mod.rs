@@ -66,10 +66,13 @@ pub fn run(world: World<'_>, config: &Config, args: &CloneArgs, output: Output) 
     let work = Work { keep_failed: args.keep_failed, start: !args.no_start, ..work(world, config, &args.work) };
     let mut times = Vec::new();
     let finished = work.run(&|facts| call.plan(facts), &mut times);
-    timings::write(args.work.timings.as_deref(), &times)?;
+    let timed = timings::write(args.work.timings.as_deref(), &times);
     let finished = finished?;
-    report::print(world, &finished, output, args.known_hosts.as_deref())?;
-    finished.verdict()
+    // What has become of the VMs goes before what could not be written about them.
+    let printed = report::print(world, &finished, output, args.known_hosts.as_deref());
+    finished.verdict()?;
+    printed?;
+    report::said(timed)
 }
 
 /// How the flags say that the work is done.

@@ -213,6 +213,13 @@ impl<'a> Work<'a> {
         if offline.is_empty() {
             return Ok(());
         }
+        if self.keep_going {
+            // An appliance for each: in a common one the first that fails takes the others along.
+            return self.each(vms, lines, "identity", |vm| match vm.made.planned.origin.has_cloud_init() {
+                true => Ok(()),
+                false => make::write_identities(self.world, &[&vm.made], &Silent),
+            });
+        }
         offline.iter().for_each(|index| lines.set(*index, "identity"));
         let (started, clock) = (self.world.local.now(), Instant::now());
         let made: Vec<&Made> = offline.iter().map(|index| &vms[*index].made).collect();
