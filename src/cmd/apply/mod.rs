@@ -70,11 +70,12 @@ pub fn run(world: World<'_>, config: &Config, args: &ApplyArgs, output: Output) 
     }
     let mut times = Vec::new();
     let done = compared.act(&mut times);
-    timings::write(args.work.timings.as_deref(), &times)?;
+    let written = timings::write(args.work.timings.as_deref(), &times);
     let done = done?;
     let report = Report::done(&compared, &done, &times);
-    clone::report::said(report.print(output).and_then(|()| compared.append_known_hosts(&done)))?;
-    done.finished.map_or(Ok(()), clone::work::Finished::verdict)
+    let said = clone::report::said(report.print(output).and_then(|()| compared.append_known_hosts(&done)).and(written));
+    // Why VMs have failed goes before why it could not be told.
+    done.finished.map_or(Ok(()), clone::work::Finished::verdict).and(said)
 }
 
 impl<'w, 'a> Compared<'w, 'a> {

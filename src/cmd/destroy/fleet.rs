@@ -60,15 +60,17 @@ pub(super) fn run(world: World<'_>, args: &DestroyArgs, file: &Path, output: Out
     let mut plan = plan(&free, stock, args.disks);
     plan.untouched.extend(busy.iter().map(|name| format!("{name} is being made by another tpl that is still at work")));
     let mut report = Report::of(file, &plan, args.dry_run);
+    let mut written = Ok(());
     if !args.dry_run {
         let times = act(world, &inventory, &plan, usize::from(args.jobs), &mut report);
-        timings::write(args.timings.as_deref(), &times)?;
+        written = timings::write(args.timings.as_deref(), &times);
     }
     match output {
         Output::Json => ui::json(&report)?,
         Output::Text => report.print()?,
     }
-    report.verdict()
+    // Why VMs could not be removed goes before why it could not be told.
+    report.verdict().and(written)
 }
 
 /// The runs that have ended, of those that have left something unfinished under these names.
