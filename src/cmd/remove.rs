@@ -43,7 +43,7 @@ pub fn clone_keeping(world: World<'_>, clone: &Clone, keep: &[String]) -> Result
     let volumes: Vec<String> = clone.record.volumes.iter().filter(|volume| !keep.contains(volume)).cloned().collect();
     if !clone.record.is_unfinished() && clone.record.pool == world.storage.pool() {
         // Cut short from here on, it is no VM any more but a leftover of this run, which `tpl prune` removes: without what is kept.
-        let (phase, run) = (Phase::Creating, world.local.run().clone());
+        let (phase, run) = (Phase::Removing, world.local.run().clone());
         let going = CloneRecord { phase, run, volumes: volumes.clone(), ..clone.record.clone() };
         let marked = world.hypervisor.write_metadata(&clone.domain.name, &Metadata::Clone(Box::new(going)));
         marked.with_context(|| format!("removing {}", clone.domain.name))?;

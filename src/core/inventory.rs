@@ -163,6 +163,7 @@ impl Clone {
         match self.record.phase {
             Phase::Reserved => "reserved",
             Phase::Creating => "creating",
+            Phase::Removing => "removing",
             Phase::Complete => self.domain.state.as_str(),
         }
     }

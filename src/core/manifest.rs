@@ -214,8 +214,8 @@ pub enum Purpose {
     BootTest,
 }
 
-/// How far the making of a clone has come. A run that ended leaves it unfinished only when it was killed: then `tpl prune`
-/// removes the clone.
+/// How far the making of a clone has come, or its removal. A run that ended leaves it unfinished only when it was killed or could
+/// not go on: then `tpl prune` removes the clone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -225,6 +225,8 @@ pub enum Phase {
     Creating,
     /// Made.
     Complete,
+    /// Being removed. What is left of it is nobody's machine any more.
+    Removing,
 }
 
 /// Everything about one clone.

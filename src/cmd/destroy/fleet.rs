@@ -46,7 +46,8 @@ struct Failure {
 /// # Errors
 /// The file is wrong: then nothing is touched. Something cannot be removed: the rest is removed all the same.
 pub(super) fn run(world: World<'_>, args: &DestroyArgs, file: &Path, output: Output) -> Result<()> {
-    let declared: Vec<VmName> = apply::read(file)?.names().cloned().collect();
+    let fleet = apply::read(file)?;
+    let declared: Vec<VmName> = fleet.names().cloned().collect();
     let _lock = world.reserve()?;
     // Who is dead is asked before what they have left is read, as `tpl prune` does. Volumes are read before domains: a volume
     // that is there belongs to a domain that is there, or to nobody.
@@ -57,6 +58,8 @@ pub(super) fn run(world: World<'_>, args: &DestroyArgs, file: &Path, output: Out
     super::super::list::warn_unreadable(&inventory);
     let (busy, free): (Vec<VmName>, Vec<VmName>) = declared.into_iter().partition(|name| is_busy(name, &inventory, &dead));
     let stock = Stock { domains: &domains, inventory: &inventory, pool: world.storage.pool(), volumes: &volumes };
+    let further = |name: &VmName| fleet.vms.iter().find(|vm| vm.name == *name).map_or(0, |vm| vm.spec.disks.len());
+    let free: Vec<(VmName, usize)> = free.into_iter().map(|name| (name.clone(), further(&name))).collect();
     let mut plan = plan(&free, stock, args.disks);
     plan.untouched.extend(busy.iter().map(|name| format!("{name} is being made by another tpl that is still at work")));
     let mut report = Report::of(file, &plan, args.dry_run);

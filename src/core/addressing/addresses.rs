@@ -179,6 +179,17 @@ fn fixed(vm: &Wanted<'_>, address: Ipv4Addr, subnet: Option<&Subnet>) -> Result<
     let prefix = prefix.filter(|prefix| (1..=32).contains(prefix)).ok_or_else(|| {
         Invalid::argument(format!("'{}': a static address needs the length of its prefix, with --prefix 24", vm.name))
     })?;
+    let wrong = |why: &str| Err(Invalid::argument(format!("'{}': {address}/{prefix} is no address for a VM: {why}", vm.name)));
+    if address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast() {
+        return wrong("it means something else everywhere");
+    }
+    let host = u32::from(address) & !mask(prefix);
+    if prefix < 31 && (host == 0 || host == !mask(prefix)) {
+        return wrong("it is its subnet's own");
+    }
+    if vm.spec.gateway == Some(address.into()) {
+        return wrong("it is the gateway's");
+    }
     let gateway = vm.spec.gateway.or(subnet.map(|subnet| subnet.gateway.into()));
     if let Some(IpAddr::V4(gateway)) = gateway
         && u32::from(gateway) & mask(prefix) != u32::from(address) & mask(prefix)

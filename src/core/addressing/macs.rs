@@ -39,7 +39,11 @@ impl<'a> Explicit<'a> {
                 return Err(Invalid::argument(message));
             }
         }
-        Ok(Self(lists))
+        let mut seen = std::collections::BTreeSet::new();
+        match lists.iter().flat_map(|(list, _)| list.iter()).find(|mac| !seen.insert(**mac)) {
+            Some(twice) => Err(Invalid::argument(format!("the MAC address {twice} is given twice"))),
+            None => Ok(Self(lists)),
+        }
     }
 
     fn next(&mut self, macs: &[Mac]) -> Option<Mac> {

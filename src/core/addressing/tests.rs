@@ -135,6 +135,21 @@ fn addresses() {
             "bridge = 'br0'\nip = '203.0.113.5'",
             "'web02': a static address needs the length of its prefix, with --prefix 24".to_owned(),
         ),
+        (
+            &["web02"],
+            "bridge = 'br0'\nip = '127.0.0.1'\nprefix = 24",
+            "'web02': 127.0.0.1/24 is no address for a VM: it means something else everywhere".to_owned(),
+        ),
+        (
+            &["web02"],
+            "bridge = 'br0'\nip = '203.0.113.255'\nprefix = 24",
+            "'web02': 203.0.113.255/24 is no address for a VM: it is its subnet's own".to_owned(),
+        ),
+        (
+            &["web02"],
+            "bridge = 'br0'\nip = '203.0.113.5'\nprefix = 24\ngateway = '203.0.113.5'",
+            "'web02': 203.0.113.5/24 is no address for a VM: it is the gateway's".to_owned(),
+        ),
         (&["web02"], "bridge = 'br0'\nip = 'next'", "'web02': only a libvirt network can say which address is next".to_owned()),
         (
             &["web02"],
@@ -191,7 +206,7 @@ fn macs() {
         (
             &["a", "b"],
             "mac = '52:54:00:00:00:01,52:54:00:00:00:01'",
-            "the MAC address 52:54:00:00:00:01 is taken: a domain of this hypervisor has it".to_owned(),
+            "the MAC address 52:54:00:00:00:01 is given twice".to_owned(),
         ),
         (
             &["a"],

@@ -16,7 +16,9 @@ pub fn holder_of(name: &str, facts: &Facts) -> Option<String> {
     }
     for network in facts.taken.networks.values() {
         if let Some(reservation) = network.reservations.iter().find(|host| host.name.as_deref() == Some(name)) {
-            return Some(format!("network {} keeps {} for it", network.name, reservation.ip));
+            let (network, ip) = (&network.name, reservation.ip);
+            let frees = format!("virsh net-update {network} delete ip-dhcp-host \"<host ip='{ip}'/>\" --live --config");
+            return Some(format!("network {network} keeps {ip} for it (if no machine needs that any more, `{frees}` frees it)"));
         }
         if let Some((ip, _)) = network.hosts.iter().find(|(_, names)| names.iter().any(|host| host == name)) {
             return Some(format!("the DNS of network {} has it at {ip}", network.name));

@@ -49,18 +49,18 @@ pub struct Stock<'a> {
     pub volumes: &'a [Volume],
 }
 
-/// Plans the removal of these VMs. Without `disks` their disks stay, and only their seeds go: a seed holds secrets, and is worth
+/// Plans the removal of these VMs, declared with so many further disks each. Without `disks` their disks stay, and only their seeds go: a seed holds secrets, and is worth
 /// nothing without its VM.
-pub fn plan(declared: &[VmName], stock: Stock<'_>, disks: bool) -> DestroyPlan {
+pub fn plan(declared: &[(VmName, usize)], stock: Stock<'_>, disks: bool) -> DestroyPlan {
     let mut plan = DestroyPlan::default();
     let uses: Vec<Uses> = stock.domains.iter().map(Uses::of).collect();
-    for name in declared {
+    for (name, further) in declared {
         match stock.inventory.clones.iter().find(|clone| clone.record.name == *name) {
             Some(clone) => vm(clone, stock, &uses, disks, &mut plan),
             None if stock.inventory.names.contains(name.as_str()) => {
                 plan.untouched.push(format!("{name} does not carry tpl's metadata: tpl has not made it, and leaves it alone"))
             }
-            None => stale(name, stock, &uses, disks, &mut plan),
+            None => stale(name, *further, stock, &uses, disks, &mut plan),
         }
     }
     plan
@@ -91,8 +91,8 @@ fn vm(clone: &Clone, stock: Stock<'_>, uses: &[Uses], disks: bool, plan: &mut De
 }
 
 /// The volumes that a VM without a domain has left.
-fn stale(name: &VmName, stock: Stock<'_>, uses: &[Uses], disks: bool, plan: &mut DestroyPlan) {
-    for volume in stock.volumes.iter().filter(|volume| is_of(&volume.name, name)) {
+fn stale(name: &VmName, further: usize, stock: Stock<'_>, uses: &[Uses], disks: bool, plan: &mut DestroyPlan) {
+    for volume in stock.volumes.iter().filter(|volume| is_of(&volume.name, name, further)) {
         match user(&volume.name, None, stock, uses) {
             Some(user) => plan.untouched.push(format!("volume {} stays: {user}", volume.name)),
             None if disks || volume.name == seed(name) => plan.remove_volumes.push(volume.name.clone()),
@@ -105,13 +105,11 @@ fn seed(name: &VmName) -> String {
     format!("{name}-seed")
 }
 
-/// Whether a volume's name is one of those that tpl gives to the volumes of this VM: `NAME`, `NAME-seed`, `NAME-nvram`,
-/// `NAME-disk1` and so on.
-fn is_of(volume: &str, name: &VmName) -> bool {
+/// Whether a volume's name is one of those that tpl gives to the volumes of this VM with so many further disks: `NAME`,
+/// `NAME-seed`, `NAME-nvram`, `NAME-disk1` and so on. One more could be the disk of a VM that is called so.
+fn is_of(volume: &str, name: &VmName, further: usize) -> bool {
     let Some(rest) = volume.strip_prefix(name.as_str()) else { return false };
-    let number =
-        |digits: &str| (1..=3).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
-    matches!(rest, "" | "-seed" | "-nvram") || rest.strip_prefix("-disk").is_some_and(number)
+    matches!(rest, "" | "-seed" | "-nvram") || (1..=further).any(|number| *rest == format!("-disk{number}"))
 }
 
 /// What speaks against the removal of a volume of the pool, besides its own VM.

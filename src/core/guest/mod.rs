@@ -104,6 +104,9 @@ pub fn faults(spec: &GuestSpec) -> Vec<String> {
     let mut paths = BTreeSet::new();
     for file in &spec.write_files {
         let path = &file.path;
+        if path.as_str().starts_with("/etc/ssh/ssh_host_") {
+            faults.push(format!("{path} is the VM's host key, which tpl makes"));
+        }
         if path.as_str() == "/" {
             faults.push("/ is no file to write".to_owned());
         }

@@ -85,7 +85,7 @@ fn seen(domain: &Domain) -> Seen {
 
 /// What the volumes of an unfinished clone that are not there yet will take of the pool.
 fn outstanding(record: &CloneRecord, pool: &str, capacities: &BTreeMap<&str, ByteSize>) -> ByteSize {
-    if !record.is_unfinished() || record.pool != pool {
+    if !matches!(record.phase, Phase::Reserved | Phase::Creating) || record.pool != pool {
         return ByteSize(0);
     }
     let there = record.volumes.iter().filter_map(|volume| capacities.get(volume.as_str()));
@@ -94,7 +94,7 @@ fn outstanding(record: &CloneRecord, pool: &str, capacities: &BTreeMap<&str, Byt
 
 fn stake(record: &CloneRecord, dead: &BTreeSet<Uuid>) -> Option<Stake> {
     let settled = match record.phase {
-        Phase::Complete => true,
+        Phase::Complete | Phase::Removing => true,
         Phase::Creating => false,
         Phase::Reserved => dead.contains(&record.run.id),
     };

@@ -23,7 +23,7 @@ use crate::core::{
         config::{HostsFile, HostsPlace},
         hosts_file::Entry,
     },
-    error::{Advised, Refusal},
+    error::{Advised, Invalid, Refusal},
     vm_spec::DomainName,
 };
 
@@ -139,7 +139,12 @@ impl DnsProvider for HostsFiles {
     }
 
     fn taken(&self, host: &Host) -> Result<Vec<String>> {
-        Ok(self.found(&self.entry(host))?.into_iter().map(|(line, _)| line).collect())
+        let mut reasons: Vec<String> = self.found(&self.entry(host))?.into_iter().map(|(line, _)| line).collect();
+        // Nobody would be told: that is better known before anything is made.
+        if let Some(Err(not_running)) = self.dnsmasq()? {
+            reasons.push(format!("{:#}", not_running.cause));
+        }
+        Ok(reasons)
     }
 
     fn add(&self, host: &Host) -> Result<()> {
@@ -190,6 +195,10 @@ fn reload(dnsmasq: Pid) -> Result<()> {
 }
 
 fn read(file: &Path) -> Result<Option<String>> {
+    // Opening a pipe would wait for somebody at its other end.
+    if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Invalid::file(&file.display().to_string(), "this is no file that hosts could stand in").into());
+    }
     match fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -201,6 +210,7 @@ fn read(file: &Path) -> Result<Option<String>> {
 /// unless there is nothing to write.
 fn change(file: &Path, edit: impl Fn(&str) -> String) -> std::io::Result<()> {
     let (old, metadata) = match fs::metadata(file) {
+        Ok(metadata) if !metadata.is_file() => return Err(ErrorKind::InvalidInput.into()),
         Ok(metadata) => (fs::read_to_string(file)?, Some(metadata)),
         Err(error) if error.kind() == ErrorKind::NotFound => (String::new(), None),
         Err(error) => return Err(error),
