@@ -37,7 +37,7 @@ fn a_bad_pipeline_is_refused_at_its_place() {
         home.write("preseed/debian13.cfg", ANSWERS);
         let ran = home.tpl(&["--connect", TEST, "build", "lab", "--mirror", "http://mirror.example/debian"]);
         assert_eq!(ran, failed(2, &format!("tpl: pipelines/lab.toml:{message}\n")), "{to}");
-        assert_eq!(home.files(), ["pipelines", "preseed"]);
+        assert_eq!(home.files(), [".ssh", "pipelines", "preseed"]);
     }
 }
 

@@ -18,9 +18,15 @@ pub struct Ran {
 /// A folder that is home and working directory at once.
 pub struct Home(TempDir);
 
+/// Whose private half nobody has.
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJDYnDuuh7rnNYFBEgcsHmOPVXo4pQ5bEeoHc+C+n3Ml operator@here\n";
+
 impl Home {
+    /// With a public key, as an operator has.
     pub fn new() -> Self {
-        Self(TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+        let home = Self(TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
+        home.write(".ssh/id_ed25519.pub", KEY);
+        home
     }
 
     pub fn path(&self) -> &std::path::Path {

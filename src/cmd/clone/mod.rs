@@ -113,8 +113,7 @@ impl<'a> Call<'a> {
     fn read(config: &'a Config, args: &'a CloneArgs) -> Result<Self> {
         let spec = wishes::spec(args, config)?;
         let guest = guest_files::resolve(&spec.guest, Path::new("."))?;
-        // A plan shows nobody's keys.
-        let guest = if args.dry_run { guest } else { wishes::with_keys(guest)? };
+        let guest = wishes::with_keys(guest)?;
         Ok(Self { args, config, spec, guest })
     }
 
