@@ -52,7 +52,8 @@ fn a_vm_with_everything_is_as_it_was_asked_for() {
     tpl(&["destroy", "tpl-e2e-all"]).ok();
     assert_eq!(left("tpl-e2e-all"), [""; 0]);
     let network = virsh(&["net-dumpxml", "default"]);
-    assert!(!network.contains("tpl-e2e-all") && !network.contains(&format!("'{address}'")), "{network}");
+    // Its address may be another test's by now.
+    assert!(!network.contains("tpl-e2e-all"), "{network}");
     assert_eq!(dig("tpl-e2e-all"), "");
     assert!(!fs::exists("/var/log/libvirt/qemu/tpl-e2e-all-serial.log").unwrap());
 }
