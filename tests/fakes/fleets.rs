@@ -332,7 +332,8 @@ fn with_disks_everything_of_the_fleet_goes_and_nothing_else() {
         bench.machine.state().volumes.insert(volume.to_owned(), FakeVolume::default());
     }
     bench.destroy("--disks");
-    let rest = "domain web3, volume db-disk1000, volume web1-backup, volume web2-disk2, volume web3, volume web3-seed, volume webserver";
+    let rest =
+        "domain web3, volume db-disk1000, volume web1-backup, volume web2-disk2, volume web3, volume web3-seed, volume webserver";
     assert_eq!(bench.rest(), rest);
 }
 

@@ -79,23 +79,11 @@ fn disks_go_only_where_that_is_asked_for() {
     let domains = [clone(record("a", &["a", "a-seed", "a-nvram", "a-disk1"]))];
     assert_eq!(
         lines(&planned(&domains, &all, false)),
-        [
-            "a goes with [a-seed], without [a a-nvram a-disk1]",
-            "b-seed goes",
-            "b stays",
-            "b-disk1 stays",
-            "b-nvram stays"
-        ]
+        ["a goes with [a-seed], without [a a-nvram a-disk1]", "b-seed goes", "b stays", "b-disk1 stays", "b-nvram stays"]
     );
     assert_eq!(
         lines(&planned(&domains, &all, true)),
-        [
-            "a goes with [a a-seed a-nvram a-disk1], without []",
-            "b goes",
-            "b-seed goes",
-            "b-disk1 goes",
-            "b-nvram goes"
-        ]
+        ["a goes with [a a-seed a-nvram a-disk1], without []", "b goes", "b-seed goes", "b-disk1 goes", "b-nvram goes"]
     );
 }
 
