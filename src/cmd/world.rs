@@ -15,7 +15,7 @@ use crate::{
         config::Config,
         domain::Accelerator,
         error::Refusal,
-        facts::Pledge,
+        facts::{Pledge, Volume},
         inventory::Inventory,
         reservation::{Reread, View, reserved_by},
     },
@@ -97,7 +97,8 @@ impl World<'_> {
             networks: networks.into_iter().map(|network| (network.name.clone(), network)).collect(),
             leases,
         };
-        Ok(Facts { volumes: self.storage.volumes()?, capacity: self.capacity(policy)?, taken, inventory })
+        let (capacity, volumes) = self.capacity_and_volumes(policy)?;
+        Ok(Facts { volumes, capacity, taken, inventory })
     }
 
     /// What is promised to all domains, and how much of it there is: in a few calls, however many domains there are.
@@ -107,11 +108,17 @@ impl World<'_> {
     /// # Errors
     /// The connection fails.
     pub fn capacity(&self, policy: Policy) -> Result<Capacity> {
+        self.capacity_and_volumes(policy).map(|(capacity, _)| capacity)
+    }
+
+    /// The same with the volumes that it was read from: a pool is not listed twice.
+    fn capacity_and_volumes(&self, policy: Policy) -> Result<(Capacity, Vec<Volume>)> {
         // In this order: a volume that is made in between is rather counted without its domain than its domain without it.
         let pledges = self.hypervisor.pledges()?;
         let templates = self.templates_among(&pledges)?;
         let volumes = self.storage.volumes()?;
-        Ok(Capacity::of(self.hypervisor.size()?, &pledges, &templates, &self.storage.size()?, &volumes, policy))
+        let capacity = Capacity::of(self.hypervisor.size()?, &pledges, &templates, &self.storage.size()?, &volumes, policy);
+        Ok((capacity, volumes))
     }
 
     /// The domains that pledge disk only: only those with a template's name are read.

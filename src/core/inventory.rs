@@ -9,7 +9,6 @@ use super::{
     manifest::{CloneRecord, Manifest, Metadata, Phase, Probe, Purpose, State},
     metadata,
     names::{TemplateId, TemplateName, TemplateRef},
-    units::ByteSize,
     xml::read::domain_facts,
 };
 
@@ -44,8 +43,6 @@ pub struct Inventory {
     pub names: BTreeSet<String>,
     /// The MACs of all domains.
     pub macs: BTreeSet<Mac>,
-    /// The memory that is promised to all domains but templates.
-    pub memory_pledged: ByteSize,
     /// Domains whose metadata is tpl's and cannot be read: why. They are left alone.
     pub unreadable: Vec<String>,
 }
@@ -64,17 +61,10 @@ impl Inventory {
 
     fn take(&mut self, domain: Domain) {
         self.names.insert(domain.name.clone());
-        let facts = domain_facts(&domain.xml);
-        let own = metadata::read(&domain.xml);
-        let is_template = matches!(own, Ok(Some(Metadata::Template(_))));
-        if let Ok(facts) = &facts {
-            self.macs.extend(facts.macs.iter().copied());
-            // A template never runs; while it is being installed it does.
-            if !is_template || domain.state.is_active() {
-                self.memory_pledged.0 = self.memory_pledged.0.saturating_add(facts.memory.0);
-            }
+        if let Ok(facts) = domain_facts(&domain.xml) {
+            self.macs.extend(facts.macs);
         }
-        match own {
+        match metadata::read(&domain.xml) {
             // The name in the metadata decides what is removed: it must be the domain's own.
             Ok(Some(Metadata::Template(manifest))) if manifest.id().domain() == domain.name => {
                 self.templates.push(Template { manifest: *manifest, domain });

@@ -14,7 +14,7 @@ use crate::{
         extra_disks::seed_disks,
         facts::{NewVolume, VolumeFormat},
         manifest::Purpose,
-        progress::Progress,
+        progress::Silent,
         secret::Secret,
         seed::Seed,
     },
@@ -116,12 +116,12 @@ fn seed(made: &Made) -> Result<Secret<Vec<u8>>> {
 ///
 /// # Errors
 /// The appliance's; the clone is named.
-pub fn write_identities(world: World<'_>, vms: &[&Made], progress: &dyn Progress) -> Result<()> {
+pub fn write_identities(world: World<'_>, vms: &[&Made]) -> Result<()> {
     let Some(first) = vms.first() else { return Ok(()) };
     let appliance = (world.appliance)(first.planned.origin.accelerator);
     let path_of = |volume: &str| world.storage.path_of(volume);
     let targets = vms.iter().map(|made| offline::target(made, &path_of)).collect::<Result<Vec<_>>>()?;
-    write_all(appliance, &targets, progress)
+    write_all(appliance, &targets, &Silent)
 }
 
 /// Starts a VM.

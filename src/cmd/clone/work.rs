@@ -29,7 +29,6 @@ use crate::{
         clone_plan::{ClonePlan, Facts},
         error::{Advised, Refusal, UndoIncomplete},
         manifest::{Phase, Purpose},
-        progress::Silent,
         ready::{Progress, Until},
         timings::Timing,
     },
@@ -217,13 +216,13 @@ impl<'a> Work<'a> {
             // An appliance for each: in a common one the first that fails takes the others along.
             return self.each(vms, lines, "identity", |vm| match vm.made.planned.origin.has_cloud_init() {
                 true => Ok(()),
-                false => make::write_identities(self.world, &[&vm.made], &Silent),
+                false => make::write_identities(self.world, &[&vm.made]),
             });
         }
         offline.iter().for_each(|index| lines.set(*index, "identity"));
         let (started, clock) = (self.world.local.now(), Instant::now());
         let made: Vec<&Made> = offline.iter().map(|index| &vms[*index].made).collect();
-        let result = make::write_identities(self.world, &made, &Silent);
+        let result = make::write_identities(self.world, &made);
         let (took, good) = (clock.elapsed(), result.is_ok());
         let message = result.err().map(|error| format!("{error:#}"));
         for index in offline {
