@@ -119,8 +119,7 @@ fn seed(made: &Made) -> Result<Secret<Vec<u8>>> {
 pub fn write_identities(world: World<'_>, vms: &[&Made]) -> Result<()> {
     let Some(first) = vms.first() else { return Ok(()) };
     let appliance = (world.appliance)(first.planned.origin.accelerator);
-    let path_of = |volume: &str| world.storage.path_of(volume);
-    let targets = vms.iter().map(|made| offline::target(made, &path_of)).collect::<Result<Vec<_>>>()?;
+    let targets = vms.iter().map(|made| offline::target(made)).collect::<Result<Vec<_>>>()?;
     write_all(appliance, &targets, &Silent)
 }
 

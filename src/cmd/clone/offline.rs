@@ -9,10 +9,10 @@ use crate::{
 };
 
 /// A clone's disk, and what is to be written into it.
-pub fn target<'a>(made: &'a Made, path_of: &dyn Fn(&str) -> anyhow::Result<String>) -> anyhow::Result<Target<'a>> {
+pub fn target(made: &Made) -> anyhow::Result<Target<'_>> {
     let planned = &made.planned;
     Ok(Target {
-        disk: PathBuf::from(path_of(&planned.disk_volume())?),
+        disk: PathBuf::from(made.path_of(&planned.disk_volume())?),
         format: VolumeFormat::Qcow2,
         identity: Identity {
             name: &planned.name,
@@ -24,7 +24,7 @@ pub fn target<'a>(made: &'a Made, path_of: &dyn Fn(&str) -> anyhow::Result<Strin
             timezone: planned.guest.timezone.as_ref().map(|word| word.as_str()),
             locale: planned.guest.locale.as_ref().map(|word| word.as_str()),
             files: planned.guest.write_files.iter().map(file).collect(),
-            disks: disks(made, path_of)?,
+            disks: disks(made)?,
         },
     })
 }
@@ -56,13 +56,13 @@ fn file(file: &crate::core::guest::File) -> File<'_> {
     }
 }
 
-fn disks(made: &Made, path_of: &dyn Fn(&str) -> anyhow::Result<String>) -> anyhow::Result<Vec<ExtraDisk>> {
+fn disks(made: &Made) -> anyhow::Result<Vec<ExtraDisk>> {
     let planned = &made.planned;
     let volumes = planned.extra_volumes().zip(&planned.extra_disks).enumerate();
     volumes
         .map(|(index, ((volume, _), disk))| {
             Ok(ExtraDisk {
-                path: PathBuf::from(path_of(&volume)?),
+                path: PathBuf::from(made.path_of(&volume)?),
                 format: VolumeFormat::Qcow2,
                 serial: disk_serial(planned.uuid, index),
                 filesystem: disk.fs,

@@ -124,7 +124,7 @@ fn define<'a>(world: World<'a>, plan: &ClonePlan, planned: &PlannedClone, vms: &
     let record = vm::record(world, plan, planned, &host_key);
     let path = |volume: &String| world.storage.path_of(volume);
     let disks = record.volumes.iter().map(path).collect::<Result<Vec<_>>>()?;
-    let xml = clone_domain(&planned.origin.xml, &identity(world, planned, &record)?)?;
+    let xml = clone_domain(&planned.origin.xml, &identity(planned, &record, &disks)?)?;
     let name = planned.name.to_string();
     let (logs, removed) = (logs(&name), name.clone());
     world.hypervisor.define(&xml).with_context(|| format!("defining domain {name}"))?;
@@ -140,8 +140,9 @@ fn define<'a>(world: World<'a>, plan: &ClonePlan, planned: &PlannedClone, vms: &
     Ok(())
 }
 
-fn identity(world: World<'_>, planned: &PlannedClone, record: &CloneRecord) -> Result<CloneIdentity> {
-    let file = |volume: &str| world.storage.path_of(volume).map(DiskLocation::File);
+fn identity(planned: &PlannedClone, record: &CloneRecord, paths: &[String]) -> Result<CloneIdentity> {
+    let path = |volume: &str| vm::path_of(record, paths, volume).map(str::to_owned);
+    let file = |volume: &str| path(volume).map(DiskLocation::File);
     let extra_disks = planned.extra_volumes().enumerate().map(|(index, (volume, _))| {
         let serial = crate::core::extra_disks::disk_serial(planned.uuid, index);
         Ok(ExtraDiskXml { location: file(&volume)?, format: VolumeFormat::Qcow2, serial })
@@ -163,7 +164,7 @@ fn identity(world: World<'_>, planned: &PlannedClone, record: &CloneRecord) -> R
         extra_disks: extra_disks.collect::<Result<_>>()?,
         description: Some(planned.description.clone().unwrap_or_else(|| format!("clone of {}", planned.origin.id))),
         metadata: metadata::element(&Metadata::Clone(Box::new(record.clone()))),
-        nvram: planned.nvram_volume().map(|volume| world.storage.path_of(&volume)).transpose()?,
+        nvram: planned.nvram_volume().map(|volume| path(&volume)).transpose()?,
     })
 }
 

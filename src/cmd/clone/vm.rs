@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::ready::Awaited;
 use crate::{
@@ -27,7 +27,7 @@ pub struct Made {
     pub record: CloneRecord,
     /// Its SSH host key.
     pub host_key: HostKey,
-    /// The paths of its volumes.
+    /// The paths of its volumes, in the record's order.
     pub disks: Vec<String>,
     /// Its addresses, once it has some.
     pub addresses: Vec<IpAddr>,
@@ -104,6 +104,14 @@ impl Made {
         self.planned.name.as_str()
     }
 
+    /// The path of one of its volumes.
+    ///
+    /// # Errors
+    /// It has no volume of this name.
+    pub fn path_of(&self, volume: &str) -> Result<&str> {
+        path_of(&self.record, &self.disks, volume)
+    }
+
     /// Writes its record into its metadata.
     ///
     /// # Errors
@@ -125,6 +133,13 @@ impl Made {
     pub fn host(&self, addresses: &[IpAddr]) -> Host {
         host(&self.planned.name, &self.host_key.public, addresses)
     }
+}
+
+/// The path of a volume that a record names, of the paths of all that it names, in their order.
+pub(super) fn path_of<'p>(record: &CloneRecord, paths: &'p [String], volume: &str) -> Result<&'p str> {
+    let index = record.volumes.iter().position(|known| known == volume);
+    let path = index.and_then(|index| paths.get(index)).map(String::as_str);
+    path.with_context(|| format!("{} has no volume {volume}", record.name))
 }
 
 /// What DNS is told of a VM with this host key.
