@@ -10,6 +10,7 @@ use crate::core::{
     numbers::Numbers,
     pipeline::{PlainText, Word},
     ready::Until,
+    source::{Arch, Location},
     units::{ByteSize, Span},
     vm_spec::{Addressing, DomainName, ExtraDisk, Firmware, GuestFile, GuestUser, IpChoice, Label, MacChoice, Topology},
 };
@@ -128,6 +129,15 @@ pub struct BuildArgs {
     /// Keep the VM of a failed installation, to look into it
     #[arg(long)]
     pub keep_failed: bool,
+    /// Install from this medium in the place of the pipeline's source; a file that is named here is taken as it is
+    #[arg(long, conflicts_with_all = ["image", "resume"], value_name = "FILE|URL")]
+    pub iso: Option<Location>,
+    /// Take this disk image in the place of the pipeline's; a file that is named here is taken as it is
+    #[arg(long, conflicts_with = "resume", value_name = "FILE|URL")]
+    pub image: Option<Location>,
+    /// The guest's architecture: amd64 or arm64 [default: the pipeline's]
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<Arch>,
     /// The Debian mirror [default: the one in this machine's own APT configuration]
     #[arg(long, env = "TPL_DEBIAN_MIRROR", value_name = "URL")]
     pub mirror: Option<String>,

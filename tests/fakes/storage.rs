@@ -2,20 +2,21 @@
 
 use std::{io::Read, path::Path};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tpl::{
     core::{
         digest::{ChunkList, chunk_count, chunk_digest},
         facts::{NewVolume, PoolSize, Volume, VolumeFormat},
         progress::Progress,
         sha256::Sha256Digest,
+        source::{Request, Role},
         trust::Trust,
         units::ByteSize,
     },
     host::{
         hypervisor::Storage,
         images::Images,
-        source::{NetbootFiles, NetbootRequest, Resolved, Source, Wanted},
+        source::{Fetched, Resolved, Source, Wanted},
     },
 };
 
@@ -138,19 +139,19 @@ impl Images for FakeRun {
 }
 
 impl Source for FakeRun {
-    fn resolve(&self, request: &NetbootRequest, _: &dyn Progress) -> Result<Resolved> {
+    fn resolve(&self, request: &Request, _: &dyn Progress) -> Result<Resolved> {
+        let Request::Archive(request) = request else { bail!("the fakes have a Debian archive only") };
         self.step(Step::Resolve, &request.mirror)?;
         let wanted = |name: &str| Wanted { url: format!("{}/{name}", request.mirror), sha256: Sha256Digest([7; 32]) };
         Ok(Resolved {
-            kernel: wanted("linux"),
-            initrd: wanted("initrd.gz"),
+            files: vec![(Role::Kernel, wanted("linux")), (Role::Initrd, wanted("initrd.gz"))],
             trust: Trust::Signed { fingerprint: "A1B2".to_owned() },
         })
     }
 
-    fn fetch(&self, _: &Resolved, _: &dyn Progress) -> Result<NetbootFiles> {
+    fn fetch(&self, _: &Resolved, _: &dyn Progress) -> Result<Fetched> {
         self.step(Step::Fetch, "")?;
         let folder = self.machine.folder.path();
-        Ok(NetbootFiles { kernel: folder.join("linux"), initrd: folder.join("initrd.gz") })
+        Ok(Fetched(vec![(Role::Kernel, folder.join("linux")), (Role::Initrd, folder.join("initrd.gz"))]))
     }
 }

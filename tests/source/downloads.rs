@@ -72,7 +72,7 @@ fn a_file_that_is_wrong_twice_is_not_kept() {
     let (found, wanted) = (digest(&corrupt), digest(&world.kernel));
     assert_eq!(
         format!("{error:#}"),
-        format!("fetching {}: its SHA-256 is {found}, and {wanted} was expected", resolved.kernel.url)
+        format!("fetching {}: its SHA-256 is {found}, and {wanted} was expected", resolved.files[0].1.url)
     );
     assert_eq!(world.server.seen(), ["linux", "linux"]);
     assert_eq!(world.names(), Vec::<String>::new());
@@ -82,7 +82,7 @@ fn a_file_that_is_wrong_twice_is_not_kept() {
 fn another_try_is_made_only_where_it_may_help() {
     let world = World::new();
     let resolved = world.resolved();
-    let url = &resolved.kernel.url;
+    let url = &resolved.files[0].1.url;
     world.server.trick(KERNEL, &[Trick::Status(404)]);
     let error = world.source().fetch(&resolved, &Silent).unwrap_err();
     assert_eq!(format!("{error:#}"), format!("fetching {url}: the server answered 404 Not Found"));
@@ -99,7 +99,7 @@ fn what_came_stays_when_the_tries_are_used_up() {
     let resolved = world.resolved();
     world.server.trick(KERNEL, &[Trick::Cut(1000); 5]);
     let error = world.source().fetch(&resolved, &Silent).unwrap_err();
-    let context = format!("fetching {}: receiving it: ", resolved.kernel.url);
+    let context = format!("fetching {}: receiving it: ", resolved.files[0].1.url);
     assert!(format!("{error:#}").starts_with(&context), "{error:#}");
     assert_eq!(fs::read(world.partial(&world.kernel)).unwrap(), world.kernel[..5000]);
     world.server.seen();
@@ -114,13 +114,13 @@ fn parallel_builds_share_one_download() {
     world.server.trick(KERNEL, &[Trick::Late(Duration::from_millis(300))]);
     let progress = Recorded::default();
     let files: Vec<PathBuf> = thread::scope(|scope| {
-        let fetch = || world.source().fetch(&resolved, &progress).unwrap().kernel;
+        let fetch = || world.source().fetch(&resolved, &progress).unwrap().0.remove(0).1;
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(fetch)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(files, vec![world.cached(&world.kernel); 8]);
     assert_eq!(world.server.seen(), ["linux", "initrd.gz"]);
-    let note = "! waiting for another tpl that fetches linux just now";
+    let note = "! waiting for another tpl that fetches the kernel just now";
     assert!(progress.0.into_inner().unwrap().contains(&note.to_owned()));
     world.assert_fetched(&world.source().fetch(&resolved, &Silent).unwrap());
 }

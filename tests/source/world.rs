@@ -22,8 +22,9 @@ use tpl::{
     core::{
         progress::{Progress, Silent},
         sha256::Sha256Digest,
+        source::{ArchiveRequest, Request, Role},
     },
-    host::source::{DebianSource, NetbootFiles, NetbootRequest, Resolved, Source as _},
+    host::source::{DebianSource, Fetched, Resolved, Source as _},
 };
 
 use crate::server::Server;
@@ -97,8 +98,8 @@ impl World {
         DebianSource::new(self.folder.path().join("cache")).unwrap()
     }
 
-    pub fn request(&self) -> NetbootRequest {
-        NetbootRequest {
+    pub fn request(&self) -> ArchiveRequest {
+        ArchiveRequest {
             mirror: format!("http://{}/debian/", self.server.address),
             suite: "trixie".into(),
             arch: "amd64".into(),
@@ -108,7 +109,7 @@ impl World {
     }
 
     pub fn resolved(&self) -> Resolved {
-        let resolved = self.source().resolve(&self.request(), &Silent).unwrap();
+        let resolved = self.source().resolve(&Request::Archive(self.request()), &Silent).unwrap();
         self.server.seen();
         resolved
     }
@@ -128,11 +129,12 @@ impl World {
     }
 
     /// The cache holds both files, and nothing else.
-    pub fn assert_fetched(&self, files: &NetbootFiles) {
-        let expected = NetbootFiles { kernel: self.cached(&self.kernel), initrd: self.cached(&self.initrd) };
-        assert_eq!(*files, expected);
-        assert_eq!(digest(&fs::read(&files.kernel).unwrap()), digest(&self.kernel));
-        assert_eq!(digest(&fs::read(&files.initrd).unwrap()), digest(&self.initrd));
+    pub fn assert_fetched(&self, files: &Fetched) {
+        let paths = vec![(Role::Kernel, self.cached(&self.kernel)), (Role::Initrd, self.cached(&self.initrd))];
+        assert_eq!(files.0, paths);
+        for ((_, path), bytes) in files.0.iter().zip([&self.kernel, &self.initrd]) {
+            assert_eq!(digest(&fs::read(path).unwrap()), digest(bytes));
+        }
         assert_eq!(self.names(), {
             let mut names = vec![digest(&self.kernel).to_string(), digest(&self.initrd).to_string()];
             names.sort();

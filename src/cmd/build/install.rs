@@ -13,15 +13,16 @@ use crate::{
     cmd::undo::Undo,
     core::{
         answers,
-        build_plan::suffix,
+        build_plan::{MEDIA, suffix},
         cpio,
-        domain::{self, InstallMedia},
+        domain::{self, InstallMedia, Network},
         facts::{DomainState, NewVolume, VolumeFormat},
         installer::{PATIENCE, Watch},
         progress::Progress,
+        source::Role,
         units::Span,
     },
-    host::{identity::random_password_hash, source::NetbootFiles},
+    host::{identity::random_password_hash, source::Fetched},
 };
 
 /// How long between two looks at the installer's logs.
@@ -32,7 +33,7 @@ const CMDLINE: &str = "priority=critical DEBIAN_FRONTEND=text console=ttyS0,1152
 
 impl<'a> Build<'a> {
     /// Defines the VM, gives it its volumes, and starts it.
-    pub(super) fn begin_install(&mut self, files: &NetbootFiles, undo: &mut Undo<'a>) -> Result<()> {
+    pub(super) fn begin_install(&mut self, files: &Fetched, undo: &mut Undo<'a>) -> Result<()> {
         let world = self.world;
         let name = self.plan.id.domain();
         let path = |suffix| world.storage.path_of(&self.plan.volume(suffix));
@@ -41,8 +42,11 @@ impl<'a> Build<'a> {
             initrd: path(suffix::INITRD)?,
             cmdline: CMDLINE.to_owned(),
             disk: path(suffix::BUILD)?,
+            medium: None,
+            answers: None,
         };
-        let machine = self.plan.installer_machine(self.accelerator);
+        let network = self.plan.installation().map_or(Network::User, |install| install.network.clone());
+        let machine = self.plan.installer_machine(self.accelerator, network);
         let xml = domain::installing(&self.manifest, self.uuid, &machine, &media);
         world.hypervisor.define(&xml).with_context(|| format!("defining domain {name}"))?;
         let removed = name.clone();
@@ -54,14 +58,14 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn store_media(&self, files: &NetbootFiles, undo: &mut Undo<'a>) -> Result<()> {
+    fn store_media(&self, files: &Fetched, undo: &mut Undo<'a>) -> Result<()> {
         let world = self.world;
         let domain = self.plan.id.domain();
         let mut remove_on_undo = |volume: String| {
             undo.push(&domain, format!("removing volume {volume}"), move || world.storage.delete(&volume));
         };
         let disk = self.plan.volume(suffix::BUILD);
-        let capacity = self.plan.pipeline.install.disk;
+        let capacity = self.plan.machine.disk;
         world.storage.create(&NewVolume {
             name: &disk,
             capacity,
@@ -70,14 +74,14 @@ impl<'a> Build<'a> {
             protected: false,
         })?;
         remove_on_undo(disk);
-        let (mut kernel, length) = open(&files.kernel)?;
+        let (mut kernel, length) = open(files.path(Role::Kernel)?)?;
         let volume = self.plan.volume(suffix::KERNEL);
         world.storage.store(&volume, length, &mut kernel)?;
         remove_on_undo(volume);
         let hash = random_password_hash()?;
         let answers = self.render(hash.expose())?;
         let archive = cpio::single_file("preseed.cfg", answers.as_bytes());
-        let (initrd, length) = open(&files.initrd)?;
+        let (initrd, length) = open(files.path(Role::Initrd)?)?;
         let padding = cpio::padding(length);
         let whole = length + padding + archive.len() as u64;
         let mut bytes = initrd.chain(std::io::repeat(0).take(padding)).chain(Cursor::new(archive));
@@ -89,8 +93,9 @@ impl<'a> Build<'a> {
 
     /// The answer file with this password's hash in it.
     pub(super) fn render(&self, root_password_hash: &str) -> Result<String> {
-        let variables = answers::Variables { root_password_hash, ..self.plan.variables() };
-        Ok(answers::render(&self.answers_file, &self.answers, &variables)?)
+        let (install, file) = self.plan.installation().zip(self.answers.as_ref()).context("there is no answer file")?;
+        let variables = install.variables(self.plan.arch, self.plan.machine.firmware);
+        Ok(answers::render(&file.path, &file.text, &answers::Variables { root_password_hash, ..variables })?)
     }
 
     /// Watches the installer to its end.
@@ -143,7 +148,7 @@ impl<'a> Build<'a> {
 
     /// Removes what only the installer needed.
     pub(super) fn discard_media(&self) -> Result<()> {
-        for suffix in [suffix::KERNEL, suffix::INITRD] {
+        for suffix in MEDIA {
             self.world.storage.delete(&self.plan.volume(suffix))?;
         }
         Ok(())

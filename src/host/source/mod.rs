@@ -28,28 +28,12 @@ use crate::core::{
     progress::Progress,
     release::Release,
     sha256::Sha256Digest,
+    source::{ArchiveRequest, Request, Role},
     trust::Trust,
 };
 
 /// Where Debian's package `debian-archive-keyring` puts the archive's keys, newest form first.
 const KEYRINGS: [&str; 2] = ["/usr/share/keyrings/debian-archive-keyring.pgp", "/usr/share/keyrings/debian-archive-keyring.gpg"];
-/// Of both files together, the kernel makes up about this part.
-const KERNEL_PERCENT: u64 = 20;
-
-/// Which installer, from where, and who vouches for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetbootRequest {
-    /// The archive's URL: `http://HOST/debian`.
-    pub mirror: String,
-    /// The suite's codename: `trixie`.
-    pub suite: String,
-    /// Debian's name of the architecture: `amd64`.
-    pub arch: String,
-    /// The certificates whose signature counts; none: nobody's does.
-    pub keyring: Option<PathBuf>,
-    /// Whether a missing link is noted and not refused.
-    pub allow_unsigned: bool,
-}
 
 /// A file and the digest it must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,21 +47,25 @@ pub struct Wanted {
 /// What a build will fetch: nothing of it is downloaded yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// The installer's kernel.
-    pub kernel: Wanted,
-    /// The installer's initrd.
-    pub initrd: Wanted,
-    /// Who vouches for both.
+    /// Each file, and what it is for.
+    pub files: Vec<(Role, Wanted)>,
+    /// Who vouches for them.
     pub trust: Trust,
 }
 
-/// The files, in the cache. They are shared: read them, and never write them.
+/// The files on this machine. They are shared: read them, and never write them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetbootFiles {
-    /// The installer's kernel.
-    pub kernel: PathBuf,
-    /// The installer's initrd.
-    pub initrd: PathBuf,
+pub struct Fetched(pub Vec<(Role, PathBuf)>);
+
+impl Fetched {
+    /// The file for a purpose.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn path(&self, role: Role) -> Result<&Path> {
+        let found = self.0.iter().find(|(other, _)| *other == role);
+        found.map(|(_, path)| path.as_path()).with_context(|| format!("the source has not brought {}", role.as_str()))
+    }
 }
 
 /// Where installers come from.
@@ -87,13 +75,13 @@ pub trait Source: Sync {
     /// # Errors
     /// [`Invalid`] for a mirror, suite or architecture that cannot be one; [`Refusal`] for a missing link; else the mirror
     /// cannot be reached, or does not have this installer.
-    fn resolve(&self, request: &NetbootRequest, progress: &dyn Progress) -> Result<Resolved>;
+    fn resolve(&self, request: &Request, progress: &dyn Progress) -> Result<Resolved>;
 
     /// Fetches the files, or finds them in the cache.
     ///
     /// # Errors
     /// One cannot be had, or has another digest.
-    fn fetch(&self, resolved: &Resolved, progress: &dyn Progress) -> Result<NetbootFiles>;
+    fn fetch(&self, resolved: &Resolved, progress: &dyn Progress) -> Result<Fetched>;
 }
 
 /// A Debian mirror behind HTTP, with a cache in front.
@@ -111,37 +99,7 @@ impl DebianSource {
         Ok(Self { http: Http::new()?, cache: Cache::new(cache) })
     }
 
-    /// The digest that the archive's signed list gives for the checksum list, and who signed; inside, which link is missing.
-    fn signed_digest(&self, request: &NetbootRequest, place: &Place) -> Result<Result<(Sha256Digest, String), String>> {
-        let keyring = match request.keyring.as_deref().map(Keyring::read) {
-            None => return Ok(Err("no keyring is given".to_owned())),
-            Some(Err(reason)) => return Ok(Err(reason)),
-            Some(Ok(keyring)) => keyring,
-        };
-        let url = place.in_release();
-        let Some(message) = self.http.list(&url)? else {
-            return Ok(Err(format!("{url} does not exist")));
-        };
-        Ok(listed_digest(&keyring, &message, request, place).map_err(|reason| format!("{url}: {reason}")))
-    }
-}
-
-fn listed_digest(
-    keyring: &Keyring,
-    message: &[u8],
-    request: &NetbootRequest,
-    place: &Place,
-) -> Result<(Sha256Digest, String), String> {
-    let signed = keyring.verify(message)?;
-    let release = Release::parse(&signed.text)?;
-    release.check(&request.suite, jiff::Timestamp::now()).map_err(|fault| format!("it {fault}"))?;
-    let path = place.sums_in_release();
-    let listed = release.find(&path).ok_or_else(|| format!("it does not list {path}"))?;
-    Ok((listed.sha256, signed.fingerprint))
-}
-
-impl Source for DebianSource {
-    fn resolve(&self, request: &NetbootRequest, progress: &dyn Progress) -> Result<Resolved> {
+    fn resolve_archive(&self, request: &ArchiveRequest, progress: &dyn Progress) -> Result<Resolved> {
         let place = Place::of(request)?;
         progress.update("checking the installer's signature", None);
         let signed = self.signed_digest(request, &place)?;
@@ -173,16 +131,55 @@ impl Source for DebianSource {
             let sha256 = sums.find(&path).with_context(|| format!("{url} does not list {path}"))?;
             Ok::<_, anyhow::Error>(Wanted { url: format!("{}/{path}", place.images()), sha256 })
         };
-        Ok(Resolved { kernel: wanted("linux")?, initrd: wanted("initrd.gz")?, trust })
+        let files = vec![(Role::Kernel, wanted("linux")?), (Role::Initrd, wanted("initrd.gz")?)];
+        Ok(Resolved { files, trust })
     }
 
-    fn fetch(&self, resolved: &Resolved, progress: &dyn Progress) -> Result<NetbootFiles> {
-        let mut kernel = Meter { progress, name: "linux", from: 0, to: KERNEL_PERCENT, last: None };
-        let mut initrd = Meter { progress, name: "initrd.gz", from: KERNEL_PERCENT, to: 100, last: None };
-        Ok(NetbootFiles {
-            kernel: self.cache.get(&self.http, &resolved.kernel, &mut kernel)?,
-            initrd: self.cache.get(&self.http, &resolved.initrd, &mut initrd)?,
-        })
+    /// The digest that the archive's signed list gives for the checksum list, and who signed; inside, which link is missing.
+    fn signed_digest(&self, request: &ArchiveRequest, place: &Place) -> Result<Result<(Sha256Digest, String), String>> {
+        let keyring = match request.keyring.as_deref().map(Keyring::read) {
+            None => return Ok(Err("no keyring is given".to_owned())),
+            Some(Err(reason)) => return Ok(Err(reason)),
+            Some(Ok(keyring)) => keyring,
+        };
+        let url = place.in_release();
+        let Some(message) = self.http.list(&url)? else {
+            return Ok(Err(format!("{url} does not exist")));
+        };
+        Ok(listed_digest(&keyring, &message, request, place).map_err(|reason| format!("{url}: {reason}")))
+    }
+}
+
+fn listed_digest(
+    keyring: &Keyring,
+    message: &[u8],
+    request: &ArchiveRequest,
+    place: &Place,
+) -> Result<(Sha256Digest, String), String> {
+    let signed = keyring.verify(message)?;
+    let release = Release::parse(&signed.text)?;
+    release.check(&request.suite, jiff::Timestamp::now()).map_err(|fault| format!("it {fault}"))?;
+    let path = place.sums_in_release();
+    let listed = release.find(&path).ok_or_else(|| format!("it does not list {path}"))?;
+    Ok((listed.sha256, signed.fingerprint))
+}
+
+impl Source for DebianSource {
+    fn resolve(&self, request: &Request, progress: &dyn Progress) -> Result<Resolved> {
+        match request {
+            Request::Archive(request) => self.resolve_archive(request, progress),
+            Request::Files(_) => Err(anyhow!("only Debian archives can be resolved")),
+        }
+    }
+
+    fn fetch(&self, resolved: &Resolved, progress: &dyn Progress) -> Result<Fetched> {
+        let mut files = Vec::new();
+        for (index, (role, wanted)) in resolved.files.iter().enumerate() {
+            let share = |index: usize| (index * 100 / resolved.files.len()) as u64;
+            let mut meter = Meter { progress, name: role.as_str(), from: share(index), to: share(index + 1), last: None };
+            files.push((*role, self.cache.get(&self.http, wanted, &mut meter)?));
+        }
+        Ok(Fetched(files))
     }
 }
 
@@ -192,7 +189,7 @@ pub fn debian_keyring() -> Option<PathBuf> {
 }
 
 /// Lets a missing link pass where the operator allowed that.
-fn tolerate(request: &NetbootRequest, reason: &str) -> Result<(), Refusal> {
+fn tolerate(request: &ArchiveRequest, reason: &str) -> Result<(), Refusal> {
     if request.allow_unsigned {
         return Ok(());
     }
@@ -201,7 +198,7 @@ fn tolerate(request: &NetbootRequest, reason: &str) -> Result<(), Refusal> {
         None => format!("Debian's keys are in the package debian-archive-keyring; {way_out}"),
         Some(_) => way_out.to_owned(),
     };
-    let NetbootRequest { suite, arch, .. } = request;
+    let ArchiveRequest { suite, arch, .. } = request;
     Err(Refusal::new(format!("the installer of {suite} for {arch} cannot be verified: {reason}")).advise(advice))
 }
 
@@ -213,7 +210,7 @@ struct Place {
 }
 
 impl Place {
-    fn of(request: &NetbootRequest) -> Result<Self, Invalid> {
+    fn of(request: &ArchiveRequest) -> Result<Self, Invalid> {
         let word = |what: &str, name: &str| {
             // It becomes a part of a URL.
             let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
