@@ -99,6 +99,8 @@ def recipe(text, variables):
         same(re.sub(r"(\$?[a-z_]+)\{ (?:(\S+) )?\}", "", rest).strip(), "", "specifiers")
         fixed = int(size) if size == priority == most else None
         same(fixed is not None or (size, priority, most) == ("900", "10000", "-1"), True, f"sizes of {entry}")
+        others = {"efi": "free", "lvm": "ext4", "swap": "linux-swap"}
+        same(kind, words.get("filesystem") or others[words["method"]], f"kind of {entry}")
         where = words.get("mountpoint") or words.get("method")
         found.append((where, fixed, words.get("filesystem"), words.get("in_vg") or words.get("vg_name"), "$bootable" in words))
     lvm, uefi = variables["layout"] == "lvm", variables["firmware"] == "uefi"
