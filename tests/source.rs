@@ -19,28 +19,28 @@ use tpl::{
         progress::Silent,
         trust::Trust,
     },
-    host::source::{NetbootRequest, Source as _},
+    host::source::{NetbootRequest, Role},
 };
-use world::{IMAGES, IN_RELEASE, Recorded, SUMS, World, digest};
+use world::{IMAGES, IN_RELEASE, Recorded, SUMS, World, digest, url_of};
 
 #[test]
 fn a_good_chain_leads_to_both_files() {
     let world = World::new();
     let progress = Recorded::default();
-    let resolved = world.source().resolve(&world.request(), &progress).unwrap();
+    let resolved = world.resolve(&world.request(), &progress).unwrap();
     assert_eq!(resolved.trust, Trust::Signed { fingerprint: world.key.fingerprint().to_hex() });
     let images = format!("http://{}{IMAGES}/netboot/debian-installer/amd64", world.server.address);
-    assert_eq!(resolved.kernel.url, format!("{images}/linux"));
-    assert_eq!(resolved.initrd.url, format!("{images}/initrd.gz"));
-    let files = world.source().fetch(&resolved, &progress).unwrap();
+    assert_eq!(url_of(&resolved, Role::Kernel), format!("{images}/linux"));
+    assert_eq!(url_of(&resolved, Role::Initrd), format!("{images}/initrd.gz"));
+    let files = world.fetch(&resolved, &progress).unwrap();
     world.assert_fetched(&files);
     assert_eq!(world.server.seen(), ["InRelease", "SHA256SUMS", "linux", "initrd.gz"]);
     let seen = progress.0.into_inner().unwrap();
     assert_eq!(seen[0], "checking the installer's signature");
     assert!(seen.contains(&"fetching linux 20%".to_owned()), "{seen:?}");
-    assert_eq!(seen.last().unwrap(), "fetching initrd.gz 100%");
+    assert_eq!(seen.last().unwrap(), "fetching initrd.gz 100%", "{seen:?}");
     // The second time nothing but the cache is asked.
-    assert_eq!(world.source().fetch(&resolved, &Silent).unwrap(), files);
+    assert_eq!(world.fetch(&resolved, &Silent).unwrap().files(), files.files());
     assert_eq!(world.server.seen(), Vec::<String>::new());
 }
 
@@ -108,7 +108,7 @@ fn a_missing_link_is_refused_and_named() {
         let world = World::new();
         let mut request = world.request();
         let reason = break_link(&world, &mut request);
-        let error = world.source().resolve(&request, &Silent).unwrap_err();
+        let error = world.resolve(&request, &Silent).unwrap_err();
         let refusal = error.downcast_ref::<Refusal>().unwrap_or_else(|| panic!("{name}: {error:#}"));
         let way_out = "--allow-unsigned (or TPL_ALLOW_UNSIGNED=1) goes on without that check";
         let advice = match request.keyring {
@@ -127,10 +127,13 @@ fn a_missing_link_may_be_allowed_and_is_written_down() {
         let mut request = NetbootRequest { allow_unsigned: true, ..world.request() };
         let reason = break_link(&world, &mut request);
         let progress = Recorded::default();
-        let resolved = world.source().resolve(&request, &progress).unwrap();
-        assert!(progress.0.into_inner().unwrap().contains(&format!("! the installer is not verified: {reason}")), "{name}");
+        let resolved = world.resolve(&request, &progress).unwrap();
+        assert!(
+            progress.0.into_inner().unwrap().contains(&format!("! the installer of trixie for amd64 is not verified: {reason}")),
+            "{name}"
+        );
         assert_eq!(resolved.trust, Trust::Unsigned { reason }, "{name}");
-        world.assert_fetched(&world.source().fetch(&resolved, &Silent).unwrap());
+        world.assert_fetched(&world.fetch(&resolved, &Silent).unwrap());
     }
 }
 
@@ -138,11 +141,11 @@ fn a_missing_link_may_be_allowed_and_is_written_down() {
 fn allowing_it_does_not_skip_a_check_that_can_be_made() {
     let world = World::new();
     let request = NetbootRequest { allow_unsigned: true, ..world.request() };
-    let resolved = world.source().resolve(&request, &Silent).unwrap();
+    let resolved = world.resolve(&request, &Silent).unwrap();
     assert_eq!(resolved.trust, Trust::Signed { fingerprint: world.key.fingerprint().to_hex() });
     // And a mirror that is down is no missing link.
     world.server.trick(IN_RELEASE, &[Trick::Status(403)]);
-    let error = world.source().resolve(&request, &Silent).unwrap_err();
+    let error = world.resolve(&request, &Silent).unwrap_err();
     let url = format!("http://{}{IN_RELEASE}", world.server.address);
     assert_eq!(format!("{error:#}"), format!("fetching {url}: the server answered 403 Forbidden"));
 }
@@ -165,7 +168,7 @@ fn requests_that_cannot_be_are_invalid() {
         (NetbootRequest { arch: "amd64\n".into(), ..good }, "\"amd64\\n\" is no architecture"),
     ];
     for (request, expected) in table {
-        let error = world.source().resolve(&request, &Silent).unwrap_err();
+        let error = world.resolve(&request, &Silent).unwrap_err();
         assert_eq!(error.downcast_ref(), Some(&Invalid::argument(expected)));
     }
     assert_eq!(world.server.seen(), Vec::<String>::new());
@@ -175,7 +178,7 @@ fn requests_that_cannot_be_are_invalid() {
 fn an_installer_that_the_mirror_lacks() {
     let world = World::new();
     world.server.remove(SUMS);
-    let error = world.source().resolve(&world.request(), &Silent).unwrap_err();
+    let error = world.resolve(&world.request(), &Silent).unwrap_err();
     let advice = "The mirror has no installer of trixie for amd64: try another";
     assert_eq!(format!("{error:#}"), format!("http://{}{SUMS} does not exist\n{advice}", world.server.address));
 }
@@ -184,7 +187,7 @@ fn an_installer_that_the_mirror_lacks() {
 fn a_list_without_an_end_is_not_read() {
     let world = World::new();
     world.server.put(IN_RELEASE, vec![b'x'; 5 << 20]);
-    let error = world.source().resolve(&world.request(), &Silent).unwrap_err();
+    let error = world.resolve(&world.request(), &Silent).unwrap_err();
     let url = format!("http://{}{IN_RELEASE}", world.server.address);
     assert_eq!(format!("{error:#}"), format!("fetching {url}: larger than 4 MiB, which no list is"));
 }

@@ -37,6 +37,7 @@ pub mod reservation;
 pub mod secret;
 pub mod seed;
 pub mod sha256;
+pub mod source;
 pub mod ssh_key;
 pub mod timings;
 pub mod toml_text;

@@ -2,7 +2,7 @@
 
 use std::{io::Read, path::Path};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tpl::{
     core::{
         digest::{ChunkList, chunk_count, chunk_digest},
@@ -15,7 +15,7 @@ use tpl::{
     host::{
         hypervisor::Storage,
         images::Images,
-        source::{NetbootFiles, NetbootRequest, Resolved, Source, Wanted},
+        source::{Access, Fetched, Request, Resolved, Role, Source, Wanted},
     },
 };
 
@@ -138,19 +138,22 @@ impl Images for FakeRun {
 }
 
 impl Source for FakeRun {
-    fn resolve(&self, request: &NetbootRequest, _: &dyn Progress) -> Result<Resolved> {
+    fn resolve(&self, request: &Request, _: Access, _: &dyn Progress) -> Result<Resolved> {
+        let Request::Archive(request) = request else { bail!("only archives are faked") };
         self.step(Step::Resolve, &request.mirror)?;
-        let wanted = |name: &str| Wanted { url: format!("{}/{name}", request.mirror), sha256: Sha256Digest([7; 32]) };
+        let wanted = |role, name: &str| {
+            let url = format!("{}/{name}", request.mirror);
+            (role, Wanted::Download { url, digest: Sha256Digest([7; 32]).into() })
+        };
         Ok(Resolved {
-            kernel: wanted("linux"),
-            initrd: wanted("initrd.gz"),
+            files: vec![wanted(Role::Kernel, "linux"), wanted(Role::Initrd, "initrd.gz")],
             trust: Trust::Signed { fingerprint: "A1B2".to_owned() },
         })
     }
 
-    fn fetch(&self, _: &Resolved, _: &dyn Progress) -> Result<NetbootFiles> {
+    fn fetch(&self, _: &Resolved, _: Access, _: &dyn Progress) -> Result<Fetched> {
         self.step(Step::Fetch, "")?;
         let folder = self.machine.folder.path();
-        Ok(NetbootFiles { kernel: folder.join("linux"), initrd: folder.join("initrd.gz") })
+        Ok(Fetched::new(vec![(Role::Kernel, folder.join("linux")), (Role::Initrd, folder.join("initrd.gz"))]))
     }
 }

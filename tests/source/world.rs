@@ -23,7 +23,7 @@ use tpl::{
         progress::{Progress, Silent},
         sha256::Sha256Digest,
     },
-    host::source::{DebianSource, NetbootFiles, NetbootRequest, Resolved, Source as _},
+    host::source::{Access, Fetched, NetbootRequest, Request, Resolved, Role, Source as _, Sources, Wanted},
 };
 
 use crate::server::Server;
@@ -93,8 +93,16 @@ impl World {
         self.folder.path().join("keyring.pgp")
     }
 
-    pub fn source(&self) -> DebianSource {
-        DebianSource::new(self.folder.path().join("cache")).unwrap()
+    pub fn source(&self) -> Sources {
+        Sources::new(self.folder.path().join("cache")).unwrap()
+    }
+
+    pub fn resolve(&self, request: &NetbootRequest, progress: &dyn Progress) -> anyhow::Result<Resolved> {
+        self.source().resolve(&Request::Archive(request.clone()), Access::Online, progress)
+    }
+
+    pub fn fetch(&self, resolved: &Resolved, progress: &dyn Progress) -> anyhow::Result<Fetched> {
+        self.source().fetch(resolved, Access::Online, progress)
     }
 
     pub fn request(&self) -> NetbootRequest {
@@ -108,7 +116,7 @@ impl World {
     }
 
     pub fn resolved(&self) -> Resolved {
-        let resolved = self.source().resolve(&self.request(), &Silent).unwrap();
+        let resolved = self.resolve(&self.request(), &Silent).unwrap();
         self.server.seen();
         resolved
     }
@@ -128,11 +136,13 @@ impl World {
     }
 
     /// The cache holds both files, and nothing else.
-    pub fn assert_fetched(&self, files: &NetbootFiles) {
-        let expected = NetbootFiles { kernel: self.cached(&self.kernel), initrd: self.cached(&self.initrd) };
-        assert_eq!(*files, expected);
-        assert_eq!(digest(&fs::read(&files.kernel).unwrap()), digest(&self.kernel));
-        assert_eq!(digest(&fs::read(&files.initrd).unwrap()), digest(&self.initrd));
+    pub fn assert_fetched(&self, files: &Fetched) {
+        let expected = [(Role::Kernel, &self.kernel), (Role::Initrd, &self.initrd)];
+        for (role, bytes) in expected {
+            let path = files.path(role).unwrap();
+            assert_eq!(path, self.cached(bytes));
+            assert_eq!(digest(&fs::read(path).unwrap()), digest(bytes));
+        }
         assert_eq!(self.names(), {
             let mut names = vec![digest(&self.kernel).to_string(), digest(&self.initrd).to_string()];
             names.sort();
@@ -146,6 +156,14 @@ impl World {
         let mut names: Vec<String> = files.map(|name| name.into_string().unwrap()).collect();
         names.sort();
         names
+    }
+}
+
+/// The URL that will be fetched for a role.
+pub fn url_of(resolved: &Resolved, role: Role) -> String {
+    match resolved.wanted(role) {
+        Some(Wanted::Download { url, .. }) => url.clone(),
+        other => panic!("{role:?} is {other:?}"),
     }
 }
 

@@ -21,7 +21,10 @@ use crate::{
         progress::Progress,
         units::Span,
     },
-    host::{identity::random_password_hash, source::NetbootFiles},
+    host::{
+        identity::random_password_hash,
+        source::{Fetched, Role},
+    },
 };
 
 /// How long between two looks at the installer's logs.
@@ -32,7 +35,7 @@ const CMDLINE: &str = "priority=critical DEBIAN_FRONTEND=text console=ttyS0,1152
 
 impl<'a> Build<'a> {
     /// Defines the VM, gives it its volumes, and starts it.
-    pub(super) fn begin_install(&mut self, files: &NetbootFiles, undo: &mut Undo<'a>) -> Result<()> {
+    pub(super) fn begin_install(&mut self, files: &Fetched, undo: &mut Undo<'a>) -> Result<()> {
         let world = self.world;
         let name = self.plan.id.domain();
         let path = |suffix| world.storage.path_of(&self.plan.volume(suffix));
@@ -54,7 +57,7 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn store_media(&self, files: &NetbootFiles, undo: &mut Undo<'a>) -> Result<()> {
+    fn store_media(&self, files: &Fetched, undo: &mut Undo<'a>) -> Result<()> {
         let world = self.world;
         let domain = self.plan.id.domain();
         let mut remove_on_undo = |volume: String| {
@@ -70,14 +73,14 @@ impl<'a> Build<'a> {
             protected: false,
         })?;
         remove_on_undo(disk);
-        let (mut kernel, length) = open(&files.kernel)?;
+        let (mut kernel, length) = open(files.path(Role::Kernel).context("the installer has no kernel")?)?;
         let volume = self.plan.volume(suffix::KERNEL);
         world.storage.store(&volume, length, &mut kernel)?;
         remove_on_undo(volume);
         let hash = random_password_hash()?;
         let answers = self.render(hash.expose())?;
         let archive = cpio::single_file("preseed.cfg", answers.as_bytes());
-        let (initrd, length) = open(&files.initrd)?;
+        let (initrd, length) = open(files.path(Role::Initrd).context("the installer has no initrd")?)?;
         let padding = cpio::padding(length);
         let whole = length + padding + archive.len() as u64;
         let mut bytes = initrd.chain(std::io::repeat(0).take(padding)).chain(Cursor::new(archive));

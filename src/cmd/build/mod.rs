@@ -28,11 +28,12 @@ use crate::{
         facts::is_local,
         manifest::{IdentityMethod, Inputs, Manifest, Metadata, SourceFile, StageTime, State},
         names::{TemplateId, Version},
+        pipeline::{Pipeline, Word},
         progress::Progress,
     },
     host::{
         process,
-        source::{NetbootRequest, Resolved, mirror},
+        source::{Access, NetbootRequest, Request, Resolved, mirror},
     },
     ui::{self, StageLine},
 };
@@ -103,27 +104,37 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
 /// Finds the installer's files, and who vouches for them.
 fn resolve(world: World<'_>, plan: &BuildPlan) -> Result<Resolved> {
     let line = StageLine::begin("mirror");
-    let request = NetbootRequest {
-        mirror: plan.mirror.clone(),
-        suite: plan.pipeline.source.suite.as_str().to_owned(),
-        arch: plan.pipeline.source.arch.as_str().to_owned(),
-        keyring: plan.pipeline.source.keyring.clone(),
-        allow_unsigned: plan.allow_unsigned,
-    };
-    let resolved = world.source.resolve(&request, &line)?;
+    let request = request(&plan.pipeline, &plan.mirror, plan.allow_unsigned);
+    let resolved = world.source.resolve(&request, Access::Online, &line)?;
     line.done();
     Ok(resolved)
 }
 
+/// What a pipeline is made of.
+pub(super) fn request(pipeline: &Pipeline, mirror: &str, allow_unsigned: bool) -> Request {
+    Request::Archive(NetbootRequest {
+        mirror: mirror.to_owned(),
+        suite: pipeline.source.suite.as_str().to_owned(),
+        arch: pipeline.source.arch.as_str().to_owned(),
+        keyring: pipeline.source.keyring.clone(),
+        allow_unsigned,
+    })
+}
+
 fn choices(args: &BuildArgs, loaded: &Loaded, config: &Config) -> Result<Choices> {
-    let pipeline = loaded.pipeline.source.mirror.as_ref().map(|mirror| mirror.as_str().to_owned());
-    let named = args.mirror.clone().or(pipeline).or_else(|| config.debian_mirror.clone());
-    let mirror_named = named.is_some();
-    let mirror = named.or_else(|| mirror::of_machine(std::path::Path::new("/"))).ok_or_else(|| {
-        Invalid::argument("no Debian mirror is known: this machine's APT configuration names none\nname one with --mirror URL or TPL_DEBIAN_MIRROR")
-    })?;
+    let (mirror, mirror_named) = debian_mirror(args.mirror.as_deref(), &loaded.pipeline, config)?;
     let security_mirror = args.security_mirror.clone().or_else(|| config.debian_security_mirror.clone());
     Ok(Choices { mirror, mirror_named, security_mirror, allow_unsigned: args.allow_unsigned })
+}
+
+/// The Debian mirror of a pipeline, and whether somebody has named it.
+pub(super) fn debian_mirror(named: Option<&str>, pipeline: &Pipeline, config: &Config) -> Result<(String, bool)> {
+    let named = named.or(pipeline.source.mirror.as_ref().map(Word::as_str)).or(config.debian_mirror.as_deref());
+    let is_named = named.is_some();
+    let mirror = named.map(str::to_owned).or_else(|| mirror::of_machine(std::path::Path::new("/"))).ok_or_else(|| {
+        Invalid::argument("no Debian mirror is known: this machine's APT configuration names none\nname one with --mirror URL or TPL_DEBIAN_MIRROR")
+    })?;
+    Ok((mirror, is_named))
 }
 
 fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
@@ -168,11 +179,14 @@ fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
 }
 
 fn inputs(plan: &BuildPlan, answers_digest: String, resolved: &Resolved) -> Inputs {
-    let file = |wanted: &crate::host::source::Wanted| SourceFile { url: wanted.url.clone(), sha256: wanted.sha256.to_string() };
     Inputs {
         pipeline_digest: plan.pipeline_digest.clone(),
         answers_digest,
-        sources: vec![file(&resolved.kernel), file(&resolved.initrd)],
+        sources: resolved
+            .files
+            .iter()
+            .map(|(_, wanted)| SourceFile { url: wanted.location(), digest: wanted.digest() })
+            .collect(),
     }
 }
 
@@ -234,7 +248,7 @@ impl<'a> Build<'a> {
 
     /// From nothing to `installed`.
     fn install(&mut self, args: &BuildArgs, resolved: &Resolved) -> Result<()> {
-        let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, progress))?;
+        let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, Access::Online, progress))?;
         let mut undo = Undo::default();
         let outcome = self.stage("install", |build, progress| {
             build.begin_install(&files, &mut undo)?;
