@@ -10,7 +10,7 @@ use crate::core::{
     numbers::Numbers,
     pipeline::{PlainText, Word},
     ready::Until,
-    source::Age,
+    source::{Age, Arch, Location},
     units::{ByteSize, Span},
     vm_spec::{Addressing, DomainName, ExtraDisk, Firmware, GuestFile, GuestUser, IpChoice, Label, MacChoice, Topology},
 };
@@ -132,9 +132,21 @@ pub struct BuildArgs {
     /// Keep the VM of a failed installation, to look into it
     #[arg(long)]
     pub keep_failed: bool,
+    /// Install from this medium in the place of the pipeline's source; a file that is named here is taken as it is
+    #[arg(long, conflicts_with_all = ["image", "resume"], value_name = "FILE|URL")]
+    pub iso: Option<Location>,
+    /// Take this disk image in the place of the pipeline's; a file that is named here is taken as it is
+    #[arg(long, conflicts_with = "resume", value_name = "FILE|URL")]
+    pub image: Option<Location>,
+    /// The guest's architecture: amd64 or arm64 [default: the pipeline's]
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<Arch>,
     /// The Debian mirror [default: the one in this machine's own APT configuration]
     #[arg(long, env = "TPL_DEBIAN_MIRROR", value_name = "URL")]
     pub mirror: Option<String>,
+    /// Use only what the cache has: `tpl cache fetch` fills it
+    #[arg(long)]
+    pub offline: bool,
     /// The mirror of Debian's security archive that the installer is told, where --mirror names another mirror
     #[arg(long, env = "TPL_DEBIAN_SECURITY_MIRROR", value_name = "URL")]
     pub security_mirror: Option<String>,
@@ -441,6 +453,9 @@ pub struct CacheFetchArgs {
     /// The Debian mirror [default: the one in this machine's own APT configuration]
     #[arg(long, env = "TPL_DEBIAN_MIRROR", value_name = "URL")]
     pub mirror: Option<String>,
+    /// The guest's architecture: amd64 or arm64 [default: the pipeline's]
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<Arch>,
     /// Go on when signatures cannot be checked
     #[arg(long, env = "TPL_ALLOW_UNSIGNED", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
         default_missing_value = "true", default_value = "false", require_equals = true, hide_default_value = true, value_name = "BOOL")]

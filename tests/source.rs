@@ -1,9 +1,15 @@
-//! The netboot source against a mirror of its own: the chain of trust. Downloads that go wrong are in `source/downloads.rs`.
+//! Sources against servers of their own. Here: the chain of trust of an archive; the rest is in `source/`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 #[path = "source/downloads.rs"]
 mod downloads;
+#[path = "source/files.rs"]
+mod files;
+#[path = "source/offline.rs"]
+mod offline;
+#[path = "source/program.rs"]
+mod program;
 #[path = "source/server.rs"]
 mod server;
 #[path = "source/world.rs"]
@@ -13,15 +19,13 @@ use std::fs;
 
 use sequoia_openpgp::{cert::CertBuilder, serialize::Serialize as _, types::ReasonForRevocation};
 use server::Trick;
-use tpl::{
-    core::{
-        error::{Invalid, Refusal},
-        progress::Silent,
-        trust::Trust,
-    },
-    host::source::{NetbootRequest, Role},
+use tpl::core::{
+    error::{Invalid, Refusal},
+    progress::Silent,
+    source::{ArchiveRequest, Role},
+    trust::Trust,
 };
-use world::{IMAGES, IN_RELEASE, Recorded, SUMS, World, digest, url_of};
+use world::{IMAGES, IN_RELEASE, Recorded, SUMS, World, digest, revoked, url_of};
 
 #[test]
 fn a_good_chain_leads_to_both_files() {
@@ -45,7 +49,7 @@ fn a_good_chain_leads_to_both_files() {
 }
 
 /// Breaks one link, and says the reason that must be given for it.
-type Break = fn(&World, &mut NetbootRequest) -> String;
+type Break = fn(&World, &mut ArchiveRequest) -> String;
 
 const BREAKS: [(&str, Break); 10] = [
     ("no keyring", |_, request| {
@@ -71,12 +75,7 @@ const BREAKS: [(&str, Break); 10] = [
         format!("http://{}{IN_RELEASE}: key {key} is not in the keyring", world.server.address)
     }),
     ("a revoked key", |world, _| {
-        let revocation = world.key.revoke(
-            &mut world.key.primary_key().key().clone().parts_into_secret().unwrap().into_keypair().unwrap(),
-            ReasonForRevocation::KeyCompromised,
-            b"test",
-        );
-        let revoked = world.key.clone().insert_packets([revocation.unwrap()]).unwrap().0;
+        let revoked = revoked(&world.key, ReasonForRevocation::KeyCompromised);
         revoked.serialize(&mut fs::File::create(world.keyring()).unwrap()).unwrap();
         let key = world.key.fingerprint();
         format!("http://{}{IN_RELEASE}: key {key} cannot be trusted: it is revoked", world.server.address)
@@ -124,7 +123,7 @@ fn a_missing_link_is_refused_and_named() {
 fn a_missing_link_may_be_allowed_and_is_written_down() {
     for (name, break_link) in BREAKS {
         let world = World::new();
-        let mut request = NetbootRequest { allow_unsigned: true, ..world.request() };
+        let mut request = ArchiveRequest { allow_unsigned: true, ..world.request() };
         let reason = break_link(&world, &mut request);
         let progress = Recorded::default();
         let resolved = world.resolve(&request, &progress).unwrap();
@@ -140,7 +139,7 @@ fn a_missing_link_may_be_allowed_and_is_written_down() {
 #[test]
 fn allowing_it_does_not_skip_a_check_that_can_be_made() {
     let world = World::new();
-    let request = NetbootRequest { allow_unsigned: true, ..world.request() };
+    let request = ArchiveRequest { allow_unsigned: true, ..world.request() };
     let resolved = world.resolve(&request, &Silent).unwrap();
     assert_eq!(resolved.trust, Trust::Signed { fingerprint: world.key.fingerprint().to_hex() });
     // And a mirror that is down is no missing link.
@@ -156,16 +155,16 @@ fn requests_that_cannot_be_are_invalid() {
     let good = world.request();
     let table = [
         (
-            NetbootRequest { mirror: "mirror.example".into(), ..good.clone() },
+            ArchiveRequest { mirror: "mirror.example".into(), ..good.clone() },
             "\"mirror.example\" cannot be a mirror: http://HOST/PATH is expected",
         ),
         (
-            NetbootRequest { mirror: "http://a:b@mirror.example/".into(), ..good.clone() },
+            ArchiveRequest { mirror: "http://a:b@mirror.example/".into(), ..good.clone() },
             "a mirror's URL must not hold a user name or a password",
         ),
-        (NetbootRequest { suite: "../trixie".into(), ..good.clone() }, "\"../trixie\" is no suite"),
-        (NetbootRequest { suite: String::new(), ..good.clone() }, "\"\" is no suite"),
-        (NetbootRequest { arch: "amd64\n".into(), ..good }, "\"amd64\\n\" is no architecture"),
+        (ArchiveRequest { suite: "../trixie".into(), ..good.clone() }, "\"../trixie\" is no suite"),
+        (ArchiveRequest { suite: String::new(), ..good.clone() }, "\"\" is no suite"),
+        (ArchiveRequest { arch: "amd64\n".into(), ..good }, "\"amd64\\n\" is no architecture"),
     ];
     for (request, expected) in table {
         let error = world.resolve(&request, &Silent).unwrap_err();

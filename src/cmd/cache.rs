@@ -8,14 +8,16 @@ use crate::{
     cli::{CacheCommand, CacheFetchArgs, CachePruneArgs, Output},
     cmd::{build, pipelines},
     core::{
+        build_plan::{BuildPlan, Choices},
         config::Config,
         error::{Invalid, Refusal},
-        source::Role,
+        names::{TemplateId, Version},
+        source::{Request, Role},
         trust::Trust,
         units::ByteSize,
     },
     host::source::{
-        Access, Request, Source, Sources,
+        Access, Source, Sources,
         cache::Cache,
         stock::{Fate, Stored},
     },
@@ -75,8 +77,14 @@ fn requests(config: &Config, args: &CacheFetchArgs) -> Result<Vec<(String, Reque
     let names = if args.pipelines.is_empty() { pipelines::names(config)? } else { args.pipelines.clone() };
     let request = |name: String| {
         let loaded = pipelines::load(&name, config)?;
-        let (mirror, _) = build::debian_mirror(args.mirror.as_deref(), &loaded.pipeline, config)?;
-        Ok((name, build::request(&loaded.pipeline, &mirror, args.allow_unsigned)))
+        let (mirror, mirror_named) = build::debian_mirror(args.mirror.clone(), &loaded, config);
+        let allow_unsigned = args.allow_unsigned;
+        let arch = args.arch;
+        let choices = Choices { mirror, mirror_named, security_mirror: None, allow_unsigned, arch, iso: None, image: None };
+        // The same plan as a build's: then the build finds what it asks for.
+        let id = TemplateId { name: loaded.name, version: Version::of(Timestamp::now()) };
+        let plan = BuildPlan::new(id, loaded.pipeline, loaded.digest, config, &choices)?;
+        Ok((name, plan.request().clone()))
     };
     names.into_iter().map(request).collect()
 }
@@ -109,17 +117,19 @@ fn fetch_one(source: &dyn Source, name: &str, request: &Request) -> Result<Vec<F
     let resolved = source.resolve(request, Access::Online, &line)?;
     let fetched = source.fetch(&resolved, Access::Online, &line)?;
     line.done();
-    let path = |role: Role| fetched.path(role).map(|path| path.display().to_string()).unwrap_or_default();
-    let row = |(role, wanted): &(Role, crate::host::source::Wanted)| FetchedRow {
-        pipeline: name.to_owned(),
-        role: role.word(),
-        url: wanted.location(),
-        algorithm: wanted.digest().algorithm().word(),
-        digest: wanted.digest().to_string(),
-        path: path(*role),
-        trust: resolved.trust.clone(),
+    let path = |role: Role| fetched.path(role).map(|path| path.display().to_string());
+    let row = |(role, wanted): &(Role, crate::host::source::Wanted)| {
+        Ok(FetchedRow {
+            pipeline: name.to_owned(),
+            role: role.as_str(),
+            url: wanted.location(),
+            algorithm: wanted.digest().algorithm().word(),
+            digest: wanted.digest().to_string(),
+            path: path(*role)?,
+            trust: resolved.trust.clone(),
+        })
     };
-    Ok(resolved.files.iter().map(row).collect())
+    resolved.files.iter().map(row).collect()
 }
 
 /// One error for several pipelines: a failure if there is one among them, else bad input, else a refusal.

@@ -37,10 +37,17 @@ pub struct Loaded {
     pub pipeline: Pipeline,
     /// SHA-256 of its text.
     pub digest: String,
-    /// The answer file, as errors name it.
-    pub answers_file: String,
-    /// The answer file's text.
-    pub answers: String,
+    /// The answer file, where an installer needs one.
+    pub answers: Option<AnswerFile>,
+}
+
+/// An answer file, read.
+#[derive(Debug, Clone)]
+pub struct AnswerFile {
+    /// As errors name it.
+    pub path: String,
+    /// Its text.
+    pub text: String,
 }
 
 /// The folder that holds `pipelines/` and the answer files, or what is built in.
@@ -59,24 +66,28 @@ pub fn load(wanted: &str, config: &Config) -> Result<Loaded> {
     let pipeline = pipeline::parse(&file, &text)?;
     crate::seal::Selection::new(&pipeline.seal.enable, &pipeline.seal.disable)
         .map_err(|invalid| invalid_in(&file, &text, &invalid))?;
-    let answers_path = pipeline.answers.file.as_path();
+    let answers =
+        pipeline.answers.as_ref().map(|answers| answer_file(&root, answers.file.as_path(), (&file, &text))).transpose()?;
+    let digest = hex(&Sha256::digest(&text));
+    Ok(Loaded { name, pipeline, digest, answers })
+}
+
+fn answer_file(root: &Root, answers_path: &Path, (file, text): (&str, &str)) -> Result<AnswerFile> {
     let missing = || {
         let what = format!("the answer file {} does not exist", answers_path.display());
-        crate::core::toml_text::invalid_at_key(&file, &text, "file", &what)
+        crate::core::toml_text::invalid_at_key(file, text, "answers.file", &what)
     };
-    let (answers_file, answers) = match &root {
+    Ok(match root {
         Root::Folder(folder) => {
             let path = folder.join(answers_path);
-            let answers = read(&path)?.ok_or_else(missing)?;
-            (path.display().to_string(), answers)
+            let text = read(&path)?.ok_or_else(missing)?;
+            AnswerFile { path: path.display().to_string(), text }
         }
         Root::BuiltIn => {
-            let found = BUILT_IN.iter().find(|(file, _)| Path::new(file) == answers_path).ok_or_else(missing)?;
-            (found.0.to_owned(), found.1.to_owned())
+            let (path, text) = BUILT_IN.iter().find(|(file, _)| Path::new(file) == answers_path).ok_or_else(missing)?;
+            AnswerFile { path: (*path).to_owned(), text: (*text).to_owned() }
         }
-    };
-    let digest = hex(&Sha256::digest(&text));
-    Ok(Loaded { name, pipeline, digest, answers_file, answers })
+    })
 }
 
 /// The names of all pipelines that would be found by name, sorted.
@@ -104,7 +115,7 @@ pub fn names(config: &Config) -> Result<Vec<String>> {
 /// A finding about a seal operation, at its line in the pipeline.
 fn invalid_in(file: &str, text: &str, invalid: &Invalid) -> Invalid {
     let messages: Vec<_> = invalid.findings.iter().map(|finding| finding.message.as_str()).collect();
-    let key = if text.lines().any(|line| line.trim_start().starts_with("enable")) { "enable" } else { "disable" };
+    let key = if text.lines().any(|line| line.trim_start().starts_with("enable")) { "seal.enable" } else { "seal.disable" };
     crate::core::toml_text::invalid_at_key(file, text, key, &messages.join("; "))
 }
 

@@ -3,13 +3,17 @@
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, value::Serde};
 use serde::Serialize;
 
-use super::{error::Invalid, pipeline::Pipeline};
+use super::{
+    error::Invalid,
+    mirror::GuestMirror,
+    pipeline::{ExtraUser, Layout, RootFileSystem, Script, Word},
+};
 
 /// What stands in the place of the root password's hash when the answers are digested: the real one is new in each build.
 pub const DIGEST_PASSWORD: &str = "$6$digest$";
 
-/// The variables of an answer file. README.md documents each.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The variables of an answer file: one set for all families. docs/pipelines.md has the table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Variables<'a> {
     /// The system's locale.
     pub locale: &'a str,
@@ -18,23 +22,49 @@ pub struct Variables<'a> {
     /// The time zone.
     pub timezone: &'a str,
     /// Packages besides those that the answer file itself names.
-    pub packages: Vec<&'a str>,
-    /// An HTTP proxy; may be empty.
-    pub proxy: &'a str,
-    /// The mirror as the guest sees it.
-    pub mirror: Url,
+    pub packages: &'a [Word],
+    /// An HTTP proxy, as the guest sees it; may be empty.
+    pub proxy: String,
+    /// The mirror as the guest sees it; none: the vendor's, or the medium.
+    pub mirror: Option<Url>,
     /// The mirror of the security archive, where one is named.
     pub security: Option<Url>,
     /// The archive's other services that the installed system uses: `security, updates`, or a part of it.
     pub services: &'a str,
-    /// The release's code name.
+    /// The release's code name; empty where it has none.
     pub suite: &'a str,
+    /// The vendor's word for the release; empty where the pipeline names none.
+    pub release: &'a str,
+    /// The architecture in Debian's words: `amd64`.
+    pub arch: &'a str,
+    /// The architecture in the kernel's words: `x86_64`.
+    pub cpu: &'a str,
     /// Whether the installer must accept what it cannot verify.
     pub unsigned: bool,
     /// The root password's hash, for crypt(3).
     pub root_password_hash: &'a str,
     /// The disk to install on.
     pub disk: &'a str,
+    /// `plain` or `lvm`.
+    pub layout: Layout,
+    /// The root's file system: `ext4` or `xfs`.
+    pub filesystem: RootFileSystem,
+    /// The volume group's name.
+    pub volume_group: &'a str,
+    /// The size of `/boot` in MiB.
+    pub boot_mib: u64,
+    /// The size of the swap volume in MiB; 0: none.
+    pub swap_mib: u64,
+    /// `bios` or `uefi`.
+    pub firmware: &'a str,
+    /// Whether cloud-init is installed.
+    pub cloud_init: bool,
+    /// Users besides root.
+    pub users: &'a [ExtraUser],
+    /// Commands at the end of the installation.
+    pub late_commands: &'a [Script],
+    /// The system's name while it is a template.
+    pub hostname: &'a str,
 }
 
 /// The parts of a mirror's URL, as installers ask for them.
@@ -46,6 +76,16 @@ pub struct Url {
     pub host: String,
     /// The path, beginning with a slash.
     pub path: String,
+    /// The whole.
+    pub url: String,
+}
+
+impl From<GuestMirror> for Url {
+    fn from(mirror: GuestMirror) -> Self {
+        let GuestMirror { protocol, host, path, .. } = mirror;
+        let url = format!("{protocol}://{host}{}", path.trim_end_matches('/'));
+        Self { protocol, host, path, url }
+    }
 }
 
 /// Renders an answer file. `file` names it in errors.
@@ -73,51 +113,47 @@ pub fn render(file: &str, template: &str, variables: &Variables<'_>) -> Result<S
         .map_err(invalid)
 }
 
-impl<'a> Variables<'a> {
-    /// The variables of a pipeline's build.
-    pub fn new(pipeline: &'a Pipeline, mirror: Url, security: Option<Url>, unsigned: bool, services: &'a str) -> Self {
-        let answers = &pipeline.answers;
-        Self {
-            locale: answers.locale.as_str(),
-            keyboard: answers.keyboard.as_str(),
-            timezone: answers.timezone.as_str(),
-            packages: answers.packages.iter().map(super::pipeline::Word::as_str).collect(),
-            proxy: answers.proxy.as_str(),
-            mirror,
-            security,
-            services,
-            suite: pipeline.source.suite.as_str(),
-            unsigned,
-            root_password_hash: DIGEST_PASSWORD,
-            disk: "/dev/vda",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn variables() -> Variables<'static> {
+    fn variables(packages: &[Word]) -> Variables<'_> {
+        let path = "/debian".to_owned();
+        let mirror = GuestMirror { protocol: "http".into(), host: "mirror.example".into(), path, loopback: false };
         Variables {
             locale: "C",
             keyboard: "us",
             timezone: "Etc/UTC",
-            packages: vec!["vim", "htop"],
-            proxy: "",
-            mirror: Url { protocol: "http".into(), host: "mirror.example".into(), path: "/debian".into() },
+            packages,
+            proxy: String::new(),
+            mirror: Some(mirror.into()),
             security: None,
             services: "updates",
             suite: "trixie",
+            release: "",
+            arch: "amd64",
+            cpu: "x86_64",
             unsigned: false,
             root_password_hash: "$6$x",
             disk: "/dev/vda",
+            layout: Layout::Lvm,
+            filesystem: RootFileSystem::Xfs,
+            volume_group: "vg0",
+            boot_mib: 512,
+            swap_mib: 0,
+            firmware: "uefi",
+            cloud_init: true,
+            users: &[],
+            late_commands: &[],
+            hostname: "template",
         }
     }
 
     #[test]
     fn faults_have_their_place() {
+        let packages = ["vim", "htop"].map(|package| package.parse().unwrap());
         let table = [
+            ("{{ layout }} {{ filesystem }} {{ boot_mib }} {{ mirror.url }}", Ok("lvm xfs 512 http://mirror.example/debian\n")),
             ("a {{ suite }}\n", Ok("a trixie\n")),
             ("{% for p in packages %} {{ p }}{% endfor %}", Ok(" vim htop\n")),
             ("x\nb {{ mirrror.host }}", Err("p.cfg:2:6: undefined variable; README.md lists those that an answer file may use")),
@@ -125,7 +161,7 @@ mod tests {
             ("ok\n{% if %}", Err("p.cfg:2:7: syntax error: unexpected end of block")),
         ];
         for (template, expected) in table {
-            let result = render("p.cfg", template, &variables()).map_err(|e| e.to_string());
+            let result = render("p.cfg", template, &variables(&packages)).map_err(|e| e.to_string());
             assert_eq!(result.as_deref(), expected.map_err(str::to_owned).as_deref(), "{template}");
         }
     }

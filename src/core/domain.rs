@@ -8,6 +8,7 @@ use super::{
     metadata,
     names::{TemplateName, Version},
     units::ByteSize,
+    vm_spec::Firmware,
 };
 
 /// Where hypervisors keep the logs of their guests, and where their security policies let an emulator write.
@@ -57,6 +58,8 @@ pub struct Machine {
     pub vcpus: u32,
     /// Memory.
     pub memory: ByteSize,
+    /// What starts it.
+    pub firmware: Firmware,
     /// Its network.
     pub network: Network,
 }
@@ -72,6 +75,10 @@ pub struct InstallMedia {
     pub cmdline: String,
     /// The build disk's path; a qcow2.
     pub disk: String,
+    /// The path of the installer's medium, where it has one.
+    pub medium: Option<String>,
+    /// The path of a volume with the answers, where the installer looks for one.
+    pub answers: Option<String>,
 }
 
 /// The file that a VM's console is logged to. Not `NAME.log`: that name is libvirt's own.
@@ -117,7 +124,7 @@ fn head(name: &str, uuid: Uuid, metadata: &Metadata, machine: &Machine, boot: &s
     format!(
         "<domain type='{kind}'>\n  <name>{name}</name>\n  <uuid>{uuid}</uuid>\n  <metadata>{metadata}</metadata>\n  \
          <memory unit='KiB'>{memory}</memory>\n  <vcpu>{vcpus}</vcpu>\n  \
-         <os><type arch='x86_64' machine='q35'>hvm</type>{boot}</os>\n  <features><acpi/><apic/></features>\n  {cpu}\n  \
+         <os{firmware}><type arch='x86_64' machine='q35'>hvm</type>{boot}</os>\n  <features><acpi/><apic/></features>\n  {cpu}\n  \
          <clock offset='utc'><timer name='rtc' tickpolicy='catchup'/><timer name='hpet' present='no'/></clock>\n",
         kind = machine.accelerator.domain_type(),
         name = escape(name),
@@ -125,6 +132,11 @@ fn head(name: &str, uuid: Uuid, metadata: &Metadata, machine: &Machine, boot: &s
         memory = machine.memory.kib_ceil(),
         vcpus = machine.vcpus,
         cpu = machine.accelerator.cpu(),
+        // libvirt picks the firmware's files, and makes variables of the VM's own when it starts for the first time.
+        firmware = match machine.firmware {
+            Firmware::Bios => "",
+            Firmware::Uefi => " firmware='efi'",
+        },
     )
 }
 
@@ -132,6 +144,15 @@ fn head(name: &str, uuid: Uuid, metadata: &Metadata, machine: &Machine, boot: &s
 const COMMON_DEVICES: &str = "    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>\n    \
      <controller type='usb' model='none'/>\n    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\n    \
      <memballoon model='virtio'/>\n";
+
+/// A CD-ROM drive with a medium in it. A volume with answers is handed in the same way: what it holds is found by its label.
+fn drive(path: &str, target: &str) -> String {
+    let path = escape(path);
+    format!(
+        "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='{path}'/><target dev='{target}' bus='sata'/>\
+         <readonly/></disk>\n    "
+    )
+}
 
 /// The VM that an installer runs in. Each way to end it, a reboot too, leaves it shut off.
 pub fn installing(manifest: &Manifest, uuid: Uuid, machine: &Machine, media: &InstallMedia) -> String {
@@ -145,11 +166,13 @@ pub fn installing(manifest: &Manifest, uuid: Uuid, machine: &Machine, media: &In
     format!(
         "{head}  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>destroy</on_reboot>\n  <on_crash>destroy</on_crash>\n  <devices>\n    \
          <disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='unsafe' discard='unmap'/><source file='{disk}'/>\
-         <target dev='vda' bus='virtio'/></disk>\n    {interface}\n    \
+         <target dev='vda' bus='virtio'/></disk>\n    {medium}{answers}{interface}\n    \
          <serial type='file'><source path='{console}' append='off'/><target port='0'/></serial>\n    \
          <serial type='file'><source path='{installer}' append='off'/><target port='1'/></serial>\n{COMMON_DEVICES}  </devices>\n</domain>\n",
         head = head(&name, uuid, &Metadata::Template(Box::new(manifest.clone())), machine, &boot),
         disk = escape(&media.disk),
+        medium = media.medium.as_deref().map(|path| drive(path, "sda")).unwrap_or_default(),
+        answers = media.answers.as_deref().map(|path| drive(path, "sdb")).unwrap_or_default(),
         interface = interface(&machine.network),
         console = escape(&console_log(&name)),
         installer = escape(&installer_log(&name)),
@@ -183,7 +206,8 @@ pub fn power_off_sector() -> [u8; 512] {
 
 /// A VM that boots [`power_off_sector`] under KVM: where KVM works, it is off again within a second.
 pub fn kvm_probe(name: &str, uuid: Uuid, metadata: &Metadata, disk: &str) -> String {
-    let machine = Machine { accelerator: Accelerator::Kvm, vcpus: 1, memory: ByteSize::mib(64), network: Network::User };
+    let (memory, firmware, network) = (ByteSize::mib(64), Firmware::Bios, Network::User);
+    let machine = Machine { accelerator: Accelerator::Kvm, vcpus: 1, memory, firmware, network };
     format!(
         "{head}  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>destroy</on_reboot>\n  <on_crash>destroy</on_crash>\n  <devices>\n    \
          <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>\n    \

@@ -15,11 +15,22 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Invalid> 
     })
 }
 
-/// A finding about the value of `key`, at the first line that sets it.
+/// A finding about the value of `key`, `TABLE.KEY` for one in a table, at the line that sets it; where none does, at the table.
 pub fn invalid_at_key(file: &str, text: &str, key: &str, message: &str) -> Invalid {
-    let sets = |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
-    match text.lines().position(sets) {
-        Some(index) => Invalid::at(file, index + 1, 1, message),
+    let (wanted, key) = key.rsplit_once('.').unwrap_or(("", key));
+    let mut table = "";
+    let mut header = None;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            table = name.0.trim();
+            header = header.or((table == wanted).then_some(index + 1));
+        } else if table == wanted && line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')) {
+            return Invalid::at(file, index + 1, 1, message);
+        }
+    }
+    match header {
+        Some(line) => Invalid::at(file, line, 1, message),
         None => Invalid::file(file, message),
     }
 }

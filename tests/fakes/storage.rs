@@ -9,13 +9,14 @@ use tpl::{
         facts::{NewVolume, PoolSize, Volume, VolumeFormat},
         progress::Progress,
         sha256::Sha256Digest,
+        source::{Request, Role},
         trust::Trust,
         units::ByteSize,
     },
     host::{
         hypervisor::Storage,
         images::Images,
-        source::{Access, Fetched, Request, Resolved, Role, Source, Wanted},
+        source::{Access, Fetched, Resolved, Source, Wanted},
     },
 };
 

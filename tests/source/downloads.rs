@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, thread, time::Duration};
 
-use tpl::{core::progress::Silent, host::source::Role};
+use tpl::core::{progress::Silent, source::Role};
 
 use crate::{
     server::Trick,

@@ -15,6 +15,7 @@ use sequoia_openpgp::{
         Serialize as _,
         stream::{Message, Signer},
     },
+    types::ReasonForRevocation,
 };
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -22,8 +23,9 @@ use tpl::{
     core::{
         progress::{Progress, Silent},
         sha256::Sha256Digest,
+        source::{ArchiveRequest, Request, Role},
     },
-    host::source::{Access, Fetched, NetbootRequest, Request, Resolved, Role, Source as _, Sources, Wanted},
+    host::source::{Access, Fetched, Resolved, Source as _, Sources, Wanted},
 };
 
 use crate::server::Server;
@@ -97,7 +99,7 @@ impl World {
         Sources::new(self.folder.path().join("cache")).unwrap()
     }
 
-    pub fn resolve(&self, request: &NetbootRequest, progress: &dyn Progress) -> anyhow::Result<Resolved> {
+    pub fn resolve(&self, request: &ArchiveRequest, progress: &dyn Progress) -> anyhow::Result<Resolved> {
         self.source().resolve(&Request::Archive(request.clone()), Access::Online, progress)
     }
 
@@ -105,8 +107,8 @@ impl World {
         self.source().fetch(resolved, Access::Online, progress)
     }
 
-    pub fn request(&self) -> NetbootRequest {
-        NetbootRequest {
+    pub fn request(&self) -> ArchiveRequest {
+        ArchiveRequest {
             mirror: format!("http://{}/debian/", self.server.address),
             suite: "trixie".into(),
             arch: "amd64".into(),
@@ -157,6 +159,12 @@ impl World {
         names.sort();
         names
     }
+}
+
+pub fn revoked(cert: &Cert, reason: ReasonForRevocation) -> Cert {
+    let mut primary = cert.primary_key().key().clone().parts_into_secret().unwrap().into_keypair().unwrap();
+    let revocation = cert.revoke(&mut primary, reason, b"test").unwrap();
+    cert.clone().insert_packets([revocation]).unwrap().0
 }
 
 /// The URL that will be fetched for a role.

@@ -65,7 +65,7 @@ impl<'a> Build<'a> {
             quiet: true,
             start: true,
             until: Until::Ssh,
-            timeout: self.plan.pipeline.install.boot_deadline.0,
+            timeout: self.plan.machine.boot_deadline.0,
         };
         progress.update("booting", Some(5));
         let prepared = work.prepare(&|facts| self.test_plan(&guest, facts), &mut Vec::new());
@@ -86,7 +86,7 @@ impl<'a> Build<'a> {
     fn compare(&self, clone: &Made, key: &LoginKey) -> Result<()> {
         let name: &VmName = &clone.planned.name;
         let file = key.file()?;
-        let login = Login { user: &clone.record.user, key: file.path(), deadline: self.plan.pipeline.install.boot_deadline.0 };
+        let login = Login { user: &clone.record.user, key: file.path(), deadline: self.plan.machine.boot_deadline.0 };
         let address = clone.addresses.first().copied().context("the clone has lost its address")?;
         let host_key = ready::host_key(&clone.host_key.public);
         let wait = if clone.planned.origin.has_cloud_init() { CLOUD_INIT } else { "" };

@@ -13,18 +13,16 @@ use crate::{
     cmd::undo::Undo,
     core::{
         answers,
-        build_plan::suffix,
+        build_plan::{MEDIA, suffix},
         cpio,
-        domain::{self, InstallMedia},
+        domain::{self, InstallMedia, Network},
         facts::{DomainState, NewVolume, VolumeFormat},
         installer::{PATIENCE, Watch},
         progress::Progress,
+        source::Role,
         units::Span,
     },
-    host::{
-        identity::random_password_hash,
-        source::{Fetched, Role},
-    },
+    host::{identity::random_password_hash, source::Fetched},
 };
 
 /// How long between two looks at the installer's logs.
@@ -44,8 +42,11 @@ impl<'a> Build<'a> {
             initrd: path(suffix::INITRD)?,
             cmdline: CMDLINE.to_owned(),
             disk: path(suffix::BUILD)?,
+            medium: None,
+            answers: None,
         };
-        let machine = self.plan.installer_machine(self.accelerator);
+        let network = self.plan.installation().map_or(Network::User, |install| install.network.clone());
+        let machine = self.plan.installer_machine(self.accelerator, network);
         let xml = domain::installing(&self.manifest, self.uuid, &machine, &media);
         world.hypervisor.define(&xml).with_context(|| format!("defining domain {name}"))?;
         let removed = name.clone();
@@ -64,7 +65,7 @@ impl<'a> Build<'a> {
             undo.push(&domain, format!("removing volume {volume}"), move || world.storage.delete(&volume));
         };
         let disk = self.plan.volume(suffix::BUILD);
-        let capacity = self.plan.pipeline.install.disk;
+        let capacity = self.plan.machine.disk;
         world.storage.create(&NewVolume {
             name: &disk,
             capacity,
@@ -73,14 +74,14 @@ impl<'a> Build<'a> {
             protected: false,
         })?;
         remove_on_undo(disk);
-        let (mut kernel, length) = open(files.path(Role::Kernel).context("the installer has no kernel")?)?;
+        let (mut kernel, length) = open(files.path(Role::Kernel)?)?;
         let volume = self.plan.volume(suffix::KERNEL);
         world.storage.store(&volume, length, &mut kernel)?;
         remove_on_undo(volume);
         let hash = random_password_hash()?;
         let answers = self.render(hash.expose())?;
         let archive = cpio::single_file("preseed.cfg", answers.as_bytes());
-        let (initrd, length) = open(files.path(Role::Initrd).context("the installer has no initrd")?)?;
+        let (initrd, length) = open(files.path(Role::Initrd)?)?;
         let padding = cpio::padding(length);
         let whole = length + padding + archive.len() as u64;
         let mut bytes = initrd.chain(std::io::repeat(0).take(padding)).chain(Cursor::new(archive));
@@ -92,8 +93,9 @@ impl<'a> Build<'a> {
 
     /// The answer file with this password's hash in it.
     pub(super) fn render(&self, root_password_hash: &str) -> Result<String> {
-        let variables = answers::Variables { root_password_hash, ..self.plan.variables() };
-        Ok(answers::render(&self.answers_file, &self.answers, &variables)?)
+        let (install, file) = self.plan.installation().zip(self.answers.as_ref()).context("there is no answer file")?;
+        let variables = install.variables(self.plan.arch, self.plan.machine.firmware);
+        Ok(answers::render(&file.path, &file.text, &answers::Variables { root_password_hash, ..variables })?)
     }
 
     /// Watches the installer to its end.
@@ -146,7 +148,7 @@ impl<'a> Build<'a> {
 
     /// Removes what only the installer needed.
     pub(super) fn discard_media(&self) -> Result<()> {
-        for suffix in [suffix::KERNEL, suffix::INITRD] {
+        for suffix in MEDIA {
             self.world.storage.delete(&self.plan.volume(suffix))?;
         }
         Ok(())

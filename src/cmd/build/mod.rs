@@ -18,22 +18,27 @@ use uuid::Uuid;
 
 use crate::{
     cli::{BuildArgs, Output},
-    cmd::{kvm, pipelines, pipelines::Loaded, undo::Undo, world::World},
+    cmd::{
+        kvm,
+        pipelines::{self, AnswerFile, Loaded},
+        undo::Undo,
+        world::World,
+    },
     core::{
         answers,
         build_plan::{BuildPlan, Choices},
         config::Config,
         domain::{Accelerator, Network},
-        error::{Advised, Invalid, Refusal},
+        error::{Advised, Refusal},
         facts::is_local,
         manifest::{IdentityMethod, Inputs, Manifest, Metadata, SourceFile, StageTime, State},
         names::{TemplateId, Version},
-        pipeline::{Pipeline, Word},
         progress::Progress,
+        source::Arch,
     },
     host::{
         process,
-        source::{Access, NetbootRequest, Request, Resolved, mirror},
+        source::{Access, Resolved, Wanted, mirror},
     },
     ui::{self, StageLine},
 };
@@ -42,8 +47,7 @@ use crate::{
 pub struct Build<'a> {
     world: World<'a>,
     plan: BuildPlan,
-    answers_file: String,
-    answers: String,
+    answers: Option<AnswerFile>,
     accelerator: Accelerator,
     manifest: Manifest,
     uuid: Uuid,
@@ -67,11 +71,11 @@ struct Report<'a> {
 /// leaves what `--resume` goes on with.
 pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) -> Result<()> {
     let loaded = pipelines::load(&args.pipeline, config)?;
-    let choices = choices(args, &loaded, config)?;
+    let choices = choices(args, &loaded, config);
     let id = TemplateId { name: loaded.name.clone(), version: Version::of(world.local.now()) };
     let plan = BuildPlan::new(id, loaded.pipeline.clone(), loaded.digest.clone(), config, &choices)?;
     // An undefined variable must be found before anything is touched.
-    let answers_digest = hex_digest(&answers::render(&loaded.answers_file, &loaded.answers, &plan.variables())?);
+    let answers_digest = answers_digest(&plan, loaded.answers.as_ref())?;
     if args.dry_run && !args.if_changed {
         return dry_run(&plan, output);
     }
@@ -82,7 +86,7 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
         let mut build = resume::find(world, plan, &loaded, answers_digest)?;
         return build.go_on(args).and_then(|()| build.report(output));
     }
-    let resolved = resolve(world, &plan)?;
+    let resolved = resolve(world, &plan, access(args))?;
     let inputs = inputs(&plan, answers_digest, &resolved);
     if args.if_changed {
         let inventory = world.inventory()?;
@@ -101,40 +105,39 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
     build.report(output)
 }
 
-/// Finds the installer's files, and who vouches for them.
-fn resolve(world: World<'_>, plan: &BuildPlan) -> Result<Resolved> {
+/// SHA-256 of the rendered answer file, with a fixed text in the place of what is random in each build. Of nothing where there is
+/// no answer file.
+fn answers_digest(plan: &BuildPlan, file: Option<&AnswerFile>) -> Result<String> {
+    let (Some(install), Some(file)) = (plan.installation(), file) else { return Ok(hex_digest("")) };
+    let variables = install.variables(plan.arch, plan.machine.firmware);
+    Ok(hex_digest(&answers::render(&file.path, &file.text, &variables)?))
+}
+
+/// Finds the source's files, and who vouches for them.
+fn resolve(world: World<'_>, plan: &BuildPlan, access: Access) -> Result<Resolved> {
     let line = StageLine::begin("mirror");
-    let request = request(&plan.pipeline, &plan.mirror, plan.allow_unsigned);
-    let resolved = world.source.resolve(&request, Access::Online, &line)?;
+    let resolved = world.source.resolve(plan.request(), access, &line)?;
     line.done();
     Ok(resolved)
 }
 
-/// What a pipeline is made of.
-pub(super) fn request(pipeline: &Pipeline, mirror: &str, allow_unsigned: bool) -> Request {
-    Request::Archive(NetbootRequest {
-        mirror: mirror.to_owned(),
-        suite: pipeline.source.suite.as_str().to_owned(),
-        arch: pipeline.source.arch.as_str().to_owned(),
-        keyring: pipeline.source.keyring.clone(),
-        allow_unsigned,
-    })
+fn access(args: &BuildArgs) -> Access {
+    if args.offline { Access::Offline } else { Access::Online }
 }
 
-fn choices(args: &BuildArgs, loaded: &Loaded, config: &Config) -> Result<Choices> {
-    let (mirror, mirror_named) = debian_mirror(args.mirror.as_deref(), &loaded.pipeline, config)?;
+fn choices(args: &BuildArgs, loaded: &Loaded, config: &Config) -> Choices {
+    let (mirror, mirror_named) = debian_mirror(args.mirror.clone(), loaded, config);
     let security_mirror = args.security_mirror.clone().or_else(|| config.debian_security_mirror.clone());
-    Ok(Choices { mirror, mirror_named, security_mirror, allow_unsigned: args.allow_unsigned })
+    let (arch, iso, image) = (args.arch, args.iso.clone(), args.image.clone());
+    Choices { mirror, mirror_named, security_mirror, allow_unsigned: args.allow_unsigned, arch, iso, image }
 }
 
-/// The Debian mirror of a pipeline, and whether somebody has named it.
-pub(super) fn debian_mirror(named: Option<&str>, pipeline: &Pipeline, config: &Config) -> Result<(String, bool)> {
-    let named = named.or(pipeline.source.mirror.as_ref().map(Word::as_str)).or(config.debian_mirror.as_deref());
+/// The Debian mirror for a pipeline, if one is known, and whether an operator has named it.
+pub(super) fn debian_mirror(named: Option<String>, loaded: &Loaded, config: &Config) -> (Option<String>, bool) {
+    let pipeline = loaded.pipeline.source.mirror.as_ref().map(|mirror| mirror.as_str().to_owned());
+    let named = named.or(pipeline).or_else(|| config.debian_mirror.clone());
     let is_named = named.is_some();
-    let mirror = named.map(str::to_owned).or_else(|| mirror::of_machine(std::path::Path::new("/"))).ok_or_else(|| {
-        Invalid::argument("no Debian mirror is known: this machine's APT configuration names none\nname one with --mirror URL or TPL_DEBIAN_MIRROR")
-    })?;
-    Ok((mirror, is_named))
+    (named.or_else(|| mirror::of_machine(std::path::Path::new("/"))), is_named)
 }
 
 fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
@@ -150,12 +153,18 @@ fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
 /// Everything that can be seen to be missing before anything is made.
 fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
     let mut reasons = Vec::new();
+    if plan.arch != Arch::Amd64 {
+        reasons.push(format!(
+            "templates for {} are not built here: their sources can be fetched, with `tpl cache fetch`",
+            plan.arch
+        ));
+    }
     if !is_local(world.hypervisor.uri()) {
         // Its disks and logs are opened by their paths.
         reasons.push(format!("{} is another machine, and a template is built on the hypervisor itself", world.hypervisor.uri()));
     }
     let mut networks = vec![plan.network.as_str()];
-    if let Network::Named(name) = &plan.install_network {
+    if let Some(Network::Named(name)) = plan.installation().map(|install| &install.network) {
         networks.push(name);
     }
     networks.dedup();
@@ -179,15 +188,8 @@ fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
 }
 
 fn inputs(plan: &BuildPlan, answers_digest: String, resolved: &Resolved) -> Inputs {
-    Inputs {
-        pipeline_digest: plan.pipeline_digest.clone(),
-        answers_digest,
-        sources: resolved
-            .files
-            .iter()
-            .map(|(_, wanted)| SourceFile { url: wanted.location(), digest: wanted.digest() })
-            .collect(),
-    }
+    let file = |(_, wanted): &(_, Wanted)| SourceFile { url: wanted.location(), digest: wanted.digest() };
+    Inputs { pipeline_digest: plan.pipeline_digest.clone(), answers_digest, sources: resolved.files.iter().map(file).collect() }
 }
 
 fn hex_digest(text: &str) -> String {
@@ -213,7 +215,7 @@ impl<'a> Build<'a> {
             inputs,
             trust: resolved.trust.clone(),
             digest: None,
-            virtual_size: plan.pipeline.install.disk,
+            virtual_size: plan.machine.disk,
             volumes: plan.volumes(),
             pool: plan.pool.clone(),
             os: None,
@@ -225,15 +227,7 @@ impl<'a> Build<'a> {
             stages: Vec::new(),
             tools,
         };
-        Ok(Self {
-            world,
-            plan,
-            answers_file: loaded.answers_file,
-            answers: loaded.answers,
-            accelerator,
-            manifest,
-            uuid: Uuid::new_v4(),
-        })
+        Ok(Self { world, plan, answers: loaded.answers, accelerator, manifest, uuid: Uuid::new_v4() })
     }
 
     /// Runs one stage under a progress line, and notes how long it took.
@@ -248,7 +242,7 @@ impl<'a> Build<'a> {
 
     /// From nothing to `installed`.
     fn install(&mut self, args: &BuildArgs, resolved: &Resolved) -> Result<()> {
-        let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, Access::Online, progress))?;
+        let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, access(args), progress))?;
         let mut undo = Undo::default();
         let outcome = self.stage("install", |build, progress| {
             build.begin_install(&files, &mut undo)?;

@@ -29,7 +29,7 @@ impl Build<'_> {
         // No clone may begin to stand on one of them between the look and the removal.
         let _lock = self.world.reserve()?;
         let inventory = self.world.inventory()?;
-        for template in expired(&inventory, &self.manifest, self.plan.pipeline.keep) {
+        for template in expired(&inventory, &self.manifest, self.plan.keep) {
             let id = template.manifest.id();
             let clones = inventory.linked_clones(&id);
             if clones.is_empty() {

@@ -37,7 +37,6 @@ pub fn find<'a>(world: World<'a>, mut plan: BuildPlan, loaded: &Loaded, answers_
         world,
         accelerator: kvm::accelerator_of(&template.domain.xml)?,
         uuid: template.domain.uuid,
-        answers_file: loaded.answers_file.clone(),
         answers: loaded.answers.clone(),
         manifest,
         plan,

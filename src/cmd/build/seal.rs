@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use super::Build;
 use crate::{
     core::{
-        build_plan::suffix,
+        build_plan::{MEDIA, suffix},
         digest::{ChunkList, hex},
         domain,
         facts::{NewVolume, VolumeFormat},
@@ -28,7 +28,7 @@ impl Build<'_> {
         let storage = self.world.storage;
         let (build, overlay) = (storage.path_of(&self.plan.volume(suffix::BUILD))?, self.plan.volume(suffix::SEAL));
         let backing = Some((build.as_str(), VolumeFormat::Qcow2));
-        let capacity = self.plan.pipeline.install.disk;
+        let capacity = self.plan.machine.disk;
         let overlay =
             storage.create(&NewVolume { name: &overlay, capacity, format: VolumeFormat::Qcow2, backing, protected: false })?;
         let size = self.seal_overlay(Path::new(&overlay), progress)?;
@@ -61,7 +61,7 @@ impl Build<'_> {
     /// The one appliance launch: clean, look around, make small. The size that the template's volume needs.
     fn seal_overlay(&mut self, overlay: &Path, progress: &dyn Progress) -> Result<ByteSize> {
         let appliance = (self.world.appliance)(self.accelerator);
-        let selection = Selection::new(&self.plan.pipeline.seal.enable, &self.plan.pipeline.seal.disable)?;
+        let selection = Selection::new(&self.plan.seal.enable, &self.plan.seal.disable)?;
         let part = Part::begin(progress, "launching the appliance", 1, 40);
         let guest = appliance.open(overlay, VolumeFormat::Qcow2, Access::ThrowAway, &part)?;
         let layout = Layout::mount(guest.as_ref())?;
@@ -110,7 +110,7 @@ impl Build<'_> {
 
     /// What only the way to a sealed template needed: disks, and the installer's logs.
     pub(super) fn discard_scaffolding(&self) -> Result<()> {
-        for suffix in [suffix::SEAL, suffix::BUILD, suffix::KERNEL, suffix::INITRD] {
+        for suffix in [suffix::SEAL, suffix::BUILD].iter().chain(&MEDIA) {
             self.world.storage.delete(&self.plan.volume(suffix))?;
         }
         let name = self.plan.id.domain();

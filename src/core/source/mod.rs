@@ -1,37 +1,86 @@
-//! What a build is made of, and who vouches for it: installers, media and images, by URL or as files.
+//! What a build is made from: files, where they are, and who vouches for them.
 
 mod age;
 mod digest;
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{mirror, quoted::quoted};
 
 pub use age::Age;
 pub(in crate::core) use digest::hex_bytes;
 pub use digest::{Algorithm, Digest};
 
-use super::{quoted::quoted, sha256::Sha256Digest};
+/// A guest's architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arch {
+    /// 64-bit x86.
+    #[default]
+    Amd64,
+    /// 64-bit Arm.
+    Arm64,
+}
+
+impl Arch {
+    /// Debian's and Ubuntu's name: `amd64`.
+    pub fn debian(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    /// The kernel's, Red Hat's and libvirt's name: `x86_64`.
+    pub fn cpu(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64",
+            Self::Arm64 => "aarch64",
+        }
+    }
+}
+
+impl FromStr for Arch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "amd64" | "x86_64" => Ok(Self::Amd64),
+            "arm64" | "aarch64" => Ok(Self::Arm64),
+            _ => Err(format!("{text:?} is no architecture that tpl knows: amd64 or arm64")),
+        }
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.debian())
+    }
+}
 
 /// What a file is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// An installer's kernel.
+    /// The installer's kernel.
     Kernel,
-    /// An installer's initrd.
+    /// The installer's initrd.
     Initrd,
-    /// An installation medium: an ISO image.
+    /// The installer's medium.
     Medium,
-    /// The image of an installed system.
+    /// A disk image with an installed system.
     Image,
 }
 
 impl Role {
-    /// One word for people.
-    pub fn word(self) -> &'static str {
+    /// As people call it.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Kernel => "kernel",
-            Self::Initrd => "initrd",
-            Self::Medium => "medium",
-            Self::Image => "image",
+            Self::Kernel => "the kernel",
+            Self::Initrd => "the initrd",
+            Self::Medium => "the medium",
+            Self::Image => "the image",
         }
     }
 }
@@ -39,36 +88,35 @@ impl Role {
 /// Where a file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
-    /// Behind `http` or `https`.
+    /// Behind HTTP.
     Url(String),
     /// On this machine.
     File(PathBuf),
 }
 
 impl Location {
-    /// Reads a URL, or else a path. What has a scheme is a URL.
-    ///
-    /// # Errors
-    /// A URL that tpl does not fetch: see [`url_fault`]; or an empty text.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
-            return Err("a URL or a path is expected".to_owned());
-        }
-        if !text.contains("://") {
-            return Ok(Self::File(PathBuf::from(text)));
-        }
-        match url_fault(text) {
-            None => Ok(Self::Url(text.to_owned())),
-            Some(fault) => Err(format!("{} cannot be fetched: {fault}", quoted(text))),
-        }
-    }
-
     /// The last part of its path, under which a vendor's list has it.
     pub fn name(&self) -> String {
         match self {
             Self::Url(url) => url_path(url).rsplit('/').next().unwrap_or_default().to_owned(),
             Self::File(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         }
+    }
+}
+
+impl FromStr for Location {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains("://") {
+            return mirror::checked(text).map(Self::Url).map_err(|error| error.replace("a mirror", "a source"));
+        }
+        let path = PathBuf::from(text);
+        let plain = !text.is_empty() && !text.chars().any(char::is_control);
+        if !plain || path.components().any(|part| part == std::path::Component::ParentDir) {
+            return Err(format!("{text:?} is no path without '..'"));
+        }
+        Ok(Self::File(path))
     }
 }
 
@@ -81,23 +129,58 @@ impl fmt::Display for Location {
     }
 }
 
-/// What speaks against fetching a URL. Credentials in it would end up in logs and manifests.
-pub fn url_fault(url: &str) -> Option<&'static str> {
-    let Some((scheme, rest)) = url.split_once("://") else { return Some("http://HOST/PATH is expected") };
-    if !matches!(scheme, "http" | "https") {
-        return Some("only http and https are possible");
-    }
-    if !url.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')) {
-        return Some("it holds something that no URL may");
-    }
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        return Some("it must not hold a user name or a password");
-    }
-    if authority.is_empty() || authority.starts_with(':') {
-        return Some("it names no host");
-    }
-    None
+/// Who vouches for files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Proof {
+    /// The digest of the one file, in the place of a list.
+    pub digest: Option<Digest>,
+    /// The vendor's checksum list.
+    pub checksums: Option<String>,
+    /// The list's detached signature; none where the list itself is signed.
+    pub signature: Option<String>,
+    /// The certificates whose signature counts.
+    pub keyring: Option<PathBuf>,
+    /// Where the keyring comes from, for people.
+    pub keyring_from: Option<String>,
+    /// Those of the keyring's certificates that count, by their fingerprints; all where it is empty.
+    pub fingerprints: Vec<String>,
+}
+
+/// Files to find and to check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// The netboot installer of a Debian archive, along the archive's own chain of signatures.
+    Archive(ArchiveRequest),
+    /// Files by their places.
+    Files(FilesRequest),
+}
+
+/// Which installer of a Debian archive, from where, and who vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveRequest {
+    /// The archive's URL: `http://HOST/debian`.
+    pub mirror: String,
+    /// The suite's codename: `trixie`.
+    pub suite: String,
+    /// Debian's name of the architecture: `amd64`.
+    pub arch: String,
+    /// The certificates whose signature counts; none: nobody's does.
+    pub keyring: Option<PathBuf>,
+    /// Whether a missing link is noted and not refused.
+    pub allow_unsigned: bool,
+}
+
+/// Files by their places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesRequest {
+    /// Each file and what it is for.
+    pub files: Vec<(Role, Location)>,
+    /// Who vouches for them.
+    pub proof: Proof,
+    /// Whether the operator named them in this call: decides what a refusal advises.
+    pub given: bool,
+    /// Whether a missing proof is noted and not refused.
+    pub allow_unsigned: bool,
 }
 
 /// A URL's path, without what follows it.
@@ -105,36 +188,6 @@ pub fn url_path(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = rest.find('/').map_or("", |at| &rest[at..]);
     path.split(['?', '#']).next().unwrap_or_default()
-}
-
-/// Who vouches for a source's files. Empty: nobody.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Proof {
-    /// The SHA-256 of the one file, instead of a list.
-    pub sha256: Option<Sha256Digest>,
-    /// The vendor's list of digests: URL or absolute path.
-    pub checksums: Option<String>,
-    /// The list's detached signature: URL or absolute path. None: the list itself is a clear-signed text.
-    pub signature: Option<String>,
-    /// The certificates whose signature counts.
-    pub keyring: Option<PathBuf>,
-    /// Where the keyring comes from, for people: `the package ubuntu-keyring`.
-    pub keyring_from: Option<String>,
-    /// The fingerprints of those certificates in the keyring that count; empty: all.
-    pub fingerprints: Vec<String>,
-}
-
-/// Files by URL or path, and who vouches for them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FilesRequest {
-    /// The files.
-    pub files: Vec<(Role, Location)>,
-    /// Who vouches for them.
-    pub proof: Proof,
-    /// They were named on the command line, and not in a pipeline: decides what a refusal advises.
-    pub given: bool,
-    /// Whether a missing proof is noted and not refused.
-    pub allow_unsigned: bool,
 }
 
 /// A fingerprint as people write it, with blanks and in either case, as OpenPGP prints it.
@@ -160,22 +213,17 @@ mod tests {
     #[test]
     fn locations() {
         let file = |path: &str| Ok(Location::File(path.into()));
-        let fault = |text: &str, fault: &str| Err(format!("\"{text}\" cannot be fetched: {fault}"));
         let table = [
             ("https://a.example/x-1.iso", Ok(Location::Url("https://a.example/x-1.iso".into()))),
-            ("http://a.example:8080/x?y=1&z=%20", Ok(Location::Url("http://a.example:8080/x?y=1&z=%20".into()))),
             ("/srv/x y.iso", file("/srv/x y.iso")),
             ("x.iso", file("x.iso")),
-            ("", Err("a URL or a path is expected".to_owned())),
-            ("ftp://a.example/x", fault("ftp://a.example/x", "only http and https are possible")),
-            ("file:///etc/passwd", fault("file:///etc/passwd", "only http and https are possible")),
-            ("http:///x", fault("http:///x", "it names no host")),
-            ("http://me:secret@a.example/", fault("http://me:secret@a.example/", "it must not hold a user name or a password")),
-            ("http://a.example/a b", fault("http://a.example/a b", "it holds something that no URL may")),
-            ("http://a.example/{arch}.iso", fault("http://a.example/{arch}.iso", "it holds something that no URL may")),
+            ("", Err("\"\" is no path without '..'".to_owned())),
+            ("../x", Err("\"../x\" is no path without '..'".to_owned())),
+            ("file:///etc/passwd", Err("\"file:///etc/passwd\" cannot be a source: only http and https are possible".to_owned())),
+            ("http://me:secret@a.example/", Err("a source's URL must not hold a user name or a password".to_owned())),
         ];
         for (text, expected) in table {
-            assert_eq!(Location::parse(text), expected, "{text}");
+            assert_eq!(text.parse::<Location>(), expected, "{text}");
         }
     }
 
@@ -183,13 +231,12 @@ mod tests {
     fn names_are_the_last_part_of_the_path() {
         let table = [
             ("https://a.example/r/x-1.iso", "x-1.iso"),
-            ("https://a.example/r/x.iso?mirror=/b/c#d", "x.iso"),
             ("https://a.example", ""),
-            ("https://a.example/r/", ""),
+            ("https://a.example/r/", "r"),
             ("/srv/x.iso", "x.iso"),
         ];
         for (text, name) in table {
-            assert_eq!(Location::parse(text).unwrap().name(), name, "{text}");
+            assert_eq!(text.parse::<Location>().unwrap().name(), name, "{text}");
         }
     }
 
@@ -214,9 +261,8 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(text in any::<String>()) {
             let _ = fingerprint(&text);
-            let _ = url_fault(&text);
             let _ = url_path(&text);
-            if let Ok(location) = Location::parse(&text) {
+            if let Ok(location) = text.parse::<Location>() {
                 let _ = location.name();
             }
         }

@@ -48,9 +48,10 @@ pub enum FileSystem {
 }
 
 /// What starts a VM's boot loader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Firmware {
     /// A PC's BIOS.
+    #[default]
     Bios,
     /// UEFI, with variables of the VM's own.
     Uefi,

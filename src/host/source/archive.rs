@@ -4,28 +4,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Resolved, Role, Wanted, hash::sha256, lists::Lists, openpgp::Keyring, vouching::Vouching};
+use super::{Resolved, Wanted, hash::sha256, lists::Lists, openpgp::Keyring, vouching::Vouching};
 use crate::core::{
-    checksums::Checksums, error::Invalid, mirror::checked, progress::Progress, release::Release, sha256::Sha256Digest,
+    checksums::Checksums,
+    error::Invalid,
+    mirror::checked,
+    progress::Progress,
+    release::Release,
+    sha256::Sha256Digest,
+    source::{ArchiveRequest, Role},
 };
 
 /// Where Debian's package `debian-archive-keyring` puts the archive's keys, newest form first.
 const KEYRINGS: [&str; 2] = ["/usr/share/keyrings/debian-archive-keyring.pgp", "/usr/share/keyrings/debian-archive-keyring.gpg"];
-
-/// Which installer, from where, and who vouches for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetbootRequest {
-    /// The archive's URL: `http://HOST/debian`.
-    pub mirror: String,
-    /// The suite's codename: `trixie`.
-    pub suite: String,
-    /// Debian's name of the architecture: `amd64`.
-    pub arch: String,
-    /// The certificates whose signature counts; none: nobody's does.
-    pub keyring: Option<PathBuf>,
-    /// Whether a missing link is noted and not refused.
-    pub allow_unsigned: bool,
-}
 
 /// Debian's own keyring, if it is installed.
 pub fn debian_keyring() -> Option<PathBuf> {
@@ -33,7 +24,7 @@ pub fn debian_keyring() -> Option<PathBuf> {
 }
 
 /// Finds kernel and initrd.
-pub(super) fn resolve(lists: &Lists<'_>, request: &NetbootRequest, progress: &dyn Progress) -> Result<Resolved> {
+pub(super) fn resolve(lists: &Lists<'_>, request: &ArchiveRequest, progress: &dyn Progress) -> Result<Resolved> {
     let place = Place::of(request)?;
     let files = [(Role::Kernel, place.file("linux")), (Role::Initrd, place.file("initrd.gz"))];
     let urls = files.each_ref().map(|(_, path)| format!("{}/{path}", place.images()));
@@ -68,7 +59,7 @@ pub(super) fn resolve(lists: &Lists<'_>, request: &NetbootRequest, progress: &dy
 }
 
 /// The digest that the archive's signed list gives for the checksum list, and who signed; inside, which link is missing.
-fn signed_digest(lists: &Lists<'_>, request: &NetbootRequest, place: &Place) -> Result<Result<(Sha256Digest, String), String>> {
+fn signed_digest(lists: &Lists<'_>, request: &ArchiveRequest, place: &Place) -> Result<Result<(Sha256Digest, String), String>> {
     let keyring = match request.keyring.as_deref().map(Keyring::read) {
         None => return Ok(Err("no keyring is given".to_owned())),
         Some(Err(reason)) => return Ok(Err(reason)),
@@ -84,7 +75,7 @@ fn signed_digest(lists: &Lists<'_>, request: &NetbootRequest, place: &Place) -> 
 fn listed_digest(
     keyring: &Keyring,
     message: &[u8],
-    request: &NetbootRequest,
+    request: &ArchiveRequest,
     place: &Place,
 ) -> Result<(Sha256Digest, String), String> {
     let signed = keyring.verify(message)?;
@@ -103,7 +94,7 @@ struct Place {
 }
 
 impl Place {
-    fn of(request: &NetbootRequest) -> Result<Self, Invalid> {
+    fn of(request: &ArchiveRequest) -> Result<Self, Invalid> {
         let word = |what: &str, name: &str| {
             // It becomes a part of a URL.
             let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');

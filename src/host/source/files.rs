@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use super::{
-    Access, Resolved, Role, Sources, Wanted,
+    Access, Resolved, Sources, Wanted,
     cache::Watch,
     hash::{Hasher, hash_rest},
     http::MAX_LIST,
@@ -22,7 +22,7 @@ use crate::core::{
     checksums::{Checksums, without_signature},
     error::{Advised, Invalid},
     progress::Progress,
-    source::{Algorithm, Digest, FilesRequest, Location, Proof, url_path},
+    source::{Algorithm, Digest, FilesRequest, Location, Proof, Role, url_path},
     trust::Trust,
 };
 
@@ -42,8 +42,8 @@ pub(super) fn resolve(sources: &Sources, lists: &Lists<'_>, request: &FilesReque
         };
         request.files.iter().map(wanted).collect::<Result<Vec<_>>>()
     };
-    if let Some(sha256) = request.proof.sha256 {
-        return Ok(Resolved { files: wanted(&|_| Ok(sha256.into()), "the pipeline")?, trust: Trust::Pinned });
+    if let Some(digest) = request.proof.digest {
+        return Ok(Resolved { files: wanted(&|_| Ok(digest), "the pipeline")?, trust: Trust::Pinned });
     }
     let Some(list) = &request.proof.checksums else {
         return unproven(sources, lists, request, &vouching, progress);
@@ -67,16 +67,16 @@ fn check(request: &FilesRequest) -> Result<(), Invalid> {
         faults.push("no file is named".to_owned());
     }
     let proof = &request.proof;
-    if proof.sha256.is_some() && request.files.len() > 1 {
+    if proof.digest.is_some() && request.files.len() > 1 {
         let count = request.files.len();
         faults.push(format!("sha256 is the digest of one file, and there are {count}: name the vendor's list in checksums"));
     }
-    if proof.sha256.is_some() && proof.checksums.is_some() {
+    if proof.digest.is_some() && proof.checksums.is_some() {
         faults.push("sha256 and checksums exclude each other: only one of them can be right".to_owned());
     }
     for (_, location) in &request.files {
         match location {
-            Location::Url(url) => faults.extend(Location::parse(url).err()),
+            Location::Url(url) => faults.extend(url.parse::<Location>().err()),
             Location::File(path) => match fs::metadata(path) {
                 Ok(data) if data.is_file() => {}
                 Ok(_) => faults.push(format!("{} is no file", path.display())),
@@ -85,7 +85,7 @@ fn check(request: &FilesRequest) -> Result<(), Invalid> {
         }
     }
     for place in proof.checksums.iter().chain(&proof.signature) {
-        faults.extend(Location::parse(place).err());
+        faults.extend(place.parse::<Location>().err());
     }
     if faults.is_empty() {
         Ok(())
@@ -96,9 +96,9 @@ fn check(request: &FilesRequest) -> Result<(), Invalid> {
 
 /// What the operator can do where a link is missing.
 fn hint(request: &FilesRequest) -> Option<String> {
-    let Proof { sha256, checksums, keyring, keyring_from, .. } = &request.proof;
+    let Proof { digest, checksums, keyring, keyring_from, .. } = &request.proof;
     match (checksums, keyring, keyring_from) {
-        (None, ..) if sha256.is_none() && request.given => Some("download it, check it, and name the file instead".to_owned()),
+        (None, ..) if digest.is_none() && request.given => Some("download it, check it, and name the file instead".to_owned()),
         (None, ..) => Some("the pipeline's `sha256`, or `checksums` with `keyring`, says what it must be".to_owned()),
         (Some(_), Some(path), Some(from)) if !path.exists() => Some(format!("the keyring comes with {from}")),
         (Some(_), None, Some(from)) => Some(format!("name the vendor's keys in the pipeline's `keyring`; they come with {from}")),
@@ -209,7 +209,7 @@ fn verify(keyring: &Keyring, lists: &Lists<'_>, proof: &Proof, list: &str, bytes
 
 /// A list or a signature, by URL or path; none if it is not there.
 fn read(lists: &Lists<'_>, place: &str) -> Result<Option<Vec<u8>>> {
-    match Location::parse(place).map_err(Invalid::argument)? {
+    match place.parse().map_err(Invalid::argument)? {
         Location::Url(url) => lists.get(&url),
         Location::File(path) => {
             let reading = || format!("reading {place}");

@@ -27,21 +27,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-pub use self::archive::{NetbootRequest, debian_keyring};
+pub use self::archive::debian_keyring;
 use self::{cache::Cache, http::Http, lists::Lists, progress::Meters};
-pub use crate::core::source::{FilesRequest, Location, Proof, Role};
-use crate::core::{progress::Progress, source::Digest, trust::Trust};
-
-/// What a build is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
-    /// The netboot installer of a Debian archive.
-    Archive(NetbootRequest),
-    /// Files by URL or path.
-    Files(FilesRequest),
-}
+use crate::core::{
+    progress::Progress,
+    source::{Digest, Request, Role},
+    trust::Trust,
+};
 
 /// Whether the network may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,8 +112,12 @@ impl Fetched {
     }
 
     /// Where the file for a role is.
-    pub fn path(&self, role: Role) -> Option<&Path> {
-        self.files.iter().find(|(held, _)| *held == role).map(|(_, path)| path.as_path())
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn path(&self, role: Role) -> Result<&Path> {
+        let found = self.files.iter().find(|(held, _)| *held == role).map(|(_, path)| path.as_path());
+        found.with_context(|| format!("the source has not brought {}", role.as_str()))
     }
 
     /// All files.

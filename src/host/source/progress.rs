@@ -1,7 +1,7 @@
 //! Downloads as parts of one stage.
 
-use super::{Resolved, Role, cache::Watch};
-use crate::core::progress::Progress;
+use super::{Resolved, cache::Watch};
+use crate::core::{progress::Progress, source::Role};
 
 /// How much of the stage each file is.
 pub struct Meters(Vec<(String, u64)>);

@@ -1,0 +1,162 @@
+//! `[answers]`: what an installer is told.
+
+use serde::{Deserialize, Serialize};
+
+use super::words::{AnswerPath, GroupName, PlainText, Script, VolumeGroup, Word};
+use crate::core::{names::UserName, ssh_key::PublicKey, units::ByteSize};
+
+/// What the installer is told.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answers {
+    /// Which installer it is, and so what the answer file is written in.
+    pub kind: AnswersKind,
+    /// The answer file, relative to the folder that holds `pipelines/`.
+    pub file: AnswerPath,
+    /// The system's locale.
+    #[serde(default = "locale")]
+    pub locale: Word,
+    /// The console's keymap.
+    #[serde(default = "keyboard")]
+    pub keyboard: Word,
+    /// The time zone.
+    #[serde(default = "timezone")]
+    pub timezone: Word,
+    /// Packages besides those that the answer file itself names.
+    #[serde(default)]
+    pub packages: Vec<Word>,
+    /// An HTTP proxy for the installer; none when empty.
+    #[serde(default)]
+    pub proxy: Word,
+    /// The package mirror of installer and system; the vendor's, or the medium, when empty.
+    #[serde(default)]
+    pub mirror: Word,
+    /// How the disk is laid out.
+    #[serde(default)]
+    pub layout: Layout,
+    /// The root's file system.
+    #[serde(default)]
+    pub filesystem: RootFileSystem,
+    /// The volume group's name, in the layout `lvm`.
+    #[serde(default)]
+    pub volume_group: VolumeGroup,
+    /// The size of `/boot`, where the layout has one.
+    #[serde(default = "half_gib")]
+    pub boot: ByteSize,
+    /// The size of the swap volume in the layout `lvm`; 0: none.
+    #[serde(default = "half_gib")]
+    pub swap: ByteSize,
+    /// Whether cloud-init is installed. Without it a clone's identity is written into its disk.
+    #[serde(default = "yes")]
+    pub cloud_init: bool,
+    /// Users that every clone has.
+    #[serde(default)]
+    pub users: Vec<ExtraUser>,
+    /// Commands at the end of the installation.
+    #[serde(default)]
+    pub late_commands: Vec<Script>,
+}
+
+/// The installers, by what they read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AnswersKind {
+    /// debian-installer.
+    Preseed,
+    /// Ubuntu's subiquity.
+    Autoinstall,
+    /// Anaconda, of the Red Hat family.
+    Kickstart,
+}
+
+/// How a disk is laid out. Everywhere the root comes last, so that it can grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// One root filesystem on a partition.
+    #[default]
+    Plain,
+    /// A volume group with swap and root, and a `/boot` beside it where the family needs it.
+    Lvm,
+}
+
+/// The file systems that a root can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RootFileSystem {
+    /// ext4.
+    #[default]
+    Ext4,
+    /// XFS.
+    Xfs,
+}
+
+/// A user that every clone has: with keys, and without a password.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtraUser {
+    /// The name.
+    pub name: UserName,
+    /// What passwd calls them.
+    #[serde(default)]
+    pub comment: PlainText,
+    /// Groups besides the user's own.
+    #[serde(default)]
+    pub groups: Vec<GroupName>,
+    /// Whether sudo asks for no password.
+    #[serde(default)]
+    pub sudo: bool,
+    /// The keys that may log in.
+    #[serde(default)]
+    pub ssh_keys: Vec<PublicKey>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn half_gib() -> ByteSize {
+    ByteSize::mib(512)
+}
+
+fn locale() -> Word {
+    plain("en_US.UTF-8")
+}
+
+fn keyboard() -> Word {
+    plain("us")
+}
+
+fn timezone() -> Word {
+    plain("Etc/UTC")
+}
+
+/// A word out of this file.
+fn plain(text: &str) -> Word {
+    text.parse().unwrap_or_default()
+}
+
+impl Answers {
+    /// What cannot be meant, with the key.
+    ///
+    /// # Errors
+    /// The first such key.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        if !(ByteSize::mib(256)..=ByteSize::mib(16 << 10)).contains(&self.boot) {
+            return Err(("boot", "/boot needs 256 MiB to 16 GiB".to_owned()));
+        }
+        if self.swap.0 != 0 && !(ByteSize::mib(16)..=ByteSize(1 << 40)).contains(&self.swap) {
+            return Err(("swap", "swap is 0, or 16 MiB to 1 TiB".to_owned()));
+        }
+        // A colon would begin another field of passwd.
+        if let Some(user) = self.users.iter().find(|user| user.comment.as_str().contains(':')) {
+            return Err(("users", format!("the comment of {} holds a ':', which passwd cannot", user.name)));
+        }
+        let mut names: Vec<_> = self.users.iter().map(|user| user.name.as_str()).collect();
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(("users", format!("the user {} stands there twice", pair[0]))),
+            None => Ok(()),
+        }
+    }
+}

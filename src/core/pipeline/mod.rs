@@ -1,0 +1,236 @@
+//! The pipeline file: how a template is made.
+
+mod answers;
+mod source;
+mod words;
+
+use serde::Deserialize;
+
+use super::{
+    error::Invalid,
+    names::UserName,
+    units::{ByteSize, Span},
+    vm_spec::Firmware,
+};
+
+pub use answers::{Answers, AnswersKind, ExtraUser, Layout, RootFileSystem};
+pub use source::{Origin, Source, SourceKind};
+pub use words::{AnswerPath, GroupName, MediumPath, Place, PlainText, Script, VolumeGroup, Word};
+
+/// A pipeline, as `pipelines/NAME.toml` has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// One line for people.
+    pub description: PlainText,
+    /// Where the installer, or the installed system, comes from.
+    pub source: Source,
+    /// What the installer is told; not there for an image, which is installed.
+    #[serde(default)]
+    pub answers: Option<Answers>,
+    /// The machine that the installer runs on.
+    #[serde(default)]
+    pub install: Install,
+    /// What sealing does besides or instead of its defaults.
+    #[serde(default)]
+    pub seal: Seal,
+    /// What clones get by default.
+    pub clone: CloneSettings,
+    /// How many published versions stay.
+    #[serde(default = "three")]
+    pub keep: usize,
+}
+
+/// The machine that the installer runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Install {
+    /// The build disk.
+    pub disk: ByteSize,
+    /// Memory.
+    pub memory: ByteSize,
+    /// vCPUs.
+    pub vcpus: u32,
+    /// How long the installation may take.
+    pub deadline: Span,
+    /// How long the boot test may take.
+    pub boot_deadline: Span,
+    /// What starts the machine, and the clones of the template.
+    pub firmware: Firmware,
+    /// Arguments for the installer's kernel besides those that it needs.
+    pub arguments: Vec<Word>,
+}
+
+impl Default for Install {
+    fn default() -> Self {
+        let minutes = |count: u64| Span(std::time::Duration::from_secs(count * 60));
+        Self {
+            disk: ByteSize::mib(4096),
+            memory: ByteSize::mib(1024),
+            vcpus: 2,
+            deadline: minutes(60),
+            boot_deadline: minutes(10),
+            firmware: Firmware::default(),
+            arguments: Vec::new(),
+        }
+    }
+}
+
+/// Changes to the seal's defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Seal {
+    /// Operations that are off by default.
+    pub enable: Vec<String>,
+    /// Operations that are on by default.
+    pub disable: Vec<String>,
+    /// Whether the template gets as small as its content; else it keeps the build disk's size.
+    pub shrink: bool,
+}
+
+impl Default for Seal {
+    fn default() -> Self {
+        Self { enable: Vec::new(), disable: Vec::new(), shrink: true }
+    }
+}
+
+/// What clones get by default.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloneSettings {
+    /// The user that the clones' operators log in as.
+    pub user: UserName,
+    /// vCPUs.
+    #[serde(default = "one")]
+    pub vcpus: u32,
+    /// Memory.
+    pub memory: ByteSize,
+    /// The system disk's virtual size.
+    pub disk: ByteSize,
+}
+
+fn three() -> usize {
+    3
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Reads a pipeline. `file` names it in errors.
+///
+/// # Errors
+/// [`Invalid`] with line and column.
+pub fn parse(file: &str, text: &str) -> Result<Pipeline, Invalid> {
+    let pipeline: Pipeline = super::toml_text::parse(file, text)?;
+    match pipeline.fault() {
+        None => Ok(pipeline),
+        Some((key, message)) => Err(super::toml_text::invalid_at_key(file, text, &key, &message)),
+    }
+}
+
+impl Pipeline {
+    /// What the types let pass and cannot be meant: the key, with its table, and why.
+    fn fault(&self) -> Option<(String, String)> {
+        if let Err((key, message)) = self.source.origin(self.source.arch) {
+            return Some((format!("source.{key}"), message));
+        }
+        let low = |key: &str, message: &str| Some((key.to_owned(), message.to_owned()));
+        match (&self.answers, self.source.kind) {
+            (Some(_), SourceKind::Image) => {
+                return low("source.kind", "an image is installed already: [answers] means nothing for it");
+            }
+            (None, SourceKind::Netboot | SourceKind::Iso) => return low("source.kind", "an installer needs [answers]"),
+            (Some(answers), _) => {
+                if let Err((key, message)) = answers.check() {
+                    return Some((format!("answers.{key}"), message));
+                }
+                if self.source.suite.is_some() && answers.kind != AnswersKind::Preseed {
+                    return low("answers.kind", "a Debian archive's installer reads a preseed");
+                }
+            }
+            (None, SourceKind::Image) => {}
+        }
+        let (install, clone) = (&self.install, &self.clone);
+        if !(ByteSize::mib(1024)..=ByteSize(64 << 40)).contains(&install.disk) {
+            return low("install.disk", "a build disk needs at least 1 GiB, and cannot have more than 64 TiB");
+        }
+        if install.deadline.0.as_secs() < 60 {
+            return low("install.deadline", "a deadline needs at least a minute");
+        }
+        if install.boot_deadline.0.as_secs() < 30 {
+            return low("install.boot_deadline", "the boot test's deadline needs at least 30 seconds");
+        }
+        if install.memory < ByteSize::mib(256) {
+            return low("install.memory", "an installer needs at least 256 MiB of memory");
+        }
+        if clone.memory < ByteSize::mib(128) {
+            return low("clone.memory", "a clone needs at least 128 MiB of memory");
+        }
+        for (key, vcpus) in [("install.vcpus", install.vcpus), ("clone.vcpus", clone.vcpus)] {
+            if !(1..=512).contains(&vcpus) {
+                return low(key, "vcpus must be 1 to 512");
+            }
+        }
+        (self.keep == 0).then(|| ("keep".to_owned(), "keep must be at least 1: the version just built is one".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"description = "Debian"
+[source]
+kind = "netboot"
+suite = "trixie"
+arch = "amd64"
+[answers]
+kind = "preseed"
+file = "preseed/debian13.cfg"
+[clone]
+user = "debian"
+memory = "512M"
+disk = "8G"
+"#;
+
+    #[test]
+    fn the_defaults_are_filled_in() {
+        let pipeline = parse("p.toml", GOOD).unwrap();
+        assert_eq!(pipeline.keep, 3);
+        assert_eq!(pipeline.install, Install::default());
+        assert_eq!(pipeline.answers.unwrap().locale.as_str(), "en_US.UTF-8");
+    }
+
+    #[test]
+    fn each_fault_has_its_place() {
+        let table = [
+            (
+                ("suite = ", "siute = "),
+                "p.toml:4:1: unknown field `siute`, expected one of `kind`, `suite`, `arch`, `keyring`, `mirror`",
+            ),
+            (("\"512M\"", "[1]"), "p.toml:10:10: a size: bytes, or text as in \"20G\""),
+            (
+                ("\"8G\"", "\"8 bananas\""),
+                "p.toml:11:8: '8 bananas' is no size: write a number with a unit, as in 1536MiB or 20G",
+            ),
+            (
+                ("\"trixie\"", "\"trixie\\nd-i\""),
+                "p.toml:4:9: \"trixie\\nd-i\" is not one plain word: letters, digits and + - . _ ~ : / @ , = % [ ] ? only",
+            ),
+            (
+                ("preseed/debian13.cfg", "../../etc/shadow"),
+                "p.toml:7:8: \"../../etc/shadow\" leaves the folder that holds pipelines/: write a path below it, as in preseed/debian13.cfg",
+            ),
+            (
+                ("user = \"debian\"", "user = \"Root;\""),
+                "p.toml:9:8: \"Root;\" is no user name: 1 to 32 lower-case letters, digits, '-' and '_', a letter first",
+            ),
+            (("\"512M\"", "\"1M\""), "p.toml:10:1: an installer needs at least 256 MiB of memory, a clone 128 MiB"),
+            (("arch = \"amd64\"", ""), "p.toml:2:1: missing field `arch`"),
+        ];
+        for ((from, to), expected) in table {
+            assert_eq!(parse("p.toml", &GOOD.replace(from, to)).unwrap_err().to_string(), expected);
+        }
+    }
+}
