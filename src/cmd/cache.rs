@@ -239,9 +239,9 @@ mod tests {
 
     #[test]
     fn several_failures_are_one_error_with_the_gravest_exit_code() {
-        let refusal = || Refusal::new("no keyring").into();
-        let invalid = || Invalid::argument("no suite").into();
-        let table: [(Vec<(&str, anyhow::Error)>, u8, &str); 4] = [
+        let refusal = || anyhow::Error::from(Refusal::new("no keyring"));
+        let invalid = || anyhow::Error::from(Invalid::argument("no suite"));
+        let table = [
             (vec![("a", refusal())], 3, "fetching the sources of a: no keyring"),
             (vec![("a", refusal()), ("b", refusal())], 3, "a: no keyring\nb: no keyring"),
             (vec![("a", refusal()), ("b", invalid())], 2, "a: no keyring\nb: no suite"),

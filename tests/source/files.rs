@@ -303,7 +303,7 @@ fn a_clear_signed_list_is_read_also_where_nobody_may_vouch_for_it() {
 fn the_last_link_always_holds() {
     let vendor = Vendor::new();
     let pinned = |bytes: &[u8]| FilesRequest {
-        proof: Proof { digest: Some(digest(bytes).into()), ..Proof::default() },
+        proof: Proof { digest: Some(digest(bytes)), ..Proof::default() },
         allow_unsigned: true,
         ..vendor.request()
     };
@@ -367,7 +367,7 @@ fn a_file_of_this_machine_is_taken_as_it_is_unless_something_says_what_it_must_b
     let error = vendor.resolve(&listed, Access::Online).unwrap_err();
     let (found, wanted, sums) = (sha512(b"other"), sha512(&vendor.iso), vendor.url(SUMS));
     assert_eq!(error.to_string(), format!("{}: its SHA-512 is {found}, and {wanted} stands in {sums}", path.display()));
-    let proof = Proof { digest: Some(digest(&vendor.iso).into()), ..Proof::default() };
+    let proof = Proof { digest: Some(digest(&vendor.iso)), ..Proof::default() };
     let error = vendor.resolve(&FilesRequest { files, proof, ..vendor.request() }, Access::Online).unwrap_err();
     let (found, wanted) = (digest(b"other"), digest(&vendor.iso));
     assert_eq!(error.to_string(), format!("{}: its SHA-256 is {found}, and {wanted} stands in the pipeline", path.display()));
@@ -455,7 +455,7 @@ fn requests_that_cannot_be_are_invalid_and_every_fault_is_named() {
             (Role::Initrd, Location::File(folder.clone().into())),
             (Role::Medium, Location::Url("ftp://a.example/x".into())),
         ],
-        proof: Proof { digest: Some(digest(b"").into()), checksums: Some("gopher://a.example/".into()), ..Proof::default() },
+        proof: Proof { digest: Some(digest(b"")), checksums: Some("gopher://a.example/".into()), ..Proof::default() },
         ..vendor.request()
     };
     let error = vendor.resolve(&request, Access::Online).unwrap_err();

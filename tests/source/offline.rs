@@ -20,7 +20,7 @@ use tpl::{
 use crate::{
     files::{ISO, SIGNATURE, SUMS, Vendor, key, refusal},
     server::Server,
-    world::{IN_RELEASE, SUMS as ARCHIVE_SUMS, World, digest},
+    world::{IN_RELEASE, Recorded, SUMS as ARCHIVE_SUMS, World, digest},
 };
 
 fn missing(urls: &[String]) -> Refusal {
@@ -98,8 +98,9 @@ fn everything_that_is_missing_is_named_at_once() {
     assert_eq!(*refusal(&error), missing(&[SUMS, SIGNATURE, ISO].map(|path| vendor.url(path))));
     let allowed = FilesRequest { allow_unsigned: true, ..vendor.unproven() };
     let error = vendor.resolve(&allowed, Access::Offline).unwrap_err();
-    assert_eq!(*refusal(&error), missing(&[vendor.url(ISO)]));
-    let pinned = FilesRequest { proof: Proof { digest: Some(digest(b"x").into()), ..Proof::default() }, ..vendor.request() };
+    let expected = missing(&[vendor.url(ISO)]).advise("a build without --offline fetches it, and it is kept");
+    assert_eq!(*refusal(&error), expected);
+    let pinned = FilesRequest { proof: Proof { digest: Some(digest(b"x")), ..Proof::default() }, ..vendor.request() };
     let error = vendor.resolve(&pinned, Access::Offline).unwrap_err();
     assert_eq!(*refusal(&error), missing(&[vendor.url(ISO)]));
     assert_eq!(vendor.server.seen(), Vec::<String>::new());
@@ -137,6 +138,22 @@ fn what_led_to_nothing_does_not_take_the_place_of_what_did() {
     }
     assert!(vendor.resolve(&vendor.request(), Access::Online).is_err());
     assert_eq!(vendor.resolve(&vendor.request(), Access::Offline).unwrap().trust, vendor.signed());
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_can_be_used() {
+    let vendor = Vendor::new();
+    vendor.assert_good(&vendor.request(), &vendor.signed());
+    // Where even root cannot write a list: a file is in the place of the folder.
+    let lists = vendor.folder.path().join("cache/lists");
+    fs::remove_dir_all(&lists).unwrap();
+    fs::write(&lists, "").unwrap();
+    let progress = Recorded::default();
+    let request = Request::Files(vendor.request());
+    let resolved = vendor.source().resolve(&request, Access::Online, &progress).unwrap();
+    vendor.fetch(&resolved, Access::Online).unwrap();
+    let notes = progress.0.into_inner().unwrap();
+    assert!(notes.iter().any(|note| note.starts_with("! --offline will not find this: writing ")), "{notes:?}");
 }
 
 fn age(path: &Path, days: u64) {

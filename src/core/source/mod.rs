@@ -7,7 +7,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{mirror, quoted::quoted};
+use super::{mirror, quoted::quoted, sha256::Sha256Digest};
 
 pub use age::Age;
 pub(in crate::core) use digest::hex_bytes;
@@ -132,8 +132,8 @@ impl fmt::Display for Location {
 /// Who vouches for files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Proof {
-    /// The digest of the one file, in the place of a list.
-    pub digest: Option<Digest>,
+    /// The SHA-256 of the one file, in the place of a list.
+    pub digest: Option<Sha256Digest>,
     /// The vendor's checksum list.
     pub checksums: Option<String>,
     /// The list's detached signature; none where the list itself is signed.

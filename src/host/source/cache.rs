@@ -124,14 +124,23 @@ impl Cache {
             (validator, _) => {
                 let digest = partial.digest();
                 let path = self.path(digest);
-                let parent = path.parent().context("a cached file is in a folder")?;
-                fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
-                self.keep(partial, &path)?;
+                // It may be there already, from elsewhere; and a whole file is never written again.
+                if self.whole(digest, watch)?.is_some() {
+                    partial.discard()?;
+                } else {
+                    self.adopt(partial, &path)?;
+                }
                 Record { url: url.to_owned(), digest, fetched_at: Timestamp::now(), validator }
             }
         };
         self.note(&record)?;
         Ok(record.digest)
+    }
+
+    fn adopt(&self, partial: Partial, path: &Path) -> Result<Held> {
+        let folder = path.parent().context("a cached file is in a folder")?;
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        self.keep(partial, path)
     }
 
     /// Whether a file of that digest is there; its bytes are not looked at.

@@ -43,7 +43,7 @@ pub(super) fn resolve(sources: &Sources, lists: &Lists<'_>, request: &FilesReque
         request.files.iter().map(wanted).collect::<Result<Vec<_>>>()
     };
     if let Some(digest) = request.proof.digest {
-        return Ok(Resolved { files: wanted(&|_| Ok(digest), "the pipeline")?, trust: Trust::Pinned });
+        return Ok(Resolved { files: wanted(&|_| Ok(digest.into()), "the pipeline")?, trust: Trust::Pinned });
     }
     let Some(list) = &request.proof.checksums else {
         return unproven(sources, lists, request, &vouching, progress);
@@ -123,7 +123,7 @@ fn unproven(
     if lists.access() == Access::Offline {
         let lacking: Vec<String> = urls.iter().filter(|url| known(sources, url).is_none()).map(|url| (*url).to_owned()).collect();
         if !lacking.is_empty() {
-            return Err(lists::missing(&lacking).into());
+            return Err(lists::missing(&lacking).advise("a build without --offline fetches it, and it is kept").into());
         }
     }
     let mut files = Vec::new();

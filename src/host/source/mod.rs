@@ -171,8 +171,11 @@ impl Source for Sources {
             Request::Files(request) => files::resolve(self, &lists, request, progress)?,
         };
         lists.require_files(&resolved)?;
-        // Only now: what led to nothing is not worth keeping, and must not take the place of what did.
-        lists.keep()?;
+        // Only now: what led to nothing is not worth keeping, and must not take the place of what did. In a cache that another
+        // user fills nothing can be kept, and everything be used.
+        if let Err(error) = lists.keep() {
+            progress.note(&format!("--offline will not find this: {error:#}"));
+        }
         Ok(resolved)
     }
 
