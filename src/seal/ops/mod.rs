@@ -22,7 +22,7 @@ mod login_records;
 mod logs;
 mod machine_id;
 mod mail_spool;
-pub(super) mod network;
+mod network;
 mod package_cache;
 mod passwd_backups;
 pub(super) mod passwords;
@@ -51,6 +51,8 @@ use crate::{
     host::guest::{FileKind, Files},
     seal::table::{Operation, Outcome},
 };
+
+pub(super) use network::has_mac;
 
 /// Larger than any configuration file that an operation reads.
 pub(super) const TEXT_LIMIT: usize = 4 << 20;
