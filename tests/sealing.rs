@@ -9,11 +9,11 @@ mod listing;
 use std::{collections::BTreeSet, fs::File, path::Path};
 
 use guestfs::{AddDriveOptArgs, Handle, MkfsOptArgs};
-use listing::{differences, list, unexplained};
+use listing::{Differences, Listed, Listing, differences, list, unexplained};
 use tpl::{
     core::{facts::VolumeFormat, progress::Silent},
     host::guest::{Access, Appliance, Libguestfs},
-    seal::{Layout, Outcome, Selection, seal, verify},
+    seal::{Layout, Outcome, Selection, seal, verify, verify::INVARIANTS},
 };
 
 /// Stands in every planted secret: not one byte of it may be left, in unused blocks neither.
@@ -170,6 +170,48 @@ fn seals_what_it_names(filesystem: &str, family: &[Plant]) {
     assert_eq!(found.wrong, BTreeSet::new());
     let bytes = std::fs::read(&disk).unwrap();
     assert!(!bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()), "a planted secret is still on the disk");
+}
+
+#[test]
+fn what_is_not_named_and_what_is_not_done_is_found() {
+    let file = |content: &str, meta: &str| Listed { kind: "file".to_owned(), meta: meta.to_owned(), content: content.to_owned() };
+    let link = Listed { kind: "link".to_owned(), meta: String::new(), content: "../spool/mail".to_owned() };
+    let listing =
+        |list: &[(&str, Listed)]| list.iter().map(|(path, file)| ((*path).to_owned(), file.clone())).collect::<Listing>();
+    let before = listing(&[
+        ("/a", file("1", "m")),
+        ("/b/c", file("1", "m")),
+        ("/d", file("1", "m")),
+        ("/e", file("1", "m")),
+        ("/spool/mail/root", file("1", "m")),
+        ("/var/mail", link.clone()),
+    ]);
+    let after = listing(&[
+        ("/a", file("2", "m")),
+        ("/d", file("1", "other mode")),
+        ("/e", file("1", "m")),
+        ("/new", file("1", "m")),
+        ("/var/mail", link),
+    ]);
+    let found = differences(&before, &after);
+    let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<BTreeSet<_>>();
+    let expected =
+        Differences { removed: set(&["/b/c", "/spool/mail/root"]), rewritten: set(&["/a"]), wrong: set(&["/d", "/new"]) };
+    assert_eq!(found, expected);
+    let named = ["/b", "/e", "/var/mail/root"].map(str::to_owned);
+    let list = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+    assert_eq!(unexplained(&before, &found, &named), (list(&["/a", "/d", "/new"]), list(&["/e"])));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the rule is for the program, not for its tests")]
+fn the_manual_has_every_operation_and_every_invariant() {
+    let manual = include_str!("../docs/seal.md");
+    let table = std::process::Command::new(env!("CARGO_BIN_EXE_tpl")).arg("seal-ops").output().unwrap();
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(manual.contains(&format!("```text\n{table}```\n")), "docs/seal.md should have this table:\n{table}");
+    let rows = INVARIANTS.iter().map(|check| format!("| `{}` | {} |\n", check.name, check.summary)).collect::<String>();
+    assert!(manual.contains(&format!("|---|---|\n{rows}\n")), "docs/seal.md should have this table:\n{rows}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub const OPERATION: Operation = Operation {
     run,
 };
 
-const SECRETS: [&str; 24] = [
+const SECRETS: [&str; 23] = [
     "/var/log/installer",
     "/var/log/anaconda",
     "/var/log/YaST2/*",
@@ -38,7 +38,6 @@ const SECRETS: [&str; 24] = [
     "/root/curtin-install*",
     // Ubuntu's installer: the first holds the user and the password hash, the others keep cloud-init off a clone's network.
     "/etc/cloud/cloud.cfg.d/99-installer.cfg",
-    "/etc/cloud/cloud.cfg.d/90-installer-network.cfg",
     "/etc/cloud/cloud.cfg.d/subiquity-disable-cloudinit-networking.cfg",
     "/etc/cloud/cloud.cfg.d/50-curtin-networking.cfg",
     // The package lists from before the installer wrote its own. Not `curtin-preserve-sources.cfg`: without it cloud-init

@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::{
     host::guest::Files,
     seal::{
-        ops::{changed, edit_text, merge, text_of},
+        ops::{changed, destroy, edit_text, merge, text_of},
         table::{Family, Operation, Outcome},
     },
 };
@@ -33,7 +33,23 @@ fn run(files: &dyn Files) -> Result<Outcome> {
     let scripts = ["/etc/sysconfig/network-scripts/ifcfg-*"];
     let scripts = remove_where(files, &scripts, |_, text| profiles::is_plain_dhcp_script(text))?;
     let interfaces = edit_text(files, &["/etc/network/interfaces"], &interfaces::without_plain_dhcp)?;
-    Ok(merge([netplan, keyfiles, scripts, interfaces]))
+    Ok(merge([netplan, keyfiles, scripts, interfaces, handed_to_cloud_init(files)?]))
+}
+
+/// Where Ubuntu's installer gives the same to cloud-init from release 23.04 on: it comes before what a clone's seed says.
+const HANDED: &str = "/etc/cloud/cloud.cfg.d/90-installer-network.cfg";
+/// Where it wrote it before, and where it adds to what the seed says.
+const NETPLAN: &str = "/etc/netplan/00-installer-config.yaml";
+
+/// Moves what was asked for to where older releases have it.
+fn handed_to_cloud_init(files: &dyn Files) -> Result<Outcome> {
+    let text = text_of(files, HANDED)?;
+    let asked_for = netplan::is_network(&text) && !netplan::is_plain_dhcp(&text);
+    let moved = asked_for && files.stat("/etc/netplan")?.is_some() && files.lstat(NETPLAN)?.is_none();
+    if moved {
+        files.write(NETPLAN, text.as_bytes())?;
+    }
+    Ok(merge([destroy(files, &[HANDED])?, changed(moved.then(|| NETPLAN.to_owned()))]))
 }
 
 fn remove_where(files: &dyn Files, patterns: &[&str], is_plain: impl Fn(&str, &str) -> bool) -> Result<Outcome> {

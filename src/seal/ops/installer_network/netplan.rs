@@ -2,6 +2,11 @@
 
 use serde_json::Value;
 
+/// Whether a text is a network configuration.
+pub(super) fn is_network(text: &str) -> bool {
+    serde_saphyr::from_str::<Value>(text).is_ok_and(|root| root["network"].is_object())
+}
+
 /// Whether there is nothing in the file but Ethernet cards with DHCP.
 pub(super) fn is_plain_dhcp(text: &str) -> bool {
     let only = |value: &Value, keys: &[&str]| {
@@ -43,6 +48,7 @@ mod tests {
         for (tail, plain) in table {
             assert_eq!(is_plain_dhcp(&format!("{head}{tail}")), plain, "{tail}");
         }
+        assert_eq!(["network: {version: 2}", "network:\n", "network: {", ""].map(is_network), [true, false, false, false]);
         assert!(!is_plain_dhcp("network: {version: 2, renderer: NetworkManager}\n"));
         assert!(!is_plain_dhcp(""));
     }

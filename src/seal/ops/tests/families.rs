@@ -23,7 +23,11 @@ const UBUNTU: Tree = &[
     ),
     ("/etc/apt/sources.list.curtin.old", "deb\n", None),
     ("/etc/cloud/cloud.cfg.d/50-curtin-networking.cfg", "network:\n", None),
-    ("/etc/cloud/cloud.cfg.d/90-installer-network.cfg", "network:\n", None),
+    (
+        "/etc/cloud/cloud.cfg.d/90-installer-network.cfg",
+        "network:\n  ethernets:\n    enp1s0: {dhcp4: true}\n  version: 2\n",
+        None,
+    ),
     ("/etc/cloud/cloud.cfg.d/90_dpkg.cfg", "datasource_list: [ NoCloud, None ]\n", Some("datasource_list: [ NoCloud, None ]\n")),
     ("/etc/cloud/cloud.cfg.d/99-installer.cfg", "datasource:\n  None:\n    userdata_raw: hash\n", None),
     ("/etc/cloud/cloud.cfg.d/curtin-preserve-sources.cfg", "apt:\n", Some("apt:\n")),
@@ -60,6 +64,18 @@ const UBUNTU: Tree = &[
     ("/var/log/apt/history.log", "log", Some("")),
     ("/var/log/installer/autoinstall-user-data", "hash", None),
     ("/var/log/installer/curtin-install.log", "log", None),
+];
+
+/// subiquity, 24.04, with an address that the pipeline asked for.
+const UBUNTU_STATIC: Tree = &[
+    (
+        "/etc/cloud/cloud.cfg.d/90-installer-network.cfg",
+        "network:\n  ethernets:\n    enp1s0:\n      match:\n        macaddress: 52:54:00:00:00:01\n      addresses: [192.0.2.9/24]\n",
+        None,
+    ),
+    ("/etc/netplan/50-cloud-init.yaml", "network:\n", None),
+    ("/etc/netplan/90-ours.yaml", "network:\n", Some("network:\n")),
+    ("/etc/os-release", "ID=ubuntu\n", Some("ID=ubuntu\n")),
 ];
 
 /// Anaconda, release 9, with a volume group.
@@ -199,6 +215,21 @@ fn what_each_installer_leaves_is_sealed_and_the_rest_stays() {
         assert!(again.operations.iter().all(|(_, outcome)| *outcome == Outcome::Unchanged), "{name}: {again:?}");
     }
     assert!(table().len() > 40);
+}
+
+#[test]
+fn what_ubuntus_installer_was_asked_for_is_moved_to_netplan() {
+    let files = FakeFiles::new(&UBUNTU_STATIC.iter().map(|(path, before, _)| (*path, *before)).collect::<Vec<_>>());
+    let sealed = run(&files, &Selection::default());
+    let moved = "network:\n  ethernets:\n    enp1s0:\n      match:\n        name: \"enp1s0\"\n      addresses: [192.0.2.9/24]\n";
+    let kept = [
+        ("/etc/netplan/00-installer-config.yaml", moved),
+        ("/etc/netplan/90-ours.yaml", "network:\n"),
+        ("/etc/os-release", "ID=ubuntu\n"),
+    ];
+    assert_eq!(files.texts(), kept.map(|(path, text)| (path.to_owned(), text.to_owned())));
+    let changed = sealed.operations.into_iter().find(|(name, _)| *name == "installer-network").unwrap().1;
+    assert_eq!(paths(changed), [UBUNTU_STATIC[0].0, "/etc/netplan/00-installer-config.yaml"]);
 }
 
 fn paths(outcome: Outcome) -> Vec<String> {
