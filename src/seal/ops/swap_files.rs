@@ -28,10 +28,10 @@ fn run(files: &dyn Files) -> Result<Outcome> {
         let head = if is_file { files.head(&path, PAGES[2])?.unwrap_or_default() } else { Vec::new() };
         // The header stays: with it the UUID, and a file that swapon takes.
         let begins = |page: &&usize| head.get(..**page).is_some_and(|page| page.ends_with(SIGNATURE));
-        if let Some(page) = PAGES.iter().find(begins) {
-            if files.zero_from(&path, *page as u64)? {
-                done.push(path);
-            }
+        if let Some(page) = PAGES.iter().find(begins)
+            && files.zero_from(&path, *page as u64)?
+        {
+            done.push(path);
         }
     }
     Ok(changed(done))
