@@ -30,7 +30,7 @@ impl Site {
             .replace("suite = ", &format!("mirror = \"{}\"\nsuite = ", mirror.unwrap_or(&own)));
         let files = [
             ("pipelines/lab.toml", pipeline.as_str()),
-            ("preseed/debian13.cfg", include_str!("../../preseed/debian13.cfg")),
+            ("preseed/debian.cfg", include_str!("../../preseed/debian.cfg")),
             (".config/tpl/config.toml", &format!("cache = \"{}\"\n", site.cache().display())),
         ];
         for (file, text) in files {
