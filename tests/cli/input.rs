@@ -59,7 +59,7 @@ fn an_undefined_variable_is_refused_at_its_place() {
     home.write("pipelines/lab.toml", PIPELINE);
     home.write("preseed/debian.cfg", "d-i x string {{ locale }}\nd-i y string {{ loclae }}\n");
     let ran = home.tpl(&["--connect", TEST, "build", "lab", "--mirror", "http://mirror.example/debian"]);
-    let text = "tpl: preseed/debian.cfg:2:17: undefined variable; README.md lists those that an answer file may use\n";
+    let text = "tpl: preseed/debian.cfg:2:17: undefined variable; docs/pipelines.md lists those that an answer file may use\n";
     assert_eq!(ran, failed(2, text));
 }
 
