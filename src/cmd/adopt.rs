@@ -66,7 +66,8 @@ fn plan(world: World<'_>, config: &Config, args: &AdoptArgs) -> Result<BuildPlan
 /// What it is made of: the VM, and its definition's digest.
 fn inputs(plan: &BuildPlan) -> Result<Inputs> {
     let copy = plan.copy().context("there is no VM to adopt")?;
-    let source = SourceFile { url: format!("domain {} {}", copy.domain, copy.uuid), sha256: build::hex_digest(&copy.xml) };
+    let digest = build::hex_digest(&copy.xml).parse().map_err(anyhow::Error::msg)?;
+    let source = SourceFile { url: format!("domain {} {}", copy.domain, copy.uuid), digest };
     let (pipeline_digest, answers_digest) = (plan.pipeline_digest.clone(), build::hex_digest(""));
     Ok(Inputs { pipeline_digest, answers_digest, sources: vec![source] })
 }

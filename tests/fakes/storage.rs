@@ -16,7 +16,7 @@ use tpl::{
     host::{
         hypervisor::Storage,
         images::{DiskImage, Images, Layer},
-        source::{Fetched, Resolved, Source, Wanted},
+        source::{Access, Fetched, Resolved, Source, Wanted},
     },
 };
 
@@ -162,30 +162,33 @@ impl Images for FakeRun {
 }
 
 impl Source for FakeRun {
-    fn resolve(&self, request: &Request, _: &dyn Progress) -> Result<Resolved> {
+    fn resolve(&self, request: &Request, _: Access, _: &dyn Progress) -> Result<Resolved> {
         let request = match request {
             Request::Archive(request) => request,
             Request::Files(request) => {
                 self.step(Step::Resolve, "files")?;
-                let wanted = |role: Role, url: &str| (role, Wanted { url: url.to_owned(), sha256: Sha256Digest([9; 32]) });
-                let files = request.files.iter().map(|(role, place)| wanted(*role, &place.to_string())).collect();
+                let wanted = |role: Role, url: String| (role, Wanted::Download { url, digest: Sha256Digest([9; 32]).into() });
+                let files = request.files.iter().map(|(role, place)| wanted(*role, place.to_string())).collect();
                 return Ok(Resolved { files, trust: Trust::Unsigned { reason: "a test".to_owned() } });
             }
         };
         self.step(Step::Resolve, &request.mirror)?;
-        let wanted = |name: &str| Wanted { url: format!("{}/{name}", request.mirror), sha256: Sha256Digest([7; 32]) };
+        let wanted = |role, name: &str| {
+            let url = format!("{}/{name}", request.mirror);
+            (role, Wanted::Download { url, digest: Sha256Digest([7; 32]).into() })
+        };
         Ok(Resolved {
-            files: vec![(Role::Kernel, wanted("linux")), (Role::Initrd, wanted("initrd.gz"))],
+            files: vec![wanted(Role::Kernel, "linux"), wanted(Role::Initrd, "initrd.gz")],
             trust: Trust::Signed { fingerprint: "A1B2".to_owned() },
         })
     }
 
-    fn fetch(&self, resolved: &Resolved, _: &dyn Progress) -> Result<Fetched> {
+    fn fetch(&self, resolved: &Resolved, _: Access, _: &dyn Progress) -> Result<Fetched> {
         self.step(Step::Fetch, "")?;
         let folder = self.machine.folder.path();
         if resolved.files.iter().any(|(role, _)| *role == Role::Image) {
-            return Ok(Fetched(vec![(Role::Image, folder.join("linux"))]));
+            return Ok(Fetched::new(vec![(Role::Image, folder.join("linux"))]));
         }
-        Ok(Fetched(vec![(Role::Kernel, folder.join("linux")), (Role::Initrd, folder.join("initrd.gz"))]))
+        Ok(Fetched::new(vec![(Role::Kernel, folder.join("linux")), (Role::Initrd, folder.join("initrd.gz"))]))
     }
 }

@@ -23,7 +23,10 @@ use crate::{
             read::DiskSource,
         },
     },
-    host::{images::DiskImage, source::Resolved},
+    host::{
+        images::DiskImage,
+        source::{Access, Resolved},
+    },
 };
 
 impl<'a> Build<'a> {
@@ -31,12 +34,12 @@ impl<'a> Build<'a> {
     ///
     /// # Errors
     /// What has been made is removed, unless it is to be kept.
-    pub(super) fn bring_in(&mut self, resolved: Option<&Resolved>, keep_failed: bool) -> Result<()> {
+    pub(super) fn bring_in(&mut self, resolved: Option<(&Resolved, Access)>, keep_failed: bool) -> Result<()> {
         let mut undo = Undo::default();
         let outcome = match (self.plan.copy().cloned(), resolved) {
             (Some(copy), _) => self.stage("copy", |build, progress| build.copy_disk(&copy, &mut undo, progress)),
-            (None, Some(resolved)) => {
-                let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, progress))?;
+            (None, Some((resolved, access))) => {
+                let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, access, progress))?;
                 self.stage("image", |build, progress| build.take_image(files.path(Role::Image)?, &mut undo, progress))
             }
             (None, None) => bail!("there is neither an image nor a VM to make {} of", self.plan.id),
@@ -50,7 +53,7 @@ impl<'a> Build<'a> {
     /// As for [`Build::bring_in`].
     pub(super) fn bring_in_again(&mut self, args: &BuildArgs) -> Result<()> {
         let resolved = match self.plan.request() {
-            Some(_) => Some(super::resolve(self.world, &self.plan)?),
+            Some(_) => Some(super::resolve(self.world, &self.plan, super::access(args))?),
             None => None,
         };
         if let Some(resolved) = &resolved {
@@ -58,7 +61,7 @@ impl<'a> Build<'a> {
             self.manifest.inputs.sources = super::source_files(resolved);
             self.manifest.trust = resolved.trust.clone();
         }
-        self.bring_in(resolved.as_ref(), args.keep_failed)
+        self.bring_in(resolved.as_ref().map(|resolved| (resolved, super::access(args))), args.keep_failed)
     }
 
     fn take_image(&mut self, image: &Path, undo: &mut Undo<'a>, progress: &dyn Progress) -> Result<()> {

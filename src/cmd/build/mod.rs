@@ -42,7 +42,7 @@ use crate::{
     },
     host::{
         process,
-        source::{Resolved, Wanted, mirror},
+        source::{Access, Resolved, Wanted, mirror},
     },
     ui::{self, StageLine},
 };
@@ -90,7 +90,7 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
         let mut build = resume::find(world, plan, loaded.answers, answers_digest)?;
         return build.go_on(args).and_then(|()| build.report(output));
     }
-    let resolved = resolve(world, &plan)?;
+    let resolved = resolve(world, &plan, access(args))?;
     let inputs = inputs(&plan, answers_digest, &resolved);
     if args.if_changed {
         let inventory = world.inventory()?;
@@ -106,7 +106,7 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
     let is_installed = plan.installation().is_none();
     let mut build = Build::new(world, plan, loaded.answers, inputs, resolved.trust.clone())?;
     if is_installed {
-        build.bring_in(Some(&resolved), args.keep_failed)?;
+        build.bring_in(Some((&resolved, access(args))), args.keep_failed)?;
     } else {
         build.install(args, &resolved)?;
     }
@@ -147,22 +147,31 @@ fn answers_digest(plan: &BuildPlan, file: Option<&AnswerFile>) -> Result<String>
 }
 
 /// Finds the source's files, and who vouches for them.
-fn resolve(world: World<'_>, plan: &BuildPlan) -> Result<Resolved> {
+fn resolve(world: World<'_>, plan: &BuildPlan, access: Access) -> Result<Resolved> {
     let line = StageLine::begin("mirror");
     let request = plan.request().context("there is nothing to look for")?;
-    let resolved = world.source.resolve(request, &line)?;
+    let resolved = world.source.resolve(request, access, &line)?;
     line.done();
     Ok(resolved)
 }
 
+fn access(args: &BuildArgs) -> Access {
+    if args.offline { Access::Offline } else { Access::Online }
+}
+
 fn choices(args: &BuildArgs, loaded: &Loaded, config: &Config) -> Choices {
-    let pipeline = loaded.pipeline.source.mirror.as_ref().map(|mirror| mirror.as_str().to_owned());
-    let named = args.mirror.clone().or(pipeline).or_else(|| config.debian_mirror.clone());
-    let mirror_named = named.is_some();
-    let mirror = named.or_else(|| mirror::of_machine(std::path::Path::new("/")));
+    let (mirror, mirror_named) = debian_mirror(args.mirror.clone(), loaded, config);
     let security_mirror = args.security_mirror.clone().or_else(|| config.debian_security_mirror.clone());
     let (arch, iso, image) = (args.arch, args.iso.clone(), args.image.clone());
     Choices { mirror, mirror_named, security_mirror, allow_unsigned: args.allow_unsigned, arch, iso, image }
+}
+
+/// The Debian mirror for a pipeline, if one is known, and whether an operator has named it.
+pub(super) fn debian_mirror(named: Option<String>, loaded: &Loaded, config: &Config) -> (Option<String>, bool) {
+    let pipeline = loaded.pipeline.source.mirror.as_ref().map(|mirror| mirror.as_str().to_owned());
+    let named = named.or(pipeline).or_else(|| config.debian_mirror.clone());
+    let is_named = named.is_some();
+    (named.or_else(|| mirror::of_machine(std::path::Path::new("/"))), is_named)
 }
 
 pub(super) fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
@@ -212,7 +221,7 @@ fn inputs(plan: &BuildPlan, answers_digest: String, resolved: &Resolved) -> Inpu
 }
 
 fn source_files(resolved: &Resolved) -> Vec<SourceFile> {
-    let file = |(_, wanted): &(_, Wanted)| SourceFile { url: wanted.url.clone(), sha256: wanted.sha256.to_string() };
+    let file = |(_, wanted): &(_, Wanted)| SourceFile { url: wanted.location(), digest: wanted.digest() };
     resolved.files.iter().map(file).collect()
 }
 
@@ -266,7 +275,7 @@ impl<'a> Build<'a> {
 
     /// From nothing to `installed`, through an installer.
     fn install(&mut self, args: &BuildArgs, resolved: &Resolved) -> Result<()> {
-        let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, progress))?;
+        let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, access(args), progress))?;
         let mut undo = Undo::default();
         let outcome = self.stage("install", |build, progress| {
             build.begin_install(&files, &mut undo)?;
