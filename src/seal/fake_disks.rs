@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     core::vm_spec::{FileSystem, Label},
-    host::guest::{Disks, Mount, Usage},
+    host::guest::{Blocks, Checker, DISK, Disks, Mount, Rebuild, Stretch, Usage},
+    seal::probe::HEAD,
 };
 
 /// Devices in memory. Filesystems and volumes only have a size.
@@ -102,14 +103,6 @@ impl Disks for FakeDisks {
         self.change(format!("volume {volume} to {size}"))
     }
 
-    fn create_volume(&self, volume: &str, size: u64) -> Result<()> {
-        self.change(format!("create {volume} of {size}"))
-    }
-
-    fn remove_volume(&self, volume: &str) -> Result<()> {
-        self.change(format!("remove {volume}"))
-    }
-
     fn resize_physical(&self, device: &str, size: u64) -> Result<()> {
         self.change(format!("physical {device} to {size}"))
     }
@@ -129,5 +122,41 @@ impl Disks for FakeDisks {
 
     fn deactivate_groups(&self) -> Result<()> {
         self.change("deactivate".to_owned())
+    }
+}
+
+impl Blocks for FakeDisks {
+    fn xfs_options(&self) -> Result<String> {
+        Ok("crc=0|1,ftype=0|1".to_owned())
+    }
+
+    fn rebuild(&self, device: &str, rebuild: &Rebuild) -> Result<bool> {
+        self.change(format!("rebuild {device} at {} of {}", rebuild.start, rebuild.size))?;
+        let mut devices = self.devices.borrow_mut();
+        let head = devices.get(device).context("no such device")?[..HEAD].to_vec();
+        let disk = devices.get_mut(DISK).context("no disk")?;
+        disk[rebuild.start as usize..][..HEAD].copy_from_slice(&head);
+        Ok(rebuild.size >= self.minimum)
+    }
+
+    fn shrink_btrfs(&self, device: &str, size: u64) -> Result<bool> {
+        self.change(format!("btrfs {device} to {size}"))?;
+        Ok(size >= self.minimum)
+    }
+
+    fn restore_group(&self, group: &str, _: &str) -> Result<()> {
+        self.change(format!("restore {group}"))
+    }
+
+    fn relocate(&self, stretches: &[Stretch]) -> Result<()> {
+        stretches.iter().try_for_each(|one| match one.from {
+            Some(from) => self.change(format!("move {from} to {} of {}", one.to, one.length)),
+            None => self.change(format!("empty {} of {}", one.to, one.length)),
+        })
+    }
+
+    fn check(&self, device: &str, checker: Checker) -> Result<Option<String>> {
+        self.change(format!("check {device} {checker:?}"))?;
+        Ok(None)
     }
 }

@@ -28,7 +28,8 @@ impl Build<'_> {
         let storage = self.world.storage;
         let (build, overlay) = (storage.path_of(&self.plan.volume(suffix::BUILD))?, self.plan.volume(suffix::SEAL));
         let backing = Some((build.as_str(), VolumeFormat::Qcow2));
-        let capacity = self.plan.pipeline.install.disk;
+        // Larger than the disk: what cannot shrink in its place is made anew behind it.
+        let capacity = ByteSize(seal::overlay_size(self.plan.pipeline.install.disk.0));
         let overlay =
             storage.create(&NewVolume { name: &overlay, capacity, format: VolumeFormat::Qcow2, backing, protected: false })?;
         let size = self.seal_overlay(Path::new(&overlay), progress)?;
@@ -64,7 +65,7 @@ impl Build<'_> {
         let selection = Selection::new(&self.plan.pipeline.seal.enable, &self.plan.pipeline.seal.disable)?;
         let part = Part::begin(progress, "launching the appliance", 1, 40);
         let guest = appliance.open(overlay, VolumeFormat::Qcow2, Access::ThrowAway, &part)?;
-        let layout = Layout::mount(guest.as_ref())?;
+        let layout = Layout::mount_within(guest.as_ref(), self.plan.pipeline.install.disk.0)?;
         let part = Part::begin(progress, "cleaning", 40, 50);
         let sealed = seal::seal(guest.as_ref(), &selection, &part)?;
         let facts = seal::facts(guest.as_ref())?;
