@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::{Blocks, Checker, DISK, Disks as _, Rebuild, Stretch, appliance::Session};
+use super::{Blocks, Checker, DISK, Rebuild, Stretch, appliance::Session};
 
 const SECTOR: u64 = 512;
 /// What a script says when a filesystem was too small for what was to go into it.

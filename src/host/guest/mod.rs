@@ -1,8 +1,8 @@
 //! A guest's disk, opened in libguestfs's appliance.
 //!
 //! Four traits in the words of what is done: [`Files`] and [`Owners`] for the mounted guest, [`Disks`] and [`Blocks`] for what
-//! lies below. Everything on the disk is untrusted: nothing of the guest is ever executed, and every read has a limit. Symbolic links are resolved
-//! inside the appliance, so none of them leads out of the guest.
+//! lies below. Everything on the disk is untrusted: nothing of the guest is ever executed, and every read has a limit. Symbolic
+//! links are resolved inside the appliance, so none of them leads out of the guest.
 
 mod appliance;
 mod below;
