@@ -135,11 +135,12 @@ export LC_ALL=C
 "#;
 
 impl Session {
-    /// Runs a script in the appliance; what it said.
+    /// Runs a script in the appliance; what it said on its standard output. The arguments are its positional parameters.
     fn script(&self, what: &str, script: &str, args: &[&str]) -> Result<String> {
-        // `sh -c` takes the word behind the script for its name.
-        let words: Vec<&str> = [script, "tpl"].into_iter().chain(args.iter().copied()).collect();
-        self.call(what, |g| g.debug("sh", &words))
+        // libguestfs makes one text of all its words, for a shell.
+        let words: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
+        let text = format!("set -- {}\n{script}", words.join(" "));
+        self.call(what, |g| g.debug("sh", &[&text]))
     }
 
     fn need(&self, feature: &str) -> Result<()> {
@@ -151,6 +152,11 @@ impl Session {
              Install them on this host (Debian and Ubuntu: libguestfs-{feature} or {feature}-progs; Fedora: libguestfs-{feature})"
         )
     }
+}
+
+/// A word that a shell takes for just these bytes.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 impl Blocks for Session {
@@ -214,5 +220,17 @@ impl Blocks for Session {
         let said = self.script(&format!("checking the filesystem on {name}"), CHECK, &args)?;
         let said = said.trim();
         Ok((!said.is_empty()).then(|| said.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_shell_takes_a_quoted_word_for_just_that() {
+        for (word, expected) in [("", "''"), ("a b", "'a b'"), ("it's $x", r"'it'\''s $x'"), ("-L\n", "'-L\n'")] {
+            assert_eq!(quoted(word), expected);
+        }
     }
 }
