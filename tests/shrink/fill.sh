@@ -8,7 +8,7 @@ tr '\0' x </dev/zero | head -c 60000000 >var/lib/blob
 head -c 60000000 /dev/zero >var/lib/zeros
 : >var/lib/empty
 printf data >home/user/a/b/c/d/e/f/g/h/deep
-ln home/user/a/b/c/d/e/f/g/h/deep var/lib/second-name
+ln home/user/a/b/c/d/e/f/g/h/deep home/user/second-name
 ln -s ../etc/os-release var/lib/link
 ln -s /nowhere/at/all var/lib/dangling
 printf x >"var/lib/$(printf 'new\nline')"

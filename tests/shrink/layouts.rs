@@ -26,7 +26,7 @@ pub fn disks() -> Vec<Disk> {
     vec![
         Disk {
             name: "uefi-plain-xfs-of-centos7",
-            make: "printf 'label: gpt\\nsize=64MiB, type=U, name=\"EFI System\"\\nname=root\\n' | sfdisk -q DISK
+            make: "udevadm settle; printf 'label: gpt\\nsize=64MiB, type=U, name=\"EFI System\"\\nname=root\\n' | sfdisk -q --lock=yes DISK
                 udevadm settle
                 mkfs.vfat -n EFI DISK1
                 mkfs.xfs -q -L centos -m crc=1,finobt=0,reflink=0,bigtime=0,inobtcount=0 -i sparse=0,nrext64=0 DISK2",
@@ -38,16 +38,16 @@ pub fn disks() -> Vec<Disk> {
         },
         Disk {
             name: "bios-lvm-xfs-and-more",
-            make: "printf 'label: gpt\\nsize=1MiB, type=21686148-6449-6E6F-744E-656564454649\\nsize=400MiB\\n\\n' | sfdisk -q DISK
+            make: "udevadm settle; printf 'label: gpt\\nsize=1MiB, type=21686148-6449-6E6F-744E-656564454649\\nsize=400MiB\\ntype=L\\n' | sfdisk -q --lock=yes DISK
                 udevadm settle
                 printf 'the boot code' >DISK1
                 mkfs.ext4 -q -L boot DISK2
-                pvcreate -q DISK3 && vgcreate -q vg-a DISK3
-                lvcreate -q -y -Wn -L 256M -n var vg-a && lvcreate -q -y -Wn -L 64M -n swap vg-a
-                lvcreate -q -y -Wn -L 900M -n root vg-a && lvcreate -q -y -Wn -L 200M -n home vg-a && lvcreate -q -y -Wn -L 64M -n last vg-a
-                lvremove -q -y vg-a/home && lvcreate -q -y -Wn -L 260M -n home vg-a
-                mkfs.xfs -q -L root /dev/vg-a/root && mkfs.ext4 -q /dev/vg-a/var && mkfs.ext4 -q -L home /dev/vg-a/home
-                mkswap -L swap /dev/vg-a/swap && mkswap -L last /dev/vg-a/last",
+                pvcreate -q DISK3; vgcreate -q vg-a DISK3
+                lvcreate -q -y -Wn -L 256M -n var vg-a; lvcreate -q -y -Wn -L 64M -n swap vg-a
+                lvcreate -q -y -Wn -L 900M -n root vg-a; lvcreate -q -y -Wn -L 200M -n home vg-a; lvcreate -q -y -Wn -L 64M -n last vg-a
+                lvremove -q -y vg-a/home; lvcreate -q -y -Wn -L 260M -n home vg-a
+                mkfs.xfs -q -L root /dev/vg-a/root; mkfs.ext4 -q /dev/vg-a/var; mkfs.ext4 -q -L home /dev/vg-a/home
+                mkswap -L swap /dev/vg-a/swap; mkswap -L last /dev/vg-a/last",
             mounts: &[("vg-a/root", ""), ("2", "/boot"), ("vg-a/home", "/home"), ("vg-a/var", "/var")],
             volumes: &["1", "2", "vg-a/root", "vg-a/home", "vg-a/var", "vg-a/swap", "vg-a/last"],
             fstab: &[
@@ -62,7 +62,7 @@ pub fn disks() -> Vec<Disk> {
         },
         Disk {
             name: "bios-ext4-and-swap-behind",
-            make: "printf 'label: dos\\nsize=1700MiB, bootable\\ntype=82\\n' | sfdisk -q DISK
+            make: "udevadm settle; printf 'label: dos\\nsize=1700MiB, bootable\\ntype=82\\n' | sfdisk -q --lock=yes DISK
                 udevadm settle
                 mkfs.ext4 -q -L root DISK1
                 mkswap -L swap -U 0a0b0c0d-1111-2222-3333-444455556666 DISK2",
@@ -74,11 +74,11 @@ pub fn disks() -> Vec<Disk> {
         },
         Disk {
             name: "uefi-btrfs-of-fedora",
-            make: "printf 'label: gpt\\nsize=64MiB, type=U\\nsize=300MiB\\n\\n' | sfdisk -q DISK
+            make: "udevadm settle; printf 'label: gpt\\nsize=64MiB, type=U\\nsize=300MiB\\ntype=L\\n' | sfdisk -q --lock=yes DISK
                 udevadm settle
-                mkfs.vfat DISK1 && mkfs.ext4 -q -L boot DISK2 && mkfs.btrfs -q -L fedora DISK3
-                mkdir -p /tmp/root && mount DISK3 /tmp/root
-                btrfs -q subvolume create /tmp/root/root && btrfs -q subvolume create /tmp/root/home && umount /tmp/root",
+                mkfs.vfat DISK1; mkfs.ext4 -q -L boot DISK2; mkfs.btrfs -q -L fedora DISK3
+                mkdir -p /tmp/root; mount DISK3 /tmp/root
+                btrfs -q subvolume create /tmp/root/root; btrfs -q subvolume create /tmp/root/home; umount /tmp/root",
             mounts: &[("3 subvol=root", ""), ("2", "/boot"), ("3 subvol=home", "/home")],
             volumes: &["1", "2", "3"],
             fstab: &[
@@ -91,11 +91,11 @@ pub fn disks() -> Vec<Disk> {
         },
         Disk {
             name: "bios-lvm-and-boot-on-xfs",
-            make: "printf 'label: dos\\nsize=400MiB, bootable\\ntype=8e\\n' | sfdisk -q DISK
+            make: "udevadm settle; printf 'label: dos\\nsize=400MiB, bootable\\ntype=8e\\n' | sfdisk -q --lock=yes DISK
                 udevadm settle
                 mkfs.xfs -q -f -L boot DISK1
-                pvcreate -q DISK2 && vgcreate -q rl DISK2
-                lvcreate -q -y -Wn -L 128M -n swap rl && lvcreate -q -y -Wn -l 100%FREE -n root rl
+                pvcreate -q DISK2; vgcreate -q rl DISK2
+                lvcreate -q -y -Wn -L 128M -n swap rl; lvcreate -q -y -Wn -l 100%FREE -n root rl
                 mkswap -L swap /dev/rl/swap
                 mkfs.xfs -q -f -L root /dev/rl/root",
             mounts: &[("rl/root", ""), ("1", "/boot")],

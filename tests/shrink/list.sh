@@ -7,6 +7,6 @@ find . -name lost+found -prune -o \( -type b -o -type c \) -exec stat -c '%n %t:
 find . -name lost+found -prune -o -print0 | sort -z | xargs -0 getfattr -h -d -m - -e hex --absolute-names
 find . -name lost+found -prune -o -type f ! -name sparse -print0 | sort -z | xargs -0 md5sum
 tail -c 2 var/lib/sparse | od -c
-find . -name lost+found -prune -o -type f -links +1 -printf '%n %i\n' | sort | uniq -c | awk '{print $1, $2}'
+find . -name lost+found -prune -o -type f -links +1 -printf '%i\n' | sort | uniq -c | sed 's/^ *\([0-9]*\) .*/\1 names/' | sort
 lsattr -d etc/resolv.conf | cut -c5
-du -k var/lib/sparse | awk '{print ($1 < 4096) ? "sparse" : "full"}'
+if [ "$(du -k var/lib/sparse | cut -f1)" -lt 4096 ]; then echo sparse; else echo full; fi
