@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     core::vm_spec::{FileSystem, Label},
-    host::guest::{Disks, Mount, Usage},
+    host::guest::{Blocks, Checker, DISK, Disks, Mount, Rebuild, Stretch, Usage},
 };
 
 /// Devices in memory. Filesystems and volumes only have a size.
@@ -19,14 +19,18 @@ pub(super) struct FakeDisks {
     pub(super) metadata: RefCell<Vec<String>>,
     /// Every change, in order, but for writes to devices.
     pub(super) calls: RefCell<Vec<String>>,
+    /// The size of the whole disk, what is behind the guest's own end included.
+    pub(super) disk_size: u64,
+    /// The first bytes of filesystems made anew, by their place on the disk.
+    pub(super) anew: RefCell<BTreeMap<u64, Vec<u8>>>,
     /// The change that fails.
     pub(super) fail_at: Option<&'static str>,
 }
 
 impl FakeDisks {
     pub(super) fn new(usage: Usage, minimum: u64) -> Self {
-        let (devices, metadata, calls) = Default::default();
-        Self { devices, usage, minimum, metadata, calls, fail_at: None }
+        let (devices, metadata, calls, anew) = Default::default();
+        Self { devices, usage, minimum, metadata, calls, disk_size: 2 << 30, anew, fail_at: None }
     }
 
     fn change(&self, call: String) -> Result<()> {
@@ -38,10 +42,16 @@ impl FakeDisks {
 
 impl Disks for FakeDisks {
     fn device_size(&self, device: &str) -> Result<u64> {
+        if device == DISK {
+            return Ok(self.disk_size);
+        }
         Ok(self.devices.borrow().get(device).context("no such device")?.len() as u64)
     }
 
     fn read_device(&self, device: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+        if let Some(head) = self.anew.borrow().get(&offset).filter(|_| device == DISK) {
+            return Ok(head.clone());
+        }
         let devices = self.devices.borrow();
         let bytes = devices.get(device).with_context(|| format!("no device {device}"))?;
         Ok(bytes.get(offset as usize..).map(|rest| rest[..rest.len().min(length)].to_vec()).unwrap_or_default())
@@ -102,14 +112,6 @@ impl Disks for FakeDisks {
         self.change(format!("volume {volume} to {size}"))
     }
 
-    fn create_volume(&self, volume: &str, size: u64) -> Result<()> {
-        self.change(format!("create {volume} of {size}"))
-    }
-
-    fn remove_volume(&self, volume: &str) -> Result<()> {
-        self.change(format!("remove {volume}"))
-    }
-
     fn resize_physical(&self, device: &str, size: u64) -> Result<()> {
         self.change(format!("physical {device} to {size}"))
     }
@@ -129,5 +131,39 @@ impl Disks for FakeDisks {
 
     fn deactivate_groups(&self) -> Result<()> {
         self.change("deactivate".to_owned())
+    }
+}
+
+impl Blocks for FakeDisks {
+    fn xfs_options(&self) -> Result<String> {
+        Ok("crc=0|1,ftype=0|1".to_owned())
+    }
+
+    fn rebuild(&self, device: &str, rebuild: &Rebuild) -> Result<bool> {
+        self.change(format!("rebuild {device} at {} of {}", rebuild.start, rebuild.size))?;
+        let head = self.devices.borrow().get(device).context("no such device")?.clone();
+        self.anew.borrow_mut().insert(rebuild.start, head);
+        Ok(rebuild.size >= self.minimum)
+    }
+
+    fn shrink_btrfs(&self, device: &str, size: u64) -> Result<bool> {
+        self.change(format!("btrfs {device} to {size}"))?;
+        Ok(size >= self.minimum)
+    }
+
+    fn restore_group(&self, group: &str, _: &str) -> Result<()> {
+        self.change(format!("restore {group}"))
+    }
+
+    fn relocate(&self, stretches: &[Stretch]) -> Result<()> {
+        stretches.iter().try_for_each(|one| match one.from {
+            Some(from) => self.change(format!("move {from} to {} of {}", one.to, one.length)),
+            None => self.change(format!("empty {} of {}", one.to, one.length)),
+        })
+    }
+
+    fn check(&self, device: &str, checker: Checker) -> Result<Option<String>> {
+        self.change(format!("check {device} {checker:?}"))?;
+        Ok(None)
     }
 }

@@ -8,8 +8,8 @@ use crate::{
 };
 
 const MIB: u64 = 1 << 20;
-/// What stays free in a shrunk root besides 5 % of what is in use: enough for a first boot on a disk that nobody enlarged.
-const ROOM: u64 = 64 * MIB;
+/// What stays free in a shrunk filesystem besides 5 % of what is in use: enough for a first boot on a disk that nobody enlarged.
+pub(super) const ROOM: u64 = 64 * MIB;
 
 /// The figures of an ext filesystem's superblock that decide how small it can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +39,12 @@ impl Geometry {
         Some(Self { size: blocks.checked_mul(block)?, inode_tables: number(0)?.checked_mul(inode)? })
     }
 
-    /// The size in bytes that leaves 5 % of what is in use, and [`ROOM`], free.
-    pub(super) fn wanted(self, usage: Usage) -> u64 {
+    /// The size in bytes that leaves 5 % of what is in use, and `room`, free.
+    pub(super) fn wanted(self, usage: Usage, room: u64) -> u64 {
         // The filesystem does not count its own structures as used: the journal and the like, which stay, and the
         // inode tables, which are a fixed share of any size.
         let fixed = self.size.saturating_sub(usage.size).saturating_sub(self.inode_tables);
-        let wanted = u128::from(usage.used + usage.used / 20 + fixed + ROOM);
+        let wanted = u128::from(usage.used + usage.used / 20 + fixed + room);
         let scaled = wanted * u128::from(self.size) / u128::from(self.size.saturating_sub(self.inode_tables).max(1));
         u64::try_from(scaled).unwrap_or(u64::MAX)
     }
@@ -66,7 +66,7 @@ mod tests {
         for (size, tables, counted, used, wanted) in table {
             let geometry = Geometry { size: size * MIB, inode_tables: tables * MIB };
             let usage = Usage { size: counted * MIB, used: used * MIB };
-            assert_eq!(geometry.wanted(usage) / MIB, wanted, "{size}");
+            assert_eq!(geometry.wanted(usage, ROOM) / MIB, wanted, "{size}");
         }
     }
 

@@ -4,6 +4,7 @@
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
+    core::error::Refusal,
     host::guest::{DISK, Disks, Files, Guest, Mount},
     seal::{
         fstab::{self, FstabEntry},
@@ -56,12 +57,20 @@ impl Layout {
     /// Finds the root filesystem and mounts the guest's whole tree.
     ///
     /// # Errors
-    /// There is no root filesystem, or something cannot be mounted.
+    /// The disk is encrypted (a [`Refusal`]), there is no root filesystem, or something cannot be mounted.
     pub fn mount(guest: &dyn Guest) -> Result<Self> {
-        let disk_size = guest.device_size(DISK)?;
+        Self::mount_within(guest, guest.device_size(DISK)?)
+    }
+
+    /// The same for a disk of `disk_size` bytes in an overlay that is larger: what lies behind is not the guest's.
+    ///
+    /// # Errors
+    /// See [`Layout::mount`].
+    pub fn mount_within(guest: &dyn Guest, disk_size: u64) -> Result<Self> {
         let table =
             Table::parse(&|offset, length| guest.read_device(DISK, offset, length)).context("reading the partition table")?;
         let volumes = volumes(guest, table.as_ref())?;
+        refuse_encrypted(&volumes)?;
         let root = mount_root(guest, &volumes)?;
         let text = guest.read("/etc/fstab", FSTAB_LIMIT)?.unwrap_or_default();
         let fstab = fstab::parse(&String::from_utf8_lossy(&text));
@@ -111,6 +120,17 @@ impl Layout {
             subvolume: entry.subvolume.clone(),
         })
     }
+}
+
+/// Secrets could be left in what cannot be read, and clones would share its key.
+fn refuse_encrypted(volumes: &[Volume]) -> Result<()> {
+    let encrypted: Vec<_> =
+        volumes.iter().filter(|volume| volume.holds(Kind::Luks)).map(|volume| volume.device.as_str()).collect();
+    if encrypted.is_empty() {
+        return Ok(());
+    }
+    let refusal = Refusal::new(format!("the guest's disk is encrypted (LUKS on {}): it cannot be sealed", encrypted.join(", ")));
+    Err(refusal.advise("install the system without encryption, and encrypt its clones' storage on the hypervisor").into())
 }
 
 fn volumes(guest: &dyn Disks, table: Option<&Table>) -> Result<Vec<Volume>> {
@@ -163,9 +183,6 @@ fn mount_root(guest: &dyn Guest, volumes: &[Volume]) -> Result<Mount> {
             }
             guest.unmount_all()?;
         }
-    }
-    if volumes.iter().any(|volume| volume.holds(Kind::Luks)) {
-        bail!("the guest has no root filesystem that can be read: its disk is encrypted");
     }
     bail!("the guest has no root filesystem: none of its volumes has an /etc/fstab or /etc/os-release");
 }

@@ -2,8 +2,8 @@
 //! proved. One appliance launch does the first two, a second, read-only one the proof:
 //!
 //! ```text
-//! open(build disk, ThrowAway) → Layout::mount → seal → facts → shrink → close → image::copy → image::digest
-//! open(volume, ReadOnly)      → Layout::mount → verify → close
+//! open(overlay, ThrowAway) → Layout::mount_within → seal → facts → shrink → close → image::copy → image::digest
+//! open(volume, ReadOnly)   → Layout::mount        → verify → close
 //! ```
 
 pub mod facts;
@@ -29,7 +29,7 @@ use crate::{core::progress::Progress, host::guest::Files};
 
 pub use facts::{Facts, OperatingSystem, facts};
 pub use layout::Layout;
-pub use shrink::{Shrunk, shrink};
+pub use shrink::{Shrunk, keep, overlay_size, shrink};
 pub use table::{Operation, Outcome, Selection, table};
 pub use verify::{Invariant, verify};
 

@@ -1,7 +1,11 @@
-//! Partition tables, MBR and GPT: read, and written back with a shorter last partition. Everything else in them, the boot
+//! Partition tables, MBR and GPT: read, and written back with shorter partitions in other places. Everything else in them, the boot
 //! code and the disk's signature above all, keeps its bytes; partitioning programs rewrite more than that.
 
-use anyhow::{Context as _, Result, bail, ensure};
+mod rewrite;
+
+use anyhow::{Result, bail, ensure};
+
+use rewrite::gpt_header;
 
 /// Bytes in a sector; libguestfs shows every disk with this size.
 pub const SECTOR: u64 = 512;
@@ -52,6 +56,24 @@ struct Extended {
     end: u64,
 }
 
+/// Where a partition is to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its number.
+    pub number: u32,
+    /// Its first byte.
+    pub start: u64,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+impl Place {
+    /// The byte behind its last one.
+    pub fn end(&self) -> u64 {
+        self.start + self.length
+    }
+}
+
 /// What to write where, and how large the disk is then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rewrite {
@@ -84,11 +106,6 @@ impl Table {
         parse_mbr(&mbr, read).map(Some)
     }
 
-    /// Whether no other partition lies behind this one.
-    pub fn is_last(&self, number: u32) -> bool {
-        self.behind(number).is_empty()
-    }
-
     /// The numbers of the partitions behind this one.
     pub fn behind(&self, number: u32) -> Vec<u32> {
         let start = self.partitions.iter().find(|partition| partition.number == number).map_or(0, |partition| partition.start);
@@ -100,19 +117,41 @@ impl Table {
         matches!(self.scheme, Scheme::Mbr { .. }) && number > 4
     }
 
-    /// The table with the last partition cut to `length` bytes (rounded up to sectors).
+    /// Whether a partition can stand elsewhere: not where some are logical ones, whose places hang on each other.
+    pub fn can_move(&self) -> bool {
+        !matches!(self.scheme, Scheme::Mbr { extended: Some(_) })
+    }
+
+    /// The table with these partitions in other places; the others stay. The disk gets as small as they allow, and no larger
+    /// than `limit` bytes.
     ///
     /// # Errors
-    /// There is no such partition, it is not the last, or it would grow.
-    pub fn cut(&self, number: u32, length: u64, read: &Read<'_>) -> Result<Rewrite> {
-        let partition = self.partitions.iter().find(|partition| partition.number == number);
-        let partition = partition.with_context(|| format!("there is no partition {number}"))?;
-        ensure!(self.is_last(number), "partition {number} is not the last one");
-        let length = length.next_multiple_of(SECTOR);
-        ensure!(length > 0 && length <= partition.length, "partition {number} has {} bytes, not {length}", partition.length);
+    /// There is no such partition, one would grow or move backwards, or is a logical one and would move.
+    pub fn arrange(&self, places: &[Place], limit: u64, read: &Read<'_>) -> Result<Rewrite> {
+        let unknown = places.iter().find(|place| self.partitions.iter().all(|partition| partition.number != place.number));
+        ensure!(unknown.is_none(), "there is no partition {}", unknown.map_or(0, |place| place.number));
+        let mut moved = Vec::new();
+        for partition in &self.partitions {
+            let place = places.iter().find(|place| place.number == partition.number);
+            let place =
+                place.copied().unwrap_or(Place { number: partition.number, start: partition.start, length: partition.length });
+            let (number, length) = (place.number, place.length);
+            ensure!(length > 0 && length <= partition.length, "partition {number} has {} bytes, not {length}", partition.length);
+            let stays = place.start == partition.start;
+            ensure!(
+                stays || place.start < partition.start && self.can_move(),
+                "partition {number} cannot begin at {}",
+                place.start
+            );
+            ensure!(
+                place.start.is_multiple_of(SECTOR) && length.is_multiple_of(SECTOR),
+                "partition {number} has no whole sectors"
+            );
+            moved.push((partition, place));
+        }
         match &self.scheme {
-            Scheme::Mbr { extended } => cut_mbr(partition, length, extended.as_ref(), read),
-            Scheme::Gpt { header, entries } => cut_gpt(partition, length, header, entries, read),
+            Scheme::Mbr { extended } => rewrite::mbr(&moved, extended.as_ref(), limit, read),
+            Scheme::Gpt { header, entries } => rewrite::gpt(&moved, header, entries, limit, read),
         }
     }
 
@@ -193,31 +232,6 @@ fn parse_logical(extended: &Extended, signature: u64, read: &Read<'_>) -> Result
     Ok(partitions)
 }
 
-fn cut_mbr(partition: &Partition, length: u64, extended: Option<&Extended>, read: &Read<'_>) -> Result<Rewrite> {
-    let end = partition.start + length;
-    let mut writes = vec![(partition.entry, mbr_entry(&read(partition.entry, 16)?, length, end))];
-    if let Some(extended) = extended.filter(|extended| extended.start <= partition.start && partition.start < extended.end) {
-        // The tables of the chain before this one give the length of the whole of it too, and nobody reads that.
-        writes.push((extended.entry, mbr_entry(&read(extended.entry, 16)?, end - extended.start, end)));
-    }
-    Ok(Rewrite { writes, disk_size: end.next_multiple_of(MIB) })
-}
-
-/// An entry of an MBR with another length; its end on the disk is needed for the old notation by cylinders.
-fn mbr_entry(entry: &[u8], length: u64, end: u64) -> Vec<u8> {
-    let mut entry = entry.to_vec();
-    put(&mut entry, 12, &u32::try_from(length / SECTOR).unwrap_or(u32::MAX).to_le_bytes());
-    let last = end / SECTOR - 1;
-    let (cylinder, head, sector) = (last / (255 * 63), last / 63 % 255, last % 63 + 1);
-    let chs = if cylinder > 1023 {
-        [0xfe, 0xff, 0xff]
-    } else {
-        [head as u8, sector as u8 | (cylinder >> 8 << 6) as u8, cylinder as u8]
-    };
-    put(&mut entry, 5, &chs);
-    entry
-}
-
 fn parse_gpt(read: &Read<'_>) -> Result<Table> {
     let header = read(SECTOR, 512)?;
     ensure!(header.starts_with(b"EFI PART") && header.len() == 512, "the GPT has no header");
@@ -253,43 +267,6 @@ fn parse_gpt(read: &Read<'_>) -> Result<Table> {
 /// A GUID in its mixed order: the first three groups are little-endian.
 fn guid(bytes: &[u8]) -> String {
     bytes.first_chunk::<16>().map(|bytes| uuid::Uuid::from_bytes_le(*bytes).to_string()).unwrap_or_default()
-}
-
-fn cut_gpt(partition: &Partition, length: u64, header: &[u8], entries: &[u8], read: &Read<'_>) -> Result<Rewrite> {
-    let table = (entries.len() as u64).next_multiple_of(SECTOR);
-    // Behind the last partition stand the second array and, in the very last sector, the second header.
-    let disk_size = (partition.start + length + table + SECTOR).next_multiple_of(MIB);
-    let last = disk_size / SECTOR - 1;
-    let backup = last - table / SECTOR;
-
-    let mut entries = entries.to_vec();
-    put(&mut entries, partition.entry as usize + 40, &((partition.start + length) / SECTOR - 1).to_le_bytes());
-    let first = u64_at(header, 72);
-    let primary = gpt_header(header, &entries, (1, last), first, backup - 1);
-    let secondary = gpt_header(header, &entries, (last, 1), backup, backup - 1);
-
-    let mut protective = read(MBR_ENTRIES as u64, 64)?;
-    for entry in protective.chunks_exact_mut(16).filter(|entry| entry[4] == PROTECTIVE) {
-        put(entry, 12, &u32::try_from(last).unwrap_or(u32::MAX).to_le_bytes());
-    }
-    // The second copy goes first: until the first one is written, the disk keeps its old table.
-    let mut writes = vec![(backup * SECTOR, entries.clone()), (last * SECTOR, secondary)];
-    writes.extend([(first * SECTOR, entries), (SECTOR, primary), (MBR_ENTRIES as u64, protective)]);
-    Ok(Rewrite { writes, disk_size })
-}
-
-/// A header with its places (its own, the other header's, the array's, the last usable sector) and its checksums.
-fn gpt_header(header: &[u8], entries: &[u8], (own, other): (u64, u64), array: u64, usable: u64) -> Vec<u8> {
-    let mut header = header.to_vec();
-    for (offset, value) in [(24, own), (32, other), (48, usable), (72, array)] {
-        put(&mut header, offset, &value.to_le_bytes());
-    }
-    put(&mut header, 88, &crc32(entries).to_le_bytes());
-    put(&mut header, 16, &[0; 4]);
-    let length = u32_at(&header, 12) as usize;
-    let sum = crc32(&header[..length]);
-    put(&mut header, 16, &sum.to_le_bytes());
-    header
 }
 
 /// The CRC-32 of zlib and of UEFI.

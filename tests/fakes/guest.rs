@@ -9,7 +9,10 @@ use tpl::{
         progress::Progress,
         vm_spec::{FileSystem, Label},
     },
-    host::guest::{Access, Appliance, Disks, Entry, FileKind, FileStat, Files, Guest, Mount, Owners, Usage},
+    host::guest::{
+        Access, Appliance, Blocks, Checker, Disks, Entry, FileKind, FileStat, Files, Guest, Mount, Owners, Rebuild, Stretch,
+        Usage,
+    },
 };
 
 use super::{
@@ -258,14 +261,6 @@ impl Disks for FakeGuest {
         bail!("there is no volume {volume}")
     }
 
-    fn create_volume(&self, volume: &str, _: u64) -> Result<()> {
-        bail!("there is no volume {volume}")
-    }
-
-    fn remove_volume(&self, volume: &str) -> Result<()> {
-        bail!("there is no volume {volume}")
-    }
-
     fn resize_physical(&self, device: &str, _: u64) -> Result<()> {
         bail!("{device} is no physical volume")
     }
@@ -285,6 +280,32 @@ impl Disks for FakeGuest {
 
     fn deactivate_groups(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+impl Blocks for FakeGuest {
+    fn xfs_options(&self) -> Result<String> {
+        bail!("there is no XFS")
+    }
+
+    fn rebuild(&self, device: &str, _: &Rebuild) -> Result<bool> {
+        bail!("{device} is no XFS")
+    }
+
+    fn shrink_btrfs(&self, device: &str, _: u64) -> Result<bool> {
+        bail!("{device} is no btrfs")
+    }
+
+    fn restore_group(&self, group: &str, _: &str) -> Result<()> {
+        bail!("there is no volume group {group}")
+    }
+
+    fn relocate(&self, _: &[Stretch]) -> Result<()> {
+        bail!("there is nothing to move")
+    }
+
+    fn check(&self, device: &str, _: Checker) -> Result<Option<String>> {
+        FakeGuest::read(self, device, |_| None)
     }
 }
 

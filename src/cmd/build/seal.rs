@@ -17,7 +17,7 @@ use crate::{
         progress::{Part, Progress},
         units::ByteSize,
     },
-    host::guest::{Access, Files, Guest},
+    host::guest::{Access, Files},
     seal::{self, Layout, Selection, Shrunk},
 };
 
@@ -33,15 +33,15 @@ impl Build<'_> {
         let storage = self.world.storage;
         let (build, overlay) = (self.plan.volume(suffix::BUILD), self.plan.volume(suffix::SEAL));
         let build = storage.volume(&build)?.with_context(|| format!("the build disk, volume {build}, does not exist"))?;
-        let backing = Some((build.path.as_str(), VolumeFormat::Qcow2));
         let overlay = storage.create(&NewVolume {
             name: &overlay,
-            capacity: build.capacity,
+            // Larger than the disk: what cannot shrink in its place is made anew behind it.
+            capacity: ByteSize(seal::overlay_size(build.capacity.0)),
             format: VolumeFormat::Qcow2,
-            backing,
+            backing: Some((build.path.as_str(), VolumeFormat::Qcow2)),
             protected: false,
         })?;
-        let size = self.seal_overlay(Path::new(&overlay), progress)?;
+        let size = self.seal_overlay(Path::new(&overlay), build.capacity, progress)?;
         progress.update("moving the bytes", Some(85));
         let name = self.plan.id.domain();
         let template = storage.create(&NewVolume {
@@ -68,13 +68,14 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// The one appliance launch: clean, look around, make small. The size that the template's volume needs.
-    fn seal_overlay(&mut self, overlay: &Path, progress: &dyn Progress) -> Result<ByteSize> {
+    /// The one appliance launch: clean, look around, make small. The size that the template's volume needs. `disk` is the build
+    /// disk's own size.
+    fn seal_overlay(&mut self, overlay: &Path, disk: ByteSize, progress: &dyn Progress) -> Result<ByteSize> {
         let appliance = (self.world.appliance)(self.accelerator);
         let selection = Selection::new(&self.plan.seal.enable, &self.plan.seal.disable)?;
         let part = Part::begin(progress, "launching the appliance", 1, 40);
         let guest = appliance.open(overlay, VolumeFormat::Qcow2, Access::ThrowAway, &part)?;
-        let layout = Layout::mount(guest.as_ref())?;
+        let layout = Layout::mount_within(guest.as_ref(), disk.0)?;
         let part = Part::begin(progress, "cleaning", 40, 50);
         let sealed = seal::seal(guest.as_ref(), &selection, &part)?;
         let facts = seal::facts(guest.as_ref())?;
@@ -82,8 +83,11 @@ impl Build<'_> {
             self.manifest.clone.user = first_user(guest.as_ref(), &copy.domain)?;
         }
         let part = Part::begin(progress, "shrinking", 50, 85);
-        let shrunk =
-            if self.plan.seal.shrink { seal::shrink(guest.as_ref(), &layout, &part)? } else { keep(guest.as_ref(), &layout)? };
+        let shrunk = if self.plan.seal.shrink {
+            seal::shrink(guest.as_ref(), &layout, &part)?
+        } else {
+            seal::keep(guest.as_ref(), &layout, "that is what was asked for")?
+        };
         guest.close().context("closing the appliance")?;
         if let Shrunk::Kept { reason, .. } = &shrunk {
             progress.note(&format!("the template keeps its size: {reason}"));
@@ -137,16 +141,6 @@ impl Build<'_> {
         }
         Ok(())
     }
-}
-
-/// Leaves the disk as large as it is, and gives back what is not used.
-fn keep(guest: &dyn Guest, layout: &Layout) -> Result<Shrunk> {
-    for mount in &layout.mounts {
-        // FAT knows no such call, and other filesystems may not: what they do not give back is only not saved.
-        let _ = guest.trim(&mount.mount_point);
-    }
-    guest.unmount_all()?;
-    Ok(Shrunk::Kept { size: layout.disk_size, reason: "that is what was asked for".to_owned() })
 }
 
 /// Who logs in to a guest that nobody has named a user of.

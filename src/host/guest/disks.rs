@@ -114,19 +114,6 @@ impl Disks for Session {
         self.call(&format!("resizing {volume} to {size} bytes"), |g| g.lvresize(volume, mebibytes))
     }
 
-    fn create_volume(&self, volume: &str, size: u64) -> Result<()> {
-        let mebibytes = mebibytes(size)?;
-        let device = self.device(volume)?;
-        let names = device.strip_prefix("/dev/").and_then(|rest| rest.split_once('/'));
-        let (group, name) = names.with_context(|| format!("{volume} is no logical volume"))?;
-        self.call(&format!("making {volume}"), |g| g.lvcreate(name, group, mebibytes))
-    }
-
-    fn remove_volume(&self, volume: &str) -> Result<()> {
-        let volume = &self.device(volume)?;
-        self.call(&format!("removing {volume}"), |g| g.lvremove(volume))
-    }
-
     fn resize_physical(&self, name: &str, size: u64) -> Result<()> {
         let (name, bytes) = (&self.device(name)?, i64::try_from(size)?);
         self.call(&format!("resizing physical volume {name} to {size} bytes"), |g| g.pvresize_size(name, bytes))

@@ -1,10 +1,12 @@
 //! A guest's disk, opened in libguestfs's appliance.
 //!
-//! Three traits in the words of what is done: [`Files`] and [`Owners`] for the mounted guest, [`Disks`] for what lies below. Everything on
-//! the disk is untrusted: nothing of the guest is ever executed, and every read has a limit. Symbolic links are resolved
-//! inside the appliance, so none of them leads out of the guest.
+//! Four traits in the words of what is done: [`Files`] and [`Owners`] for the mounted guest, [`Disks`] and [`Blocks`] for what
+//! lies below. Everything on the disk is untrusted: nothing of the guest is ever executed, and every read has a limit. Symbolic
+//! links are resolved inside the appliance, so none of them leads out of the guest.
 
 mod appliance;
+mod below;
+mod blocks;
 mod disks;
 mod ffi;
 mod files;
@@ -15,13 +17,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::core::{
-    facts::VolumeFormat,
-    progress::Progress,
-    vm_spec::{FileSystem, Label},
-};
+use crate::core::{facts::VolumeFormat, progress::Progress};
 
 pub use appliance::Libguestfs;
+pub use below::{Blocks, Checker, Disks, Rebuild, Stretch, Usage};
 
 /// The name of the one disk in the appliance.
 pub const DISK: &str = "/dev/sda";
@@ -75,7 +74,7 @@ pub trait Appliance: Sync {
 }
 
 /// An opened disk.
-pub trait Guest: Files + Owners + Disks {
+pub trait Guest: Files + Owners + Blocks {
     /// Writes everything out and ends the appliance. Without this, an error on the way out is lost.
     ///
     /// # Errors
@@ -125,15 +124,6 @@ pub struct Mount {
     pub mount_point: String,
     /// The btrfs subvolume; none for a whole filesystem.
     pub subvolume: Option<String>,
-}
-
-/// Figures of a mounted filesystem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// Its size in bytes.
-    pub size: u64,
-    /// Bytes in use, the filesystem's own structures included.
-    pub used: u64,
 }
 
 /// The files of a mounted guest. Paths are absolute.
@@ -244,140 +234,4 @@ pub trait Owners {
     /// # Errors
     /// A broken disk, or a target that is no UTF-8.
     fn link_target(&self, path: &str) -> Result<Option<String>>;
-}
-
-/// What lies below the files.
-pub trait Disks {
-    /// The size of a device in bytes.
-    ///
-    /// # Errors
-    /// No such device.
-    fn device_size(&self, device: &str) -> Result<u64>;
-
-    /// `length` bytes of a device from `offset`; fewer at its end.
-    ///
-    /// # Errors
-    /// No such device, or a broken disk.
-    fn read_device(&self, device: &str, offset: u64, length: usize) -> Result<Vec<u8>>;
-
-    /// Overwrites a part of a device.
-    ///
-    /// # Errors
-    /// No such device, or a broken disk.
-    fn write_device(&self, device: &str, offset: u64, bytes: &[u8]) -> Result<()>;
-
-    /// All logical volumes, as `/dev/GROUP/VOLUME`.
-    ///
-    /// # Errors
-    /// LVM's metadata cannot be read.
-    fn logical_volumes(&self) -> Result<Vec<String>>;
-
-    /// A volume group's metadata in LVM's own text format.
-    ///
-    /// # Errors
-    /// No such group.
-    fn group_metadata(&self, group: &str) -> Result<String>;
-
-    /// Mounts a device, or a btrfs subvolume on it, in the guest's tree; `/` first. No device nodes count there.
-    ///
-    /// # Errors
-    /// The filesystem cannot be mounted.
-    fn mount(&self, mount: &Mount) -> Result<()>;
-
-    /// Unmounts everything.
-    ///
-    /// # Errors
-    /// Something is in use, or did not reach the disk.
-    fn unmount_all(&self) -> Result<()>;
-
-    /// Size and use of a mounted filesystem.
-    ///
-    /// # Errors
-    /// Nothing is mounted there.
-    fn usage(&self, mount_point: &str) -> Result<Usage>;
-
-    /// Checks an unmounted ext2/3/4 filesystem and resizes it to `size` bytes.
-    ///
-    /// # Errors
-    /// The check finds what it cannot repair, or the content does not fit.
-    fn resize_ext(&self, device: &str, size: u64) -> Result<()>;
-
-    /// The smallest size, in bytes, that an unmounted ext2/3/4 filesystem can be resized to.
-    ///
-    /// # Errors
-    /// The filesystem cannot be read.
-    fn minimum_ext(&self, device: &str) -> Result<u64>;
-
-    /// Fills the unused blocks of an unmounted ext2/3/4 filesystem with zeros, where they are not.
-    ///
-    /// # Errors
-    /// The filesystem cannot be read.
-    fn zero_free_ext(&self, device: &str) -> Result<()>;
-
-    /// Gives unused blocks of a mounted filesystem back to the disk.
-    ///
-    /// # Errors
-    /// The filesystem or the disk does not support it.
-    fn trim(&self, mount_point: &str) -> Result<()>;
-
-    /// Makes an empty swap area with this UUID and label, whatever was swapped out before being gone.
-    ///
-    /// # Errors
-    /// A broken disk.
-    fn make_swap(&self, device: &str, uuid: &str, label: &str) -> Result<()>;
-
-    /// Makes an empty filesystem.
-    ///
-    /// # Errors
-    /// A label that is too long for it, or a broken disk.
-    fn make_filesystem(&self, device: &str, kind: FileSystem, label: Option<&Label>) -> Result<()>;
-
-    /// Resizes a logical volume to `size` bytes, a whole number of MiB.
-    ///
-    /// # Errors
-    /// LVM refuses.
-    fn resize_volume(&self, volume: &str, size: u64) -> Result<()>;
-
-    /// Makes a logical volume of `size` bytes, a whole number of MiB.
-    ///
-    /// # Errors
-    /// LVM refuses.
-    fn create_volume(&self, volume: &str, size: u64) -> Result<()>;
-
-    /// Removes a logical volume.
-    ///
-    /// # Errors
-    /// LVM refuses.
-    fn remove_volume(&self, volume: &str) -> Result<()>;
-
-    /// Resizes a physical volume to `size` bytes.
-    ///
-    /// # Errors
-    /// Extents behind that are in use.
-    fn resize_physical(&self, device: &str, size: u64) -> Result<()>;
-
-    /// Moves the end of a partition, the last on the disk, to the disk's end, and a GPT's second copy with it.
-    ///
-    /// # Errors
-    /// The table cannot be rewritten.
-    fn grow_partition(&self, number: u32) -> Result<()>;
-
-    /// Gives a logical volume all that its physical volume has won by growing, and takes the groups into use again.
-    ///
-    /// # Errors
-    /// LVM refuses.
-    fn grow_volume(&self, physical: &str, volume: &str) -> Result<()>;
-
-    /// Makes an unmounted filesystem as large as its device: ext2/3/4, XFS, btrfs. Says whether it is one of these, and one that
-    /// the appliance has programs for.
-    ///
-    /// # Errors
-    /// The check finds what it cannot repair, or a broken disk.
-    fn grow_filesystem(&self, mount: &Mount) -> Result<bool>;
-
-    /// Takes all volume groups out of use, so that nothing writes to a physical volume any more.
-    ///
-    /// # Errors
-    /// A volume is in use.
-    fn deactivate_groups(&self) -> Result<()>;
 }

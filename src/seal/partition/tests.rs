@@ -47,6 +47,12 @@ fn places(table: &Table) -> Vec<(u32, u64, u64)> {
     table.partitions.iter().map(|partition| (partition.number, partition.start / SECTOR, partition.length / SECTOR)).collect()
 }
 
+/// The table with one partition in another length.
+fn cut(table: &Table, number: u32, length: u64, read: &Read<'_>) -> Result<Rewrite> {
+    let start = table.partitions.iter().find(|partition| partition.number == number).map_or(0, |partition| partition.start);
+    table.arrange(&[Place { number, start, length }], u64::MAX, read)
+}
+
 fn apply(disk: &mut [u8], rewrite: &Rewrite) {
     rewrite.writes.iter().for_each(|(offset, bytes)| put(disk, *offset as usize, bytes));
 }
@@ -57,7 +63,7 @@ fn an_mbr_is_cut_in_its_one_entry() {
     let table = Table::parse(&read(&disk)).unwrap().unwrap();
     assert_eq!(places(&table), [(1, 2048, 2048), (2, 4096, 4096)]);
     assert_eq!(table.partitions[1].uuid, "deadbeef-02");
-    let rewrite = table.cut(2, 1 << 20, &read(&disk)).unwrap();
+    let rewrite = cut(&table, 2, 1 << 20, &read(&disk)).unwrap();
     assert_eq!(rewrite.disk_size, 3 << 20);
     let before = disk.clone();
     apply(&mut disk, &rewrite);
@@ -81,7 +87,7 @@ fn a_logical_partition_takes_the_extended_one_with_it() {
     let table = Table::parse(&read(&disk)).unwrap().unwrap();
     assert_eq!(places(&table), [(1, 2048, 1024), (5, 3073, 1023), (6, 4097, 4095)]);
     assert_eq!(table.behind(5), [6]);
-    let rewrite = table.cut(6, 1023 * 512, &read(&disk)).unwrap();
+    let rewrite = cut(&table, 6, 1023 * 512, &read(&disk)).unwrap();
     apply(&mut disk, &rewrite);
     let table = Table::parse(&read(&disk)).unwrap().unwrap();
     assert_eq!(places(&table), [(1, 2048, 1024), (5, 3073, 1023), (6, 4097, 1023)]);
@@ -96,7 +102,7 @@ fn a_gpt_gets_its_second_copy_at_the_new_end() {
     assert_eq!(places(&table), [(1, 34, 2014), (2, 2048, 6111)]);
     assert_eq!(table.partitions[0].uuid, "11111111-1111-1111-1111-111111111111");
     assert_eq!(table.faults(4 << 20, &read(&disk)).unwrap(), [""; 0]);
-    let rewrite = table.cut(2, 1 << 20, &read(&disk)).unwrap();
+    let rewrite = cut(&table, 2, 1 << 20, &read(&disk)).unwrap();
     assert_eq!(rewrite.disk_size, 3 << 20);
     apply(&mut disk, &rewrite);
     let disk = &disk[..3 << 20];
@@ -112,17 +118,36 @@ fn a_gpt_gets_its_second_copy_at_the_new_end() {
 }
 
 #[test]
-fn only_the_last_partition_is_cut_and_none_grows() {
+fn partitions_move_forward_in_either_table() {
+    let places_of = |list: &[(u32, u64, u64)]| -> Vec<Place> {
+        list.iter().map(|(number, start, length)| Place { number: *number, start: start * 512, length: length * 512 }).collect()
+    };
+    let moved = [(1, 2048, 1024), (2, 4096, 1024)];
+    for mut disk in [mbr(&[(0x83, 2048, 2048), (0x82, 6144, 1024)]), gpt(&[(2048, 4095), (6144, 7167)])] {
+        let table = Table::parse(&read(&disk)).unwrap().unwrap();
+        let rewrite = table.arrange(&places_of(&moved), u64::MAX, &read(&disk)).unwrap();
+        assert_eq!(rewrite.disk_size, 3 << 20);
+        apply(&mut disk, &rewrite);
+        let table = Table::parse(&read(&disk)).unwrap().unwrap();
+        assert_eq!(places(&table), moved);
+        assert_eq!(table.faults(3 << 20, &read(&disk)).unwrap(), [""; 0]);
+        let back = table.arrange(&places_of(&[(2, 4097, 1023)]), u64::MAX, &read(&disk)).unwrap_err();
+        assert_eq!(back.to_string(), "partition 2 cannot begin at 2097664");
+    }
+}
+
+#[test]
+fn no_partition_grows() {
     let disk = mbr(&[(0x83, 2048, 2048), (0x83, 4096, 2048)]);
     let table = Table::parse(&read(&disk)).unwrap().unwrap();
     let list = [
-        (1, 512, "partition 1 is not the last one"),
+        (1, 511, "partition 1 has no whole sectors"),
         (2, 2049 * 512, "partition 2 has 1048576 bytes, not 1049088"),
         (2, 0, "partition 2 has 1048576 bytes, not 0"),
         (3, 512, "there is no partition 3"),
     ];
     for (number, length, text) in list {
-        assert_eq!(table.cut(number, length, &read(&disk)).unwrap_err().to_string(), text);
+        assert_eq!(cut(&table, number, length, &read(&disk)).unwrap_err().to_string(), text);
     }
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    host::guest::{DISK, Files, Guest},
+    host::guest::{Checker, DISK, Files, Guest},
     seal::{Layout, geometry::Geometry, probe::Kind},
 };
 
@@ -30,6 +30,24 @@ pub(super) fn disk(guest: &dyn Guest, layout: &Layout) -> Result<Vec<String>> {
         let size = guest.device_size(&volume.device)?;
         if geometry.size > size {
             broken.push(format!("the filesystem on {} has {} bytes, its device only {size}", volume.device, geometry.size));
+        }
+    }
+    Ok(broken)
+}
+
+pub(super) fn filesystems(guest: &dyn Guest, layout: &Layout) -> Result<Vec<String>> {
+    guest.unmount_all()?;
+    let mut broken = Vec::new();
+    for volume in &layout.volumes {
+        let checker = match volume.content.as_ref().map(|content| content.kind) {
+            Some(Kind::Ext) => Checker::Ext,
+            Some(Kind::Xfs) => Checker::Xfs,
+            Some(Kind::Btrfs) => Checker::Btrfs,
+            Some(Kind::Fat) => Checker::Fat,
+            Some(Kind::Swap | Kind::Physical | Kind::Luks) | None => continue,
+        };
+        if let Some(found) = guest.check(&volume.device, checker)? {
+            broken.push(format!("the filesystem on {}: {}", volume.device, found.replace('\n', "; ")));
         }
     }
     Ok(broken)

@@ -84,9 +84,11 @@ pub const INVARIANTS: &[Check] = &[
         summary: "the boot loader's kernels and filesystems are there",
         run: |guest, layout| boot::bootloader(guest, layout),
     },
+    // The last one: nothing is mounted after it.
+    Check { name: "filesystems", summary: "every filesystem is clean by its own checker", run: boot::filesystems },
 ];
 
-/// Looks for every invariant on a mounted guest.
+/// Looks for every invariant on a mounted guest, and unmounts it.
 ///
 /// # Errors
 /// A check that broke. An invariant that does not hold is no error: it is in the list.
