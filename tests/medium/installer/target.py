@@ -1,0 +1,122 @@
+"""The system that is being installed: unpacking it, and all that is set in it."""
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import machine
+
+SOURCE = "/run/rofs"
+
+
+class Target:
+    """A tree at `root`; `note` gets the output of what runs in it."""
+
+    def __init__(self, root, note):
+        self.root, self.note = Path(root), note
+
+    def __truediv__(self, path):
+        return self.root / path.lstrip("/")
+
+    def write(self, path, text, mode=0o644):
+        machine.write(self / path, text, mode)
+
+    def run(self, *argv, stdin=None, env=None):
+        return machine.run(["chroot", str(self.root), *argv], self.note, stdin, env)
+
+    def unpack(self, progress=lambda done: None):
+        """Copies the medium's system. `progress` gets the share that is done, from 0 to 1."""
+        if machine.fault("full"):
+            # As much as a disk that is too small would lack: what follows is what really happens then.
+            free = shutil.disk_usage(self.root).free
+            machine.run(["fallocate", "-l", str(max(free - 40 * 1024 * 1024, 4096)), str(self / "filler")], self.note)
+        total, before = shutil.disk_usage(SOURCE).used * 2.5, shutil.disk_usage(self.root).used
+        argv = ["rsync", "-aHAX", "--whole-file", "--one-file-system", "--no-inc-recursive", ".", str(self.root)]
+        tail = []
+        with subprocess.Popen(argv, cwd=SOURCE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+            while process.poll() is None:
+                time.sleep(0.5)
+                done = min((shutil.disk_usage(self.root).used - before) / total, 0.99)
+                progress(done)
+                if done > 0.2:
+                    self.fail_half_way()
+            tail = process.stdout.read().splitlines()
+        for line in tail:
+            self.note(line)
+        if process.returncode != 0:
+            raise machine.CommandFailed(argv, process.returncode, tail[-40:])
+        progress(1)
+
+    @staticmethod
+    def fail_half_way():
+        if machine.fault("off"):
+            machine.end("poweroff")
+        if machine.fault("hang"):
+            machine.wait_for_ever()
+
+    def bind(self):
+        for name in ("proc", "sys", "dev", "dev/pts", "run"):
+            machine.run(["mount", "--bind", f"/{name}", str(self / name)])
+        if machine.uefi():
+            machine.run(["mount", "--bind", "/sys/firmware/efi/efivars", str(self / "sys/firmware/efi/efivars")])
+
+    def release(self):
+        """Unmounts all of it, so that what is on the disk is whole."""
+        machine.run(["umount", "--recursive", str(self.root)], self.note)
+        machine.run(["vgchange", "-an"], self.note)
+
+    def installed(self):
+        """The names of the packages that are there."""
+        return set(machine.run(["chroot", str(self.root), "dpkg-query", "-W", "-f", "${Package}\n"], keep_all=True))
+
+    def purge(self, *names):
+        self.run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "purge", *names)
+
+    def bootloader(self, disk, name, arguments, timeout=None):
+        """GRUB with these kernel arguments: in the disk's boot sector, or on the EFI system partition under both its paths."""
+        settings = self / "etc/default/grub"
+        lines = [line for line in settings.read_text().splitlines() if not line.startswith("GRUB_CMDLINE_LINUX")]
+        lines += ['GRUB_CMDLINE_LINUX_DEFAULT=""', f'GRUB_CMDLINE_LINUX="{arguments}"']
+        if timeout is not None:
+            lines = [line for line in lines if not line.startswith("GRUB_TIMEOUT=")] + [f"GRUB_TIMEOUT={timeout}"]
+        settings.write_text("\n".join(lines) + "\n")
+        if machine.uefi():
+            self.run("grub-install", "--target=x86_64-efi", "--efi-directory=/boot/efi", f"--bootloader-id={name}", "--no-nvram",
+                     "--force-extra-removable")
+        else:
+            self.run("grub-install", "--target=i386-pc", disk)
+
+    def grub_config(self):
+        self.run("update-grub")
+
+    def locale(self, value):
+        self.write("/etc/default/locale", f"LANG={value}\n")
+        known = machine.run(["chroot", str(self.root), "locale", "-a"])
+        if value.replace("UTF-8", "utf8") not in known:
+            self.write("/etc/locale.gen", f"en_US.UTF-8 UTF-8\n{value} UTF-8\n")
+            self.run("locale-gen")
+
+    def timezone(self, value):
+        if not (self / f"usr/share/zoneinfo/{value}").exists():
+            raise ValueError(f"Invalid timezone {value}")
+        link = self / "etc/localtime"
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"/usr/share/zoneinfo/{value}")
+        self.write("/etc/timezone", f"{value}\n")
+
+    def keyboard(self, layout, variant=""):
+        self.write("/etc/default/keyboard", f'XKBMODEL="pc105"\nXKBLAYOUT="{layout}"\nXKBVARIANT="{variant}"\nXKBOPTIONS=""\nBACKSPACE="guess"\n')
+
+    def hostname(self, name):
+        self.write("/etc/hostname", f"{name}\n")
+        self.write("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {name}\n\n::1 ip6-localhost ip6-loopback\n")
+
+    def password(self, user, crypted):
+        self.run("chpasswd", "-e", stdin=f"{user}:{crypted}\n")
+
+    def authorize(self, user, home, keys):
+        folder = self / f"{home}/.ssh"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.write(f"{home}/.ssh/authorized_keys", "".join(f"{key}\n" for key in keys), 0o600)
+        self.run("chown", "-R", f"{user}:", f"{home}/.ssh")
