@@ -168,7 +168,8 @@ def install_packages(logs, target):
         target.unpack(progress)
     except machine.CommandFailed as error:
         detail = next((line for line in error.tail if "No space left on device" in line), error.tail[-1] if error.tail else str(error))
-        text = f"unpacking of archive failed on file {detail.partition(chr(34))[2].partition(chr(34))[0]}: cpio: write failed - No space left on device"
+        file = "".join(detail.split("'")[1:2]).removeprefix(ROOT)
+        text = f"unpacking of archive failed on file {file}: cpio: write failed - No space left on device"
         logs.line("packaging", "packaging", text, "ERR")
         raise Fatal(
             "The following error occurred while installing the payload. This is a fatal error and installation will be aborted.\n\n"

@@ -14,7 +14,7 @@ REDHAT = {
     "grub2-efi-x64": "grub-efi-amd64-bin", "grub2-tools": "grub2-common", "shim-x64": "grub-efi-amd64-bin", "shim": "grub-efi-amd64-bin",
     "efibootmgr": "grub-efi-amd64-bin", "grubby": "grub2-common", "python3": "python3", "openssh-clients": "openssh-client",
     "NetworkManager-config-server": None, "chrony": None, "dracut-config-generic": "initramfs-tools", "dracut": "initramfs-tools",
-    "e2fsprogs": "e2fsprogs", "iproute": "iproute2", "iputils": "iputils-ping", "less": "less", "tar": "tar", "rsync": "rsync",
+    "e2fsprogs": "e2fsprogs", "iproute": "iproute2", "iputils": "iputils-ping", "less": "less", "tar": "tar",
     "yum": None, "yum-utils": None, "dnf": None, "authselect": None, "policycoreutils": None, "selinux-policy-targeted": None,
     "glibc-langpack-en": "locales", "langpacks-en": "locales", "glibc-all-langpacks": "locales", "firewalld": None, "initscripts": None,
     "redhat-release": None, "rocky-release": None, "epel-release": None, "net-tools": "iproute2", "hostname": "hostname",

@@ -1,5 +1,6 @@
 """The system that is being installed: unpacking it, and all that is set in it."""
 
+import os
 import shutil
 import subprocess
 import time
@@ -31,21 +32,24 @@ class Target:
             # As much as a disk that is too small would lack: what follows is what really happens then.
             free = shutil.disk_usage(self.root).free
             machine.run(["fallocate", "-l", str(max(free - 40 * 1024 * 1024, 4096)), str(self / "filler")], self.note)
-        total, before = shutil.disk_usage(SOURCE).used * 2.5, shutil.disk_usage(self.root).used
-        argv = ["rsync", "-aHAX", "--whole-file", "--one-file-system", "--no-inc-recursive", ".", str(self.root)]
-        tail = []
-        with subprocess.Popen(argv, cwd=SOURCE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+        total, before = shutil.disk_usage(SOURCE).used * 2.4, shutil.disk_usage(self.root).used
+        argv = ["cp", "-a", "--one-file-system", f"{SOURCE}/.", str(self.root)]
+        with open("/tmp/unpack.log", "w+") as output, subprocess.Popen(argv, stdout=output, stderr=output) as process:
             while process.poll() is None:
                 time.sleep(0.5)
                 done = min((shutil.disk_usage(self.root).used - before) / total, 0.99)
                 progress(done)
                 if done > 0.2:
                     self.fail_half_way()
-            tail = process.stdout.read().splitlines()
+                # It would go on to the next file, and say the same of each.
+                if os.fstat(output.fileno()).st_size > 0:
+                    process.terminate()
+            output.seek(0)
+            tail = output.read().splitlines()[:10]
         for line in tail:
             self.note(line)
         if process.returncode != 0:
-            raise machine.CommandFailed(argv, process.returncode, tail[-40:])
+            raise machine.CommandFailed(argv, process.returncode, tail)
         progress(1)
 
     @staticmethod
@@ -75,12 +79,11 @@ class Target:
 
     def bootloader(self, disk, name, arguments, timeout=None):
         """GRUB with these kernel arguments: in the disk's boot sector, or on the EFI system partition under both its paths."""
-        settings = self / "etc/default/grub"
-        lines = [line for line in settings.read_text().splitlines() if not line.startswith("GRUB_CMDLINE_LINUX")]
-        lines += ['GRUB_CMDLINE_LINUX_DEFAULT=""', f'GRUB_CMDLINE_LINUX="{arguments}"']
-        if timeout is not None:
-            lines = [line for line in lines if not line.startswith("GRUB_TIMEOUT=")] + [f"GRUB_TIMEOUT={timeout}"]
-        settings.write_text("\n".join(lines) + "\n")
+        self.write(
+            "/etc/default/grub",
+            f'GRUB_DEFAULT=0\nGRUB_TIMEOUT={5 if timeout is None else timeout}\nGRUB_DISTRIBUTOR={name}\n'
+            f'GRUB_CMDLINE_LINUX_DEFAULT=""\nGRUB_CMDLINE_LINUX="{arguments}"\n',
+        )
         if machine.uefi():
             self.run("grub-install", "--target=x86_64-efi", "--efi-directory=/boot/efi", f"--bootloader-id={name}", "--no-nvram",
                      "--force-extra-removable")
