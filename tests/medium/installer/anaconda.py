@@ -45,19 +45,18 @@ class Logs:
         self.line("anaconda", "installation", f"Task started: {text}")
 
 
-def hub(missing):
-    """The summary that waits for somebody: which section lacks its answer is marked by an exclamation mark."""
-    marks = {name: "!" if name == missing else "x" for name in ("source", "software", "destination", "root")}
+def hub():
+    """The summary that waits for somebody: the section that lacks its answer has an exclamation mark."""
     say(RULE)
     say(RULE)
     say("Installation\n")
     say("1) [x] Language settings                 2) [x] Time settings")
     say("       (English (United States))                (Etc/UTC timezone)")
-    say(f"3) [{marks['source']}] Installation source               4) [{marks['software']}] Software selection")
+    say("3) [x] Installation source               4) [x] Software selection")
     say("       (Local media)                            (Custom software selected)")
-    say(f"5) [{marks['destination']}] Installation Destination          6) [x] Network configuration")
-    say(f"       ({'No disks selected' if missing == 'destination' else 'Custom partitioning selected'})                  (Connected: enp1s0)")
-    say(f"7) [{marks['root']}] Root password                     8) [ ] User creation")
+    say("5) [!] Installation Destination          6) [x] Network configuration")
+    say("       (No disks selected)                      (Connected: enp1s0)")
+    say("7) [x] Root password                     8) [ ] User creation")
     say("       (Root password is set.)                  (No user will be created)\n")
     say("Please make a selection from the above ['b' to begin installation, 'q' to quit,")
     print("'r' to refresh]: ", end="", flush=True)
@@ -118,9 +117,10 @@ def run_scripts(logs, scripts, target=None):
         if status != 0:
             logs.line("anaconda", "kickstart", f"Error code {status} running the kickstart script at line {script.lineno}", "ERR")
             if script.errorOnFail:
+                said = log.read_text(errors="replace")[-2000:]
                 raise Fatal(
-                    f"There was an error running the kickstart script at line {script.lineno}.  This is a fatal error and installation will be "
-                    f"aborted.  The details of this error are:\n\n{log.read_text(errors='replace')[-2000:]}"
+                    f"There was an error running the kickstart script at line {script.lineno}.  This is a fatal error and "
+                    f"installation will be aborted.  The details of this error are:\n\n{said}"
                 )
 
 
@@ -256,7 +256,7 @@ def install(logs, answers):
         logs.line("anaconda", "storage", f"storage configuration failed: {error}", "ERR")
         say(f"storage configuration failed: {error}")
         if interactive(answers):
-            hub("destination")
+            hub()
         raise Fatal(f"storage configuration failed: {error}") from error
     logs.line("packaging", "packaging", "checking software selection")
     source = Target("/run/rofs", lambda line: None)
@@ -298,7 +298,7 @@ def main():
     say(f"anaconda 34.25.5.17-1 for {name} {release} started.")
     logs.line("anaconda", "main", "/sbin/anaconda 34.25.5.17-1")
     if not KICKSTART.exists() or machine.fault("question"):
-        hub("destination")
+        hub()
     answers = read(logs, treeinfo)
     say("Starting automated install..")
     try:
@@ -311,8 +311,8 @@ def main():
         give_up(logs, str(error), answers)
     except (machine.CommandFailed, ValueError, OSError) as error:
         detail = "\n".join(getattr(error, "tail", []))
-        give_up(logs, f"The following error occurred while installing.  This is a fatal error and installation will be aborted.\n\n{error}\n{detail}",
-                answers)
+        heading = "The following error occurred while installing.  This is a fatal error and installation will be aborted."
+        give_up(logs, f"{heading}\n\n{error}\n{detail}", answers)
     ask_for_the_end(answers)
 
 

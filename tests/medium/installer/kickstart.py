@@ -19,7 +19,7 @@ COMMANDS = set(
     " auth authconfig authselect logging unsupported_hardware %include".split()
 )
 # Attributes of a volume that would change it, and that this miniature does not do.
-NOT_DONE = "encrypted onPart onbiosdisk preexist resize thin_pool thin_volume cache_size hibernation fsprofile maxSizeMB recommended_swap".split()
+NOT_DONE = "encrypted onPart onbiosdisk preexist resize thin_pool thin_volume cache_size hibernation fsprofile maxSizeMB".split()
 
 __all__ = ["KickstartError", "Kickstart", "early", "read"]
 
@@ -168,4 +168,5 @@ def logical_volumes(made, answers):
         key = f"{volume.vgname}-{volume.name}"
         size = None if volume.grow or volume.percent else int(volume.size) * MIB
         made.logicals.append(Logical(key, volume.vgname, volume.name, size, volume.percent or None))
-        filesystem(made, key, "swap" if volume.mountpoint == "swap" else volume.fstype or "xfs", volume.mountpoint, volume.fsopts, volume.label)
+        fstype = "swap" if volume.mountpoint == "swap" else volume.fstype or "xfs"
+        filesystem(made, key, fstype, volume.mountpoint, volume.fsopts, volume.label)

@@ -8,17 +8,19 @@ UBUNTU = {
     "shim-signed": "grub-efi-amd64-bin",
 }
 REDHAT = {
-    "@core": None, "@^minimal-environment": None, "@minimal-environment": None, "NetworkManager": "systemd", "kernel": "linux-image-cloud-amd64",
-    "kernel-core": "linux-image-cloud-amd64", "vim-enhanced": "vim-tiny", "vim-minimal": "vim-tiny", "vim": "vim-tiny",
-    "cloud-utils-growpart": "cloud-guest-utils", "gdisk": "fdisk", "grub2": "grub2-common", "grub2-pc": "grub-pc-bin", "procps-ng": "procps",
-    "grub2-efi-x64": "grub-efi-amd64-bin", "grub2-tools": "grub2-common", "shim-x64": "grub-efi-amd64-bin", "shim": "grub-efi-amd64-bin",
+    "@core": None, "@^minimal-environment": None, "@minimal-environment": None, "NetworkManager": "systemd",
+    "kernel": "linux-image-cloud-amd64", "kernel-core": "linux-image-cloud-amd64", "vim-enhanced": "vim-tiny",
+    "vim-minimal": "vim-tiny", "vim": "vim-tiny", "cloud-utils-growpart": "cloud-guest-utils", "gdisk": "fdisk",
+    "grub2": "grub2-common", "grub2-pc": "grub-pc-bin", "procps-ng": "procps", "grub2-efi-x64": "grub-efi-amd64-bin",
+    "grub2-tools": "grub2-common", "shim-x64": "grub-efi-amd64-bin", "shim": "grub-efi-amd64-bin",
     "efibootmgr": "grub-efi-amd64-bin", "grubby": "grub2-common", "python3": "python3", "openssh-clients": "openssh-client",
-    "NetworkManager-config-server": None, "chrony": None, "dracut-config-generic": "initramfs-tools", "dracut": "initramfs-tools",
-    "e2fsprogs": "e2fsprogs", "iproute": "iproute2", "iputils": "iputils-ping", "less": "less", "tar": "tar",
-    "yum": None, "yum-utils": None, "dnf": None, "authselect": None, "policycoreutils": None, "selinux-policy-targeted": None,
-    "glibc-langpack-en": "locales", "langpacks-en": "locales", "glibc-all-langpacks": "locales", "firewalld": None, "initscripts": None,
-    "redhat-release": None, "rocky-release": None, "epel-release": None, "net-tools": "iproute2", "hostname": "hostname",
-    "cronie": None, "rsyslog": None, "passwd": "passwd", "acpid": None, "rng-tools": None, "network-scripts": None,
+    "NetworkManager-config-server": None, "chrony": None, "dracut-config-generic": "initramfs-tools",
+    "dracut": "initramfs-tools", "e2fsprogs": "e2fsprogs", "iproute": "iproute2", "iputils": "iputils-ping", "less": "less",
+    "tar": "tar", "yum": None, "yum-utils": None, "dnf": None, "authselect": None, "policycoreutils": None,
+    "selinux-policy-targeted": None, "glibc-langpack-en": "locales", "langpacks-en": "locales",
+    "glibc-all-langpacks": "locales", "firewalld": None, "initscripts": None, "redhat-release": None, "rocky-release": None,
+    "epel-release": None, "net-tools": "iproute2", "hostname": "hostname", "cronie": None, "rsyslog": None, "passwd": "passwd",
+    "acpid": None, "rng-tools": None, "network-scripts": None,
 }
 
 

@@ -89,7 +89,7 @@ class Layout:
 
     def filesystems(self):
         """The mounts that have a folder, outermost first."""
-        return sorted((mount for mount in self.mounts if mount.path.startswith("/")), key=lambda mount: mount.path.count("/") if mount.path != "/" else 0)
+        return sorted((mount for mount in self.mounts if mount.path.startswith("/")), key=lambda mount: mount.path.rstrip("/").count("/"))
 
 
 def partition(layout, note):

@@ -49,11 +49,15 @@ class Journal:
         self.debug(f"finish: {name}: SUCCESS: {about}")
         say(f"finish: {name}: SUCCESS: {about}")
 
+    def configuring(self, kind, name):
+        """One action of curtin's on the disk."""
+        self.debug(f"start: {CURTIN}/run/cmd-install/stage-partitioning/builtin/cmd-block-meta: configuring {kind}: {name}")
+
     @contextmanager
-    def stage(self, stage, about, step=None):
+    def curtin_step(self, stage, command):
         """A stage of curtin's: in its own log, and as one of subiquity's steps."""
-        name = f"cmd-install/stage-{stage}/builtin/cmd-{step or stage}"
-        with self.step(f"{CURTIN}/run/{name}", about):
+        name, about = f"cmd-install/stage-{stage}/builtin/cmd-{command}", f"curtin command {command}"
+        with self.step(f"{CURTIN}/run", f"executing curtin install {stage} step"), self.step(f"{CURTIN}/run/{name}", about):
             self.curtin(f"start: {name}: {about}")
             try:
                 yield
@@ -125,9 +129,10 @@ def commands(journal, name, answers, env=None):
             with journal.step(f"subiquity/{name}/run/command_{number}", shown):
                 argv = ["sh", "-c", command] if isinstance(command, str) else command
                 # Like the real one, not waiting for what the command left running; its output goes to the journal.
+                whole = {**os.environ, **(env or {})}
                 with open(LOGS / "commands.log", "a+", buffering=1) as output:
                     before = output.tell()
-                    status = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(env or {})}).returncode
+                    status = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=whole).returncode
                     output.seek(before)
                     for line in output.read().splitlines():
                         journal.debug(f"{section}: {line}")
@@ -138,20 +143,20 @@ def commands(journal, name, answers, env=None):
 def install(journal, answers, layout):
     target = Target(TARGET, journal.curtin)
     with journal.step(INSTALL), journal.step(CURTIN, "installing system"):
-        with journal.step(f"{CURTIN}/run", "executing curtin install partitioning step"), journal.stage("partitioning", "curtin command block-meta", "block-meta"):
+        with journal.curtin_step("partitioning", "block-meta"):
             for disk in layout.tables:
-                journal.debug(f"start: {CURTIN}/run/cmd-install/stage-partitioning/builtin/cmd-block-meta: configuring disk: {disk}")
+                journal.configuring("disk", disk)
             storage.partition(layout, journal.curtin)
             storage.volumes(layout, journal.curtin)
             for one in layout.formats:
-                journal.debug(f"start: {CURTIN}/run/cmd-install/stage-partitioning/builtin/cmd-block-meta: configuring format: {one.device}")
+                journal.configuring("format", one.device)
                 storage.make_filesystem(layout, one, journal.curtin)
             storage.mount(layout, TARGET, journal.curtin)
-        with journal.step(f"{CURTIN}/run", "executing curtin install extract step"), journal.stage("extract", "curtin command extract"):
+        with journal.curtin_step("extract", "extract"):
             journal.curtin("acquiring and extracting image from cp:///tmp/mount")
             target.unpack()
             target.write("/etc/fstab", storage.fstab(layout))
-        with journal.step(f"{CURTIN}/run", "executing curtin install curthooks step"), journal.stage("curthooks", "curtin command curthooks"):
+        with journal.curtin_step("curthooks", "curthooks"):
             target.bind()
             journal.curtin("start: cmd-install/stage-curthooks/builtin/cmd-curthooks/install-grub: installing grub to target devices")
             # What stands behind the three dashes is for the installed system too.

@@ -114,7 +114,8 @@ class Target:
         self.write("/etc/timezone", f"{value}\n")
 
     def keyboard(self, layout, variant=""):
-        self.write("/etc/default/keyboard", f'XKBMODEL="pc105"\nXKBLAYOUT="{layout}"\nXKBVARIANT="{variant}"\nXKBOPTIONS=""\nBACKSPACE="guess"\n')
+        settings = f'XKBLAYOUT="{layout}"\nXKBVARIANT="{variant}"\n'
+        self.write("/etc/default/keyboard", f'XKBMODEL="pc105"\n{settings}XKBOPTIONS=""\nBACKSPACE="guess"\n')
 
     def hostname(self, name):
         self.write("/etc/hostname", f"{name}\n")
