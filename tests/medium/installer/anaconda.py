@@ -110,6 +110,8 @@ def run_scripts(logs, scripts, target=None):
         log.parent.mkdir(parents=True, exist_ok=True)
         logs.line("program", "program", f"Running... {' '.join(argv)}")
         environment = {**os.environ, "ANA_INSTALL_PATH": ROOT}
+        if script.inChroot:
+            environment["PATH"] = machine.SYSTEM_PATH
         with open(log, "a") as output:
             status = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment).returncode
         logs.line("program", "program", f"Return code: {status}", "DBG")

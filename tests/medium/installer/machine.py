@@ -6,6 +6,9 @@ import time
 from collections import deque
 from pathlib import Path
 
+# For what runs in the installed system: its own commands, and none of the live system's stand-ins, which /run shows there too.
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 
 class CommandFailed(Exception):
     """A command that ended with an error; its last output lines are kept."""

@@ -23,7 +23,8 @@ class Target:
     def write(self, path, text, mode=0o644):
         machine.write(self / path, text, mode)
 
-    def run(self, *argv, stdin=None, env=None):
+    def run(self, *argv, stdin=None):
+        env = {**os.environ, "PATH": machine.SYSTEM_PATH}
         return machine.run(["chroot", str(self.root), *argv], self.note, stdin, env)
 
     def unpack(self, progress=lambda done: None):
