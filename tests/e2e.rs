@@ -17,6 +17,7 @@ mod appliance;
 mod e2e {
     pub mod lab;
 
+    mod adopt;
     mod around;
     mod build;
     mod clones;
@@ -24,6 +25,7 @@ mod e2e {
     mod failures;
     mod firmware;
     mod fleet;
+    mod image;
     mod names;
     mod names_in_dns;
     mod offline;

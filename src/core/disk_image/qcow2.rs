@@ -126,7 +126,8 @@ fn geometry(head: &[u8], features: u64, size: u64, length: u64) -> Result<(), St
     }
     let table = be64(head, 40).ok_or_else(cut)?;
     let refcounts = be64(head, 48).ok_or_else(cut)?;
-    let outside = |offset: u64, bytes: u64| offset % (1 << bits) != 0 || offset.checked_add(bytes).is_none_or(|end| end > length);
+    let outside =
+        |offset: u64, bytes: u64| !offset.is_multiple_of(1 << bits) || offset.checked_add(bytes).is_none_or(|end| end > length);
     if table == 0 || outside(table, entries * 8) || refcounts == 0 || outside(refcounts, 1) {
         return Err("its tables lie outside the file".to_owned());
     }

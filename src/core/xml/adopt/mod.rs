@@ -141,7 +141,10 @@ fn finished(xml: &str, target: &str) -> Result<String> {
             edits.set_attribute(driver, "discard", "unmap")?;
         }
         children(disk, "transient").for_each(|node| edits.remove(node));
-        edits.append(disk, "<readonly/>");
+        // IDE and SATA know no read-only disks. There what somebody would write goes away again.
+        let bus = child(disk, "target").and_then(|target| attribute(target, "bus"));
+        let guard = if matches!(bus, Some("ide" | "sata")) { "<transient/>" } else { "<readonly/>" };
+        edits.append(disk, guard);
     }
     for mac in children(devices, "interface").filter_map(|interface| child(interface, "mac")) {
         edits.remove(mac);

@@ -56,7 +56,7 @@ fn the_vm_becomes_a_template_and_keeps_its_machine() {
                     <memory unit='KiB'>524288</memory>\n  <vcpu>1</vcpu>\n  \
                     <os><type arch='x86_64' machine='pc-i440fx-9.2'>hvm</type></os>\n  <devices>\n    \
                     <disk type='file' device='disk'>\n      <driver name='qemu' type='raw' cache='none' discard='unmap'/>\n      \
-                    <source file='/pool/gold.20261121-031000'/>\n      <target dev='sda' bus='sata'/>\n      <readonly/>\n    </disk>\n    \
+                    <source file='/pool/gold.20261121-031000'/>\n      <target dev='sda' bus='sata'/>\n      <transient/>\n    </disk>\n    \
                     <disk type='file' device='cdrom'>\n      <target dev='hda' bus='ide'/>\n    </disk>\n    \
                     <console type='pty'><target type='virtio' port='1'/></console>\n    \
                     <graphics type='vnc' port='-1' autoport='yes'/>\n    \

@@ -56,7 +56,7 @@ fn own<'i>(edits: &mut Edits<'i>, disk: Node<'_, 'i>, change: &DiskChange, uuid:
         None => edits.insert_after(target, &change.location.source_xml()?),
     }
     // The backing chain is read from the image's own header; the rest speaks of the template's volume.
-    for name in ["backingStore", "mirror", "auth", "readonly", "shareable"] {
+    for name in ["backingStore", "mirror", "auth", "readonly", "shareable", "transient"] {
         children(disk, name).for_each(|node| edits.remove(node));
     }
     let hash = hex(uuid, &change.target);
