@@ -16,7 +16,8 @@ const AT_ONCE: usize = 500;
 /// Makes a filesystem in a part of the disk that no table names, and copies another one's files into it.
 ///
 /// Arguments: the disk, the old device, the first sector and the number of sectors of the new one, then the program that makes
-/// it. A mounted XFS has its UUID for itself, hence `nouuid`. `cp` looks for holes itself; that it copied every attribute is
+/// it. It is a partition that only the kernel knows; where the old one fills the disk itself the kernel mounts no partition
+/// besides, and it is a loop device. A mounted XFS has its UUID for itself, hence `nouuid`. `cp` looks for holes itself; that it copied every attribute is
 /// only an error with `--preserve=xattr` of its own. Attributes of lsattr (immutable files) come last, when all is written.
 const REBUILD: &str = r#"
 export LC_ALL=C
@@ -30,7 +31,10 @@ leave() {
   umount /tmp/tpl-new 2>/dev/null
   umount /tmp/tpl-old 2>/dev/null
   udevadm settle
-  delpart "$disk" 200
+  drop
+}
+drop() {
+  case $new in /dev/loop*) losetup -d "$new" ;; *) delpart "$disk" 200 ;; esac
 }
 fail() {
   tail -c 1500 "$log" >&2
@@ -38,7 +42,11 @@ fail() {
   exit 1
 }
 blkdiscard -f -z -o $((start * 512)) -l $((count * 512)) "$disk" >"$log" 2>&1 || fail
-addpart "$disk" 200 "$start" "$count" >"$log" 2>&1 || fail
+if [ "$disk" = "$old" ]; then
+  new=$(losetup --find --show --offset $((start * 512)) --sizelimit $((count * 512)) "$disk" 2>"$log") || fail
+else
+  addpart "$disk" 200 "$start" "$count" >"$log" 2>&1 || fail
+fi
 udevadm settle
 "$@" "$new" >"$log" 2>&1 || fail
 mount -o ro,noatime,nodev,nosuid "$old" /tmp/tpl-old >"$log" 2>&1 || fail
@@ -63,7 +71,7 @@ cd /
 umount /tmp/tpl-new >"$log" 2>&1 || fail
 umount /tmp/tpl-old >"$log" 2>&1 || fail
 udevadm settle
-delpart "$disk" 200
+drop
 blockdev --flushbufs "$disk"
 exit 0
 "#;

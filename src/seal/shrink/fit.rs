@@ -128,7 +128,7 @@ fn fit_btrfs(guest: &dyn Blocks, device: &str, usage: Usage, room: u64, unit: u6
         if guest.shrink_btrfs(device, size)? {
             return Ok(Fit::Smaller(size));
         }
-        size = (size + (64 * MIB << attempt)).next_multiple_of(unit);
+        size = (size + ((64 * MIB) << attempt)).next_multiple_of(unit);
     }
     Ok(Fit::Kept("it has no room to move its chunks".to_owned()))
 }

@@ -80,7 +80,9 @@ mod tests {
         Part { number, start, length, wanted, fixed: false, chunks }
     }
 
-    fn in_mib(arranged: Option<(Vec<Place>, Vec<Stretch>)>) -> (Vec<(u32, u64, u64)>, Vec<(Option<u64>, u64, u64)>) {
+    type InMib = (Vec<(u32, u64, u64)>, Vec<(Option<u64>, u64, u64)>);
+
+    fn in_mib(arranged: Option<(Vec<Place>, Vec<Stretch>)>) -> InMib {
         let (places, stretches) = arranged.unwrap();
         (
             places.iter().map(|place| (place.number, place.start / MIB, place.length / MIB)).collect(),
