@@ -165,3 +165,13 @@ pub struct FilesRequest {
     /// Whether a missing proof is noted and not refused.
     pub allow_unsigned: bool,
 }
+
+impl Request {
+    /// Where a file for this purpose is; none where the request asks for none.
+    pub fn place(&self, role: Role) -> Option<&Location> {
+        match self {
+            Self::Archive(_) => None,
+            Self::Files(request) => request.files.iter().find(|(other, _)| *other == role).map(|(_, place)| place),
+        }
+    }
+}

@@ -236,7 +236,7 @@ impl<'a> Build<'a> {
         let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, progress))?;
         let mut undo = Undo::default();
         let outcome = self.stage("install", |build, progress| {
-            build.begin_install(&files, &mut undo)?;
+            build.begin_install(&files, &mut undo, progress)?;
             build.watch(progress)
         });
         self.end_install(outcome, undo, args.keep_failed)

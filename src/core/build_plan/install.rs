@@ -3,6 +3,7 @@
 use super::{Choices, files};
 use crate::core::{
     answers::{DIGEST_PASSWORD, Url, Variables},
+    boot_args::repository_of,
     config::Config,
     domain::Network,
     error::Invalid,
@@ -83,6 +84,14 @@ impl InstallPlan {
             network: if loopback { Network::User } else { Network::Named(config.network.clone()) },
             answers,
         })
+    }
+
+    /// Where an installer without a medium finds the rest of itself: the repository that its kernel is of, as the guest reaches it,
+    /// or else the mirror.
+    pub fn repository(&self) -> Option<String> {
+        let kernel = self.request.place(Role::Kernel).and_then(repository_of);
+        let of_kernel = kernel.map(|url| Url::from(mirror::guest_view(url)).url);
+        of_kernel.or_else(|| self.guest_mirror.as_ref().map(|mirror| mirror.url.clone()))
     }
 
     /// The variables of the answer file, with a fixed text for the password's hash.
