@@ -54,6 +54,17 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// libvirt refuses.
     fn undefine(&self, name: &str) -> Result<()>;
+    /// Whether the emulator has a UEFI firmware for the machines that tpl makes.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn has_uefi(&self) -> Result<bool>;
+    /// Removes the UEFI variables of a domain that does not run: the next start makes new ones. Where there are none, that is no
+    /// error.
+    ///
+    /// # Errors
+    /// The domain runs, or they cannot be removed.
+    fn remove_variables(&self, name: &str) -> Result<()>;
     /// Starts a domain.
     ///
     /// # Errors

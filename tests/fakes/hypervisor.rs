@@ -85,8 +85,22 @@ impl Hypervisor for FakeRun {
             ensure!(!domain.state.is_active(), "domain {name} runs");
         }
         state.domains.remove(name);
+        state.variables.remove(name);
         state.snapshots.retain(|(domain, _)| domain != name);
         state.autostart.remove(name);
+        Ok(())
+    }
+
+    fn has_uefi(&self) -> Result<bool> {
+        self.step(Step::ReadHost, "firmware")?;
+        Ok(self.machine.state().uefi)
+    }
+
+    fn remove_variables(&self, name: &str) -> Result<()> {
+        self.step(Step::RemoveVariables, name)?;
+        let mut state = self.machine.state();
+        ensure!(!state.domains.get(name).is_some_and(|domain| domain.state.is_active()), "domain {name} runs");
+        state.variables.remove(name);
         Ok(())
     }
 
@@ -228,6 +242,9 @@ impl State {
         if !probe {
             self.logs.insert(console_log(name), self.console.clone());
         }
+        if document.descendants().any(|node| node.has_tag_name("os") && node.attribute("firmware") == Some("efi")) {
+            self.variables.insert(name.to_owned());
+        }
         let domain = self.domains.get_mut(name).context("vanished")?;
         domain.age = 0;
         domain.state = if off_again { DomainState::Shutoff } else { DomainState::Running };
@@ -235,9 +252,9 @@ impl State {
     }
 }
 
-/// Whether a disk's element belongs to a seed, which is read-only by nature.
+/// Whether a disk's element belongs to a CD-ROM drive or a seed, which are read-only by nature.
 fn is_cdrom(readonly: roxmltree::Node<'_, '_>) -> bool {
-    readonly
-        .parent()
-        .is_some_and(|disk| disk.children().any(|node| node.attribute("file").is_some_and(|file| file.ends_with("-seed"))))
+    let Some(disk) = readonly.parent() else { return false };
+    let seed = |node: roxmltree::Node<'_, '_>| node.attribute("file").is_some_and(|file| file.ends_with("-seed"));
+    disk.attribute("device") == Some("cdrom") || disk.children().any(seed)
 }

@@ -78,6 +78,10 @@ pub struct State {
     pub locks: BTreeMap<String, Uuid>,
     pub script: Script,
     pub kvm: bool,
+    /// Whether there is a UEFI firmware.
+    pub uefi: bool,
+    /// The domains that have UEFI variables.
+    pub variables: BTreeSet<String>,
     /// Whether clones become ready.
     pub ready: bool,
     pub memory: u64,
@@ -128,6 +132,8 @@ impl Machine {
             locks: BTreeMap::new(),
             script: Script::Good,
             kvm: true,
+            uefi: true,
+            variables: BTreeSet::new(),
             ready: true,
             memory: 16 << 30,
             pool: 1 << 40,
@@ -188,7 +194,8 @@ impl Machine {
         let domains = state.domains.keys().map(|name| format!("domain {name}"));
         let volumes = state.volumes.keys().map(|name| format!("volume {name}"));
         let logs = state.logs.keys().map(|log| format!("log {log}"));
-        domains.chain(volumes).chain(logs).chain(state.entries()).collect()
+        let variables = state.variables.iter().map(|name| format!("variables {name}"));
+        domains.chain(volumes).chain(logs).chain(variables).chain(state.entries()).collect()
     }
 
     /// Everything that is neither published nor a complete VM nor belongs to one.
@@ -202,6 +209,7 @@ impl Machine {
         }
         for clone in inventory.clones.iter().filter(|clone| clone.is_vm() && !clone.record.is_unfinished()) {
             kept.insert(format!("domain {}", clone.domain.name));
+            kept.insert(format!("variables {}", clone.domain.name));
             kept.insert(format!("log {}", console_log(&clone.domain.name)));
             kept.extend(clone.record.volumes.iter().map(|volume| format!("volume {volume}")));
             kept.extend(clone.record.reservations.iter().map(|entry| format!("reservation {} {}", entry.network, entry.ip)));

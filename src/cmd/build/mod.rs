@@ -35,6 +35,7 @@ use crate::{
         names::{TemplateId, Version},
         progress::Progress,
         source::Arch,
+        vm_spec::Firmware,
     },
     host::{
         process,
@@ -165,6 +166,10 @@ fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
             Some(_) => reasons.push(format!("network {name} is not running: `virsh net-start {name}` starts it")),
             None => reasons.push(format!("network {name} does not exist")),
         }
+    }
+    if plan.machine.firmware == Firmware::Uefi && !world.hypervisor.has_uefi()? {
+        let package = "Debian and Ubuntu have it in the package ovmf, the Red Hat family in edk2-ovmf";
+        reasons.push(format!("install.firmware is uefi, and the emulator has no such firmware: {package}"));
     }
     let free = world.storage.size()?.available;
     if free < plan.space() {

@@ -69,10 +69,12 @@ impl InstallPlan {
             // A mirror that an operator named may be all there is: the guest may reach nothing else.
             (true, None) => "",
         };
+        let request = request(origin, arch, choices)?;
+        let repository = request.place(Role::Kernel).and_then(repository_of).map(mirror::guest_view);
         // Only with user-mode networking does a guest reach the host's loopback.
-        let loopback = [&mirror, &security, &proxy].into_iter().flatten().any(|mirror| mirror.loopback);
+        let loopback = [&mirror, &security, &proxy, &repository].into_iter().flatten().any(|mirror| mirror.loopback);
         Ok(Self {
-            request: request(origin, arch, choices)?,
+            request,
             medium_paths: source.medium_paths(),
             suite: source.suite.as_ref().map(|suite| suite.as_str().to_owned()).unwrap_or_default(),
             release: source.release.as_str().to_owned(),

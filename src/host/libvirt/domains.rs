@@ -7,7 +7,8 @@ use std::{
     net::IpAddr,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use roxmltree::Document;
 use virt::{
     domain::{Domain as VirtDomain, Interface},
     error::Error,
@@ -26,7 +27,7 @@ use crate::{
         metadata,
         network::{Lease, Network, Reservation},
         units::ByteSize,
-        xml::snapshot::snapshot,
+        xml::{read::nvram, snapshot::snapshot},
     },
     host::hypervisor::Hypervisor,
 };
@@ -129,6 +130,30 @@ impl Hypervisor for Libvirt {
         // The test driver and old drivers know no flags at all.
         let done = domain.undefine_flags(flags).or_else(|_| domain.undefine_flags(0));
         done.map_err(plain).with_context(|| format!("removing domain {name}"))
+    }
+
+    fn has_uefi(&self) -> Result<bool> {
+        let ask = || -> Result<bool> {
+            let xml = self.connect.domain_capabilities(None, Some("x86_64"), Some("q35"), None, 0).map_err(plain)?;
+            let document = Document::parse(&xml)?;
+            let firmwares =
+                document.descendants().filter(|node| node.has_tag_name("enum") && node.attribute("name") == Some("firmware"));
+            Ok(firmwares.flat_map(|node| node.children()).any(|value| value.text() == Some("efi")))
+        };
+        ask().context("asking which firmware the emulator has")
+    }
+
+    fn remove_variables(&self, name: &str) -> Result<()> {
+        let Some(domain) = self.domain(name)? else { return Ok(()) };
+        let remove = || -> Result<()> {
+            ensure!(!domain.state.is_active(), "it runs");
+            let document = Document::parse(&domain.xml)?;
+            match nvram(document.root_element()) {
+                Some(path) if self.has_logs_here() => Ok(absent_is_empty(std::fs::remove_file(path))?),
+                _ => Ok(()),
+            }
+        };
+        remove().with_context(|| format!("removing the UEFI variables of domain {name}"))
     }
 
     fn start(&self, name: &str) -> Result<()> {
