@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod build;
+pub mod cache;
 pub mod capacity;
 pub mod clone;
 pub mod destroy;
@@ -46,6 +47,9 @@ pub fn run(cli: &Cli) -> Result<()> {
     if matches!(cli.command, Command::Doctor) {
         return doctor::run(&config, output);
     }
+    if let Command::Cache(command) = &cli.command {
+        return cache::run(&config, command, output);
+    }
     world::Opened::new(&config)?.with(|world| match &cli.command {
         Command::Build(args) => build::run(world, &config, args, output),
         Command::Clone(args) => clone::run(world, &config, args, output),
@@ -59,6 +63,11 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Rm(args) => rm::run(world, args, output),
         Command::Destroy(args) => destroy::run(world, args, output),
         Command::Prune(args) => prune::run(world, args, output),
-        Command::Doctor | Command::SealOps | Command::Timings(_) | Command::Completions { .. } | Command::Man { .. } => Ok(()),
+        Command::Cache(_)
+        | Command::Doctor
+        | Command::SealOps
+        | Command::Timings(_)
+        | Command::Completions { .. }
+        | Command::Man { .. } => Ok(()),
     })
 }

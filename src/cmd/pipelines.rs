@@ -1,6 +1,7 @@
 //! Finding and reading pipelines and their answer files.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -87,6 +88,28 @@ fn answer_file(root: &Root, answers_path: &Path, (file, text): (&str, &str)) -> 
             AnswerFile { path: (*path).to_owned(), text: (*text).to_owned() }
         }
     })
+}
+
+/// The names of all pipelines that would be found by name, sorted.
+///
+/// # Errors
+/// A folder of pipelines cannot be read.
+pub fn names(config: &Config) -> Result<Vec<String>> {
+    let built_in = BUILT_IN.iter().filter_map(|(file, _)| file.strip_prefix("pipelines/")?.strip_suffix(".toml"));
+    let mut names: BTreeSet<String> = built_in.map(str::to_owned).collect();
+    for folder in folders(config) {
+        let reading = || format!("reading {}", folder.display());
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(reading),
+        };
+        for entry in entries {
+            let name = entry.with_context(reading)?.file_name();
+            names.extend(name.to_str().and_then(|name| name.strip_suffix(".toml")).map(str::to_owned));
+        }
+    }
+    Ok(names.into_iter().collect())
 }
 
 /// A finding about a seal operation, at its line in the pipeline.

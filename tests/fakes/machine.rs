@@ -18,6 +18,8 @@ use tpl::core::{
 };
 use uuid::Uuid;
 
+use super::players;
+
 /// Where the fake pool says that its volumes are.
 pub const POOL: &str = "/pool";
 
@@ -39,7 +41,11 @@ pub enum Script {
     /// It asks something, and waits.
     Question,
     /// The VM goes off while packages are being installed.
+    Off,
+    /// The same, by a reboot.
     Reboot,
+    /// The build disk is full.
+    Full,
     /// One of its steps fails, and it sits at its menu.
     FailedStep,
     /// It never gets on.
@@ -281,26 +287,16 @@ impl State {
 
     /// The installer in the VM `name` gets on.
     fn install(&mut self, name: &str, age: u32) {
-        let menu = |item: &str, what: &str| format!("Nov 21 03:11:00 main-menu[9]: INFO: Menu item '{item}'{what}\n");
-        let mut say = |log: String, text: &str| self.logs.entry(log).or_default().push_str(text);
-        match (self.script, age) {
-            (_, 1) => {
-                say(console_log(name), "Installing the base system  ... 50%\r\n");
-                say(installer_log(name), &menu("bootstrap-base", " selected"));
-            }
-            (Script::Good, 2) => {
-                say(console_log(name), "\r\nThe system will power off\r\n");
-                say(installer_log(name), &menu("finish-install", " selected"));
-                self.volumes.get_mut(&format!("{name}-build")).unwrap().tree = installed_system(self.cloud_init);
-                self.domains.get_mut(name).unwrap().state = DomainState::Shutoff;
-            }
-            (Script::Question, 2) => say(console_log(name), "\r\nSelect your location\r\n  1: Africa\r\nPrompt: '?' for help> "),
-            (Script::Reboot, 2) => {
-                say(console_log(name), "\r\nRebooting\r\n");
-                self.domains.get_mut(name).unwrap().state = DomainState::Shutoff;
-            }
-            (Script::FailedStep, 2) => say(installer_log(name), &menu("grub-installer", " failed.")),
-            _ => {}
+        let kind = players::kind(&self.domains[name].xml);
+        let moment = players::play(kind, self.script, age);
+        for (log, text) in [(console_log(name), moment.console), (installer_log(name), moment.log)] {
+            self.logs.entry(log).or_default().push_str(&text);
+        }
+        if moment.installed {
+            self.volumes.get_mut(&format!("{name}-build")).unwrap().tree = installed_system(self.cloud_init);
+        }
+        if moment.off {
+            self.domains.get_mut(name).unwrap().state = DomainState::Shutoff;
         }
     }
 }

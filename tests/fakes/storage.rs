@@ -2,21 +2,21 @@
 
 use std::{io::Read, path::Path};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tpl::{
     core::{
         digest::{ChunkList, chunk_count, chunk_digest},
         facts::{NewVolume, PoolSize, Volume, VolumeFormat},
         progress::Progress,
         sha256::Sha256Digest,
-        source::{Request, Role},
+        source::{FilesRequest, Location, Request, Role},
         trust::Trust,
         units::ByteSize,
     },
     host::{
         hypervisor::Storage,
         images::Images,
-        source::{Fetched, Resolved, Source, Wanted},
+        source::{Access, Fetched, Resolved, Source, Wanted},
     },
 };
 
@@ -138,20 +138,44 @@ impl Images for FakeRun {
     }
 }
 
-impl Source for FakeRun {
-    fn resolve(&self, request: &Request, _: &dyn Progress) -> Result<Resolved> {
-        let Request::Archive(request) = request else { bail!("the fakes have a Debian archive only") };
-        self.step(Step::Resolve, &request.mirror)?;
-        let wanted = |name: &str| Wanted { url: format!("{}/{name}", request.mirror), sha256: Sha256Digest([7; 32]) };
+impl FakeRun {
+    fn resolve_files(&self, request: &FilesRequest) -> Result<Resolved> {
+        self.step(Step::Resolve, "files")?;
+        let wanted = |(role, place): &(Role, Location)| {
+            (*role, Wanted::Download { url: place.to_string(), digest: Sha256Digest([7; 32]).into() })
+        };
         Ok(Resolved {
-            files: vec![(Role::Kernel, wanted("linux")), (Role::Initrd, wanted("initrd.gz"))],
+            files: request.files.iter().map(wanted).collect(),
+            trust: Trust::Signed { fingerprint: "A1B2".to_owned() },
+        })
+    }
+}
+
+impl Source for FakeRun {
+    fn resolve(&self, request: &Request, _: Access, _: &dyn Progress) -> Result<Resolved> {
+        let request = match request {
+            Request::Archive(request) => request,
+            Request::Files(request) => return self.resolve_files(request),
+        };
+        self.step(Step::Resolve, &request.mirror)?;
+        let wanted = |role, name: &str| {
+            let url = format!("{}/{name}", request.mirror);
+            (role, Wanted::Download { url, digest: Sha256Digest([7; 32]).into() })
+        };
+        Ok(Resolved {
+            files: vec![wanted(Role::Kernel, "linux"), wanted(Role::Initrd, "initrd.gz")],
             trust: Trust::Signed { fingerprint: "A1B2".to_owned() },
         })
     }
 
-    fn fetch(&self, _: &Resolved, _: &dyn Progress) -> Result<Fetched> {
+    fn fetch(&self, resolved: &Resolved, _: Access, _: &dyn Progress) -> Result<Fetched> {
         self.step(Step::Fetch, "")?;
         let folder = self.machine.folder.path();
-        Ok(Fetched(vec![(Role::Kernel, folder.join("linux")), (Role::Initrd, folder.join("initrd.gz"))]))
+        let path = |(role, _): &(Role, Wanted)| match role {
+            Role::Kernel => (*role, folder.join("linux")),
+            Role::Initrd => (*role, folder.join("initrd.gz")),
+            Role::Medium | Role::Image => (*role, folder.join("medium.iso")),
+        };
+        Ok(Fetched::new(resolved.files.iter().map(path).collect()))
     }
 }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::words::{MediumPath, Place, PlainText, Word};
-use crate::core::source::{Arch, Location, Proof};
+use crate::core::{
+    sha256::Sha256Digest,
+    source::{Arch, Location, Proof},
+};
 
 /// Where an installer, or an installed system, comes from, as the pipeline says it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -181,10 +184,8 @@ impl Source {
             let expanded = place.as_ref().map(|place| place.expand(arch, self.release.as_str())).transpose();
             Ok::<_, Fault>(expanded.map_err(|fault| (key, fault))?.map(|location| location.to_string()))
         };
-        let digest = self.sha256.as_ref().map(|digest| digest.as_str().to_ascii_lowercase());
-        if digest.as_ref().is_some_and(|digest| digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit())) {
-            return Err(("sha256", "a SHA-256 has 64 hexadecimal digits".to_owned()));
-        }
+        let digest = self.sha256.as_ref().map(|word| word.as_str().parse::<Sha256Digest>()).transpose();
+        let digest = digest.map_err(|_| ("sha256", "a SHA-256 has 64 hexadecimal digits".to_owned()))?;
         if digest.is_some() && self.checksums.is_some() {
             return Err(("sha256", "sha256 stands in the place of checksums: one of both".to_owned()));
         }
