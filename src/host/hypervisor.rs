@@ -159,7 +159,12 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The folder cannot be read.
     fn guest_logs(&self, folder: &str) -> Result<Vec<String>>;
-    /// Removes a guest's log. One that does not exist is no error.
+    /// The length of a guest's log in bytes; 0 where there is none.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn log_length(&self, path: &str) -> Result<u64>;
+    /// Removes a guest's log, with [what of it was put aside](crate::core::domain::put_aside). One that does not exist is no error.
     ///
     /// # Errors
     /// It cannot be removed.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use roxmltree::Document;
 use tpl::{
     core::{
-        domain::console_log,
+        domain::{console_log, put_aside},
         facts::{Domain, DomainState, HostSize, Pledge},
         manifest::Metadata,
         metadata,
@@ -210,6 +210,11 @@ impl Hypervisor for FakeRun {
         Ok(log.get(usize::try_from(from)?..).unwrap_or_default().to_vec())
     }
 
+    fn log_length(&self, path: &str) -> Result<u64> {
+        self.step(Step::ReadLog, path)?;
+        Ok(self.machine.state().logs.get(path).map_or(0, String::len) as u64)
+    }
+
     fn guest_logs(&self, folder: &str) -> Result<Vec<String>> {
         self.step(Step::ListLogs, folder)?;
         Ok(self.machine.state().logs.keys().cloned().collect())
@@ -217,7 +222,8 @@ impl Hypervisor for FakeRun {
 
     fn remove_log(&self, path: &str) -> Result<()> {
         self.step(Step::RemoveLog, path)?;
-        self.machine.state().logs.remove(path);
+        let mut state = self.machine.state();
+        state.logs.retain(|log, _| log != path && !put_aside(path).contains(log));
         Ok(())
     }
 }

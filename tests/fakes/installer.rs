@@ -214,6 +214,16 @@ fn a_medium_of_another_family_is_refused_before_anything_is_made() {
 }
 
 #[test]
+fn logs_that_begin_anew_are_followed() {
+    for prepare in [Machine::prepared as fn() -> Machine, ubuntu, redhat] {
+        let machine = prepare();
+        machine.state().script = Script::RollsOver;
+        machine.tpl("build debian13").unwrap();
+        assert_eq!(machine.leftovers(), [""; 0]);
+    }
+}
+
+#[test]
 fn uefi_leaves_no_variables() {
     let machine = Machine::prepared();
     machine.edit_pipeline("deadline = \"60m\"", "deadline = \"60m\"\nfirmware = \"uefi\"");

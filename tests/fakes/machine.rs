@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tpl::core::{
     dns::Host,
-    domain::{console_log, installer_log},
+    domain::{console_log, installer_log, put_aside},
     facts::{Domain, DomainState},
     inventory::Inventory,
     manifest::{Manifest, State as Stage},
@@ -38,6 +38,8 @@ pub enum Node {
 pub enum Script {
     /// It comes to its end.
     Good,
+    /// The same, while the keeper of the logs begins new ones.
+    RollsOver,
     /// It asks something, and waits.
     Question,
     /// The VM goes off while packages are being installed.
@@ -289,6 +291,12 @@ impl State {
     fn install(&mut self, name: &str, age: u32) {
         let kind = players::kind(&self.domains[name].xml);
         let moment = players::play(kind, self.script, age);
+        if self.script == Script::RollsOver && age == 2 {
+            for log in [console_log(name), installer_log(name)] {
+                let before = self.logs.remove(&log).unwrap_or_default() + "unread\n";
+                self.logs.insert(put_aside(&log)[0].clone(), before);
+            }
+        }
         for (log, text) in [(console_log(name), moment.console), (installer_log(name), moment.log)] {
             self.logs.entry(log).or_default().push_str(&text);
         }

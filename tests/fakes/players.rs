@@ -47,7 +47,7 @@ pub fn play(kind: AnswersKind, script: Script, age: u32) -> Moment {
         return Moment::default();
     }
     match script {
-        Script::Good => {
+        Script::Good | Script::RollsOver => {
             let log = if kind == AnswersKind::Preseed { menu("finish-install", " selected") } else { mark("complete") };
             Moment { off: true, installed: true, ..says("\r\nThe system will power off\r\n", &log) }
         }

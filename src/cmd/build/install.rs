@@ -30,6 +30,8 @@ use crate::{
 
 /// How long between two looks at the installer's logs.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How many parts of a log are read in one look, of 1 MiB at most each.
+const MOST_PARTS: usize = 16;
 /// Silence of less than this is no sign of anything: an installer unpacks for longer without a word.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -208,14 +210,27 @@ impl<'a> Build<'a> {
 
     /// Feeds what a log has gained since the last look.
     fn follow(&self, log: &str, read: &mut u64, mut feed: impl FnMut(&[u8])) -> Result<()> {
-        loop {
+        let hypervisor = self.world.hypervisor;
+        if hypervisor.log_length(log)? < *read {
+            // Its keeper has begun a new one: what was not read yet is at the end of the one before.
+            let [before, ..] = domain::put_aside(log);
+            self.feed(&before, read, &mut feed)?;
+            *read = 0;
+        }
+        self.feed(log, read, &mut feed)
+    }
+
+    fn feed(&self, log: &str, read: &mut u64, feed: &mut impl FnMut(&[u8])) -> Result<()> {
+        // A guest that writes without an end must not keep its deadline from being looked at.
+        for _ in 0..MOST_PARTS {
             let bytes = self.world.hypervisor.read_log(log, *read)?;
             if bytes.is_empty() {
-                return Ok(());
+                break;
             }
             *read += bytes.len() as u64;
             feed(&bytes);
         }
+        Ok(())
     }
 
     /// Removes what only the installer needed.

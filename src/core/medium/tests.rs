@@ -11,11 +11,14 @@ fn kernel(length: usize) -> Vec<u8> {
     bytes
 }
 
+/// A path, and what is there.
+type Put<'a> = (&'a str, &'a [u8]);
+
 const GZIP: &[u8] = &[0x1f, 0x8b, 8, 0];
 const CPIO: &[u8] = b"0707010000";
 
 /// Where kernel and initrd were found, or why they were not.
-fn found(kind: AnswersKind, files: &[(&str, &[u8])], paths: (Option<&str>, Option<&str>)) -> String {
+fn found(kind: AnswersKind, files: &[Put<'_>], paths: (Option<&str>, Option<&str>)) -> String {
     let bytes = image("LABEL", Names::RockRidge, files);
     let path = |path: Option<&str>| path.map(|path| path.parse::<MediumPath>().unwrap());
     let (kernel, initrd) = (path(paths.0), path(paths.1));
@@ -28,7 +31,7 @@ fn found(kind: AnswersKind, files: &[(&str, &[u8])], paths: (Option<&str>, Optio
 #[test]
 fn kernel_and_initrd_are_where_the_family_has_them() {
     let kernel = &kernel(4096);
-    let table: [(AnswersKind, &[(&str, &[u8])], &str); 9] = [
+    let table: [(AnswersKind, &[Put<'_>], &str); 9] = [
         (
             Autoinstall,
             &[("casper/hwe-vmlinuz", kernel), ("casper/hwe-initrd", CPIO), ("casper/vmlinuz", kernel), ("casper/initrd", CPIO)],
@@ -77,7 +80,7 @@ fn kernel_and_initrd_are_where_the_family_has_them() {
 #[test]
 fn elsewhere_they_are_found_by_what_they_are() {
     let (small, large) = (kernel(4096), kernel(2 << 20));
-    let files: [(&str, &[u8]); 5] = [
+    let files: [Put<'_>; 5] = [
         ("boot/loader", &small),
         ("boot/initrd", GZIP),
         ("live/deep/linux-6.1", &large),

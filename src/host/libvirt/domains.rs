@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     core::{
+        domain::put_aside,
         facts::{Domain, DomainState, HostSize, Pledge},
         manifest::Metadata,
         metadata,
@@ -268,6 +269,10 @@ impl Hypervisor for Libvirt {
         absent_is_empty(read()).with_context(|| format!("reading {path}"))
     }
 
+    fn log_length(&self, path: &str) -> Result<u64> {
+        absent_is_empty(std::fs::metadata(path).map(|meta| meta.len())).with_context(|| format!("reading {path}"))
+    }
+
     fn guest_logs(&self, folder: &str) -> Result<Vec<String>> {
         if !self.has_logs_here() {
             return Ok(Vec::new());
@@ -285,7 +290,9 @@ impl Hypervisor for Libvirt {
         if !self.has_logs_here() {
             return Ok(());
         }
-        absent_is_empty(std::fs::remove_file(path)).with_context(|| format!("removing {path}"))
+        let remove = |path: &str| absent_is_empty(std::fs::remove_file(path)).with_context(|| format!("removing {path}"));
+        put_aside(path).iter().try_for_each(|path| remove(path))?;
+        remove(path)
     }
 }
 
