@@ -2,7 +2,7 @@
 
 use super::{
     Steps,
-    signs::{ANSWERS, DISK, MEDIUM, PACKAGES, Sign, Weight},
+    signs::{ANSWERS, DISK, GIVEN_UP, MEDIUM, PACKAGES, Sign, Weight},
 };
 
 /// What it says when a step begins.
@@ -54,6 +54,7 @@ pub(super) const SIGNS: &[Sign] = &[
         says: "the installer has a fault of its own",
         advice: "",
     },
+    Sign { words: "The installation was stopped due to an error", weight: Weight::Fatal, says: GIVEN_UP, advice: "" },
     Sign { words: "Pane is dead", weight: Weight::Fatal, says: "the installer has ended by itself", advice: "" },
     Sign { words: "[anaconda root@", weight: Weight::Fatal, says: "the installer has ended with a shell", advice: "" },
     Sign {
@@ -103,6 +104,9 @@ pub(super) const SIGNS: &[Sign] = &[
     },
 ];
 
+/// What stands before an error where nobody can be asked.
+pub(super) const DETAIL: &str = "The exact error message is";
+
 /// What its prompts hold: the last line of its console, or the one before where the last goes on.
 const PROMPTS: [&str; 7] = [
     "Please make a selection from the above",
@@ -113,6 +117,20 @@ const PROMPTS: [&str; 7] = [
     "Password (confirm):",
     "Please make your choice from above",
 ];
+
+/// A line of its logs without what stands before the text: `16:26:06,950 ERR errors: The following error…`.
+pub(super) fn text(line: &str) -> &str {
+    let stamped = line
+        .get(..13)
+        .is_some_and(|stamp| stamp.ends_with(' ') && stamp[..12].bytes().all(|b| b.is_ascii_digit() || b":,".contains(&b)));
+    let text = stamped.then(|| line.split_once(": ").map_or("", |(_, text)| text));
+    text.unwrap_or(line).trim()
+}
+
+/// Whether an error's line says that the next one has the detail.
+pub(super) fn goes_on(line: &str) -> bool {
+    line.ends_with(':') || line.ends_with("will be aborted.")
+}
 
 /// The step that a line begins.
 pub(super) fn step(line: &str) -> Option<usize> {

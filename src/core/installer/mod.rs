@@ -34,6 +34,16 @@ const RESTARTS: &str = "reboot: Restarting system";
 /// begins.
 type Steps = &'static [(&'static str, &'static str, u8)];
 
+/// Which log a line is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Console,
+    Installer,
+}
+
+/// How many lines of detail an error has at most.
+const DETAILS: u8 = 3;
+
 /// Watches an installation through its logs, fed as they grow.
 #[derive(Debug)]
 pub struct Watch {
@@ -50,6 +60,8 @@ pub struct Watch {
     failed: Option<Fault>,
     /// The best explanation for a failure so far, and how good it is.
     cause: Option<(u8, Fault)>,
+    /// How many lines of which log may still be added to what the failure says.
+    detail: Option<(Source, u8)>,
     /// The event of subiquity's that failed last.
     event: Option<String>,
 }
@@ -68,6 +80,7 @@ impl Watch {
             rebooted: false,
             failed: None,
             cause: None,
+            detail: None,
             event: None,
         }
     }
@@ -97,7 +110,7 @@ impl Watch {
             if self.kind != AnswersKind::Preseed {
                 self.event(line);
             }
-            self.signs_of(line);
+            self.line(line, Source::Console);
         });
         // A prompt ends no line.
         self.signs_of(&log.open());
@@ -115,10 +128,10 @@ impl Watch {
         let mut log = std::mem::take(&mut self.installer);
         log.feed(bytes, |line| {
             self.event(line);
-            self.signs_of(line);
+            self.line(line, Source::Installer);
             match line {
                 COMPLETE => self.finished = true,
-                FAILED => self.fail(Fault { says: "the installer has given up".to_owned(), advice: "" }),
+                FAILED => self.fail(Fault { says: signs::GIVEN_UP.to_owned(), advice: "" }),
                 _ => {}
             }
         });
@@ -146,7 +159,7 @@ impl Watch {
                     self.event = Some(event);
                 }
                 if subiquity::failed_event(line).is_some_and(subiquity::is_fatal) {
-                    self.fail(Fault { says: "the installer has given up".to_owned(), advice: "" });
+                    self.fail(Fault { says: signs::GIVEN_UP.to_owned(), advice: "" });
                 }
             }
             AnswersKind::Kickstart => {
@@ -160,6 +173,27 @@ impl Watch {
     fn reach(&mut self, step: Option<usize>) {
         if step > self.step {
             (self.step, self.inside) = (step, 0);
+        }
+    }
+
+    fn line(&mut self, line: &str, source: Source) {
+        if self.kind != AnswersKind::Kickstart {
+            return self.signs_of(line);
+        }
+        // Its errors have several lines: the first says that there is one, the others which.
+        let (text, known) = (anaconda::text(line), self.failed.is_some());
+        if let (Some((of, left)), Some(fault)) = (self.detail, &mut self.failed)
+            && of == source
+            && !text.is_empty()
+        {
+            let colon = if fault.says.ends_with([':', '.']) { "" } else { ":" };
+            fault.says = format!("{}{colon} {}", fault.says, signs::cut(text));
+            self.detail = (left > 1 && anaconda::goes_on(text)).then_some((of, left - 1));
+        }
+        self.signs_of(text);
+        let bare = self.failed.as_ref().is_some_and(|fault| fault.says == signs::GIVEN_UP);
+        if self.failed.is_some() && anaconda::goes_on(text) && (!known || bare && text.starts_with(anaconda::DETAIL)) {
+            self.detail = Some((source, DETAILS));
         }
     }
 

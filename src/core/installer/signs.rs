@@ -34,6 +34,9 @@ pub struct Fault {
 /// A line in an error is cut behind so many characters.
 const LONGEST: usize = 200;
 
+/// Where nothing better is known.
+pub(super) const GIVEN_UP: &str = "the installer has given up";
+
 pub(super) const MEMORY: &str = "install.memory in the pipeline gives the installer more";
 pub(super) const DISK: &str = "install.disk in the pipeline makes the build disk larger; an installer that holds all in its memory needs more install.memory";
 pub(super) const ANSWERS: &str = "the answer file, which answers.file in the pipeline names, must be mended";

@@ -170,7 +170,7 @@ fn each_failure_says_what_it_is_and_what_to_do() {
             Kickstart,
             "The following problem occurred on line 3 of the kickstart file:\n\nUnknown command: nosuch\n",
             "",
-            "the installer does not take its answers: The following problem occurred on line 3 of the kickstart file:",
+            "the installer does not take its answers: The following problem occurred on line 3 of the kickstart file: Unknown command: nosuch",
             ANSWERS,
         ),
         (
@@ -187,6 +187,23 @@ fn each_failure_says_what_it_is_and_what_to_do() {
             "the installer has given up: The following error occurred while installing the payload. This is: \
              the build disk is too small: cpio: write failed - No space left on device",
             DISK,
+        ),
+        (
+            Kickstart,
+            "",
+            "16:26:06,950 ERR errors: The following error occurred while installing.  This is a fatal error and installation will be aborted.\n\
+             16:26:06,950 ERR errors: \n16:26:06,951 ERR errors: Command x failed.\n16:26:06,950 ERR errors: y\n",
+            "the installer has given up: The following error occurred while installing.  This is a fatal error and installation will be \
+             aborted. Command x failed.",
+            "",
+        ),
+        (
+            Kickstart,
+            "The installation was stopped due to an error which occurred while running in non-interactive cmdline mode.\n\
+             The exact error message is:\n\nNo match.\n\nThe installer will now terminate.\n",
+            "x\ntpl: installation failed\n",
+            "the installer has given up: No match.",
+            "",
         ),
         (Kickstart, "Pane is dead", "", "the installer has ended by itself", ""),
         (Kickstart, "An unknown error has occurred\n", "", "the installer has a fault of its own", ""),
