@@ -25,8 +25,12 @@ mod images;
 mod installer;
 #[path = "fakes/machine.rs"]
 mod machine;
+#[path = "fakes/medium.rs"]
+mod medium;
 #[path = "fakes/networks.rs"]
 mod networks;
+#[path = "fakes/players.rs"]
+mod players;
 #[path = "fakes/reach.rs"]
 mod reach;
 #[path = "fakes/ready.rs"]

@@ -96,9 +96,20 @@ pub fn logs(domain: &str) -> [String; 3] {
     [console_log(domain), installer_log(domain), format!("{LOG_FOLDER}/{domain}.log")]
 }
 
+/// Where a log's keeper, virtlogd, puts what has become too long, 2 MiB by default: the newest first. It keeps three of them by
+/// default; a host may let it keep some more.
+pub fn put_aside(log: &str) -> [String; 10] {
+    std::array::from_fn(|age| format!("{log}.{age}"))
+}
+
 /// The build whose log a file is, if its name is one that only a build's log has: `NAME.VERSION-installer.log`.
 pub fn log_owner(path: &str) -> Option<String> {
     let file = path.strip_prefix(LOG_FOLDER)?.strip_prefix('/')?;
+    // What was put aside.
+    let file = match file.rsplit_once('.') {
+        Some((log, age)) if age.len() == 1 && age.bytes().all(|byte| byte.is_ascii_digit()) => log,
+        _ => file,
+    };
     let suffixes = ["-serial.log", "-installer.log", ".log"];
     let owner = suffixes.iter().find_map(|suffix| file.strip_suffix(suffix))?;
     let (name, version) = owner.split_once('.')?;
@@ -227,6 +238,9 @@ mod tests {
             ("debian13.20261121-031000-installer.log", Some("debian13.20261121-031000")),
             ("debian13.20261121-031000-serial.log", Some("debian13.20261121-031000")),
             ("debian13.20261121-031000.log", Some("debian13.20261121-031000")),
+            ("debian13.20261121-031000-serial.log.2", Some("debian13.20261121-031000")),
+            ("debian13.20261121-031000-serial.log.22", None),
+            ("debian13.20261121-031000.2", None),
             ("web01-serial.log", None),
             ("../x.20261121-031000-serial.log", None),
         ];

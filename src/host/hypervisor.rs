@@ -64,6 +64,17 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// libvirt refuses.
     fn undefine(&self, name: &str) -> Result<()>;
+    /// Whether the emulator has a UEFI firmware for the machines that tpl makes.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn has_uefi(&self) -> Result<bool>;
+    /// Removes the UEFI variables of a domain that does not run: the next start makes new ones. Where there are none, that is no
+    /// error.
+    ///
+    /// # Errors
+    /// The domain runs, or they cannot be removed.
+    fn remove_variables(&self, name: &str) -> Result<()>;
     /// Starts a domain.
     ///
     /// # Errors
@@ -158,7 +169,12 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The folder cannot be read.
     fn guest_logs(&self, folder: &str) -> Result<Vec<String>>;
-    /// Removes a guest's log. One that does not exist is no error.
+    /// The length of a guest's log in bytes; 0 where there is none.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn log_length(&self, path: &str) -> Result<u64>;
+    /// Removes a guest's log, with [what of it was put aside](crate::core::domain::put_aside). One that does not exist is no error.
     ///
     /// # Errors
     /// It cannot be removed.

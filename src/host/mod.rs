@@ -10,6 +10,7 @@ pub mod images;
 pub mod known_hosts;
 pub mod libvirt;
 pub mod local;
+pub mod medium;
 pub mod process;
 pub mod reach;
 pub mod seed_image;

@@ -1,15 +1,21 @@
-//! The bytes of a seed volume: a small vfat file system labelled CIDATA.
+//! The bytes of a seed volume: a small vfat file system labelled CIDATA. A clone's is a disk; that for an installer is in a CD-ROM
+//! drive, which nothing takes for a disk to install on, and whose sectors are larger: Linux mounts no file system with smaller ones
+//! than its drive has.
 
 use std::io::{Cursor, Write as _};
 
 use anyhow::{Context as _, Result, ensure};
 use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
 
+use uuid::Uuid;
+
 use crate::core::secret::Secret;
 
 /// cloud-init looks for this label, in capitals or not.
 const LABEL: [u8; 11] = *b"CIDATA     ";
-const SECTOR: usize = 512;
+const SECTOR: u16 = 512;
+/// A CD-ROM's.
+const DISC_SECTOR: u16 = 2048;
 /// Boot sector, two FATs, root directory: what is not there for files, generously.
 const OVERHEAD: usize = 16 << 10;
 /// What a guest may be told at most is less, in base64 and base64 once more; a larger one is somebody's mistake. FAT12 has
@@ -36,21 +42,33 @@ impl TimeProvider for Epoch {
 /// # Errors
 /// Documents of more than 1.5 MiB.
 pub fn seed_image(meta_data: &str, network_config: &str, user_data: &Secret<String>) -> Result<Secret<Vec<u8>>> {
-    image(&[("meta-data", meta_data), ("network-config", network_config), ("user-data", user_data.expose())])
+    image(&[("meta-data", meta_data), ("network-config", network_config), ("user-data", user_data.expose())], SECTOR)
         .context("making a seed volume")
 }
 
-fn image(documents: &[(&str, &str)]) -> Result<Secret<Vec<u8>>> {
+/// Makes the volume that an installer finds its answers on, for a CD-ROM drive. `instance` names the machine; the answers hold the
+/// hash of a password.
+///
+/// # Errors
+/// Answers of more than 1.5 MiB.
+pub fn answers_image(instance: Uuid, answers: &str) -> Result<Secret<Vec<u8>>> {
+    let meta_data = format!("instance-id: {instance}\n");
+    image(&[("meta-data", meta_data.as_str()), ("user-data", answers)], DISC_SECTOR).context("making the volume of the answers")
+}
+
+fn image(documents: &[(&str, &str)], sector: u16) -> Result<Secret<Vec<u8>>> {
     let size: usize = documents.iter().map(|(_, text)| text.len()).sum();
     ensure!(size <= MAX_DOCUMENT, "{size} bytes of documents are more than the limit of {MAX_DOCUMENT}");
-    // Each document wastes less than a cluster.
-    let bytes = (size + OVERHEAD).next_multiple_of(SECTOR << 3);
+    // Each document wastes less than a cluster, and what is around them is counted in sectors.
+    let overhead = OVERHEAD * usize::from(sector / SECTOR);
+    let bytes = (size + overhead).next_multiple_of(usize::from(sector).max(4096));
     let mut disk = Cursor::new(vec![0; bytes]);
     let options = FormatVolumeOptions::new()
         .fat_type(FatType::Fat12)
-        .bytes_per_sector(SECTOR as u16)
-        .bytes_per_cluster(SECTOR as u32)
-        .max_root_dir_entries(16)
+        .bytes_per_sector(sector)
+        .bytes_per_cluster(u32::from(sector))
+        // As many as fill a sector.
+        .max_root_dir_entries(sector / 32)
         .volume_id(0x7470_6c00)
         .volume_label(LABEL);
     fatfs::format_volume(&mut disk, options)?;
@@ -92,6 +110,20 @@ mod tests {
             assert_eq!(read(&volume, "meta-data"), "instance-id: 1\n");
             assert_eq!(read(&volume, "network-config"), "version: 1\n");
             assert_eq!(read(&volume, "user-data"), user_data);
+        }
+    }
+
+    #[test]
+    fn answers_are_in_the_sectors_of_a_disc() {
+        for length in [0, 5000, MAX_DOCUMENT - 60] {
+            let answers = "x".repeat(length);
+            let image = answers_image(Uuid::nil(), &answers).unwrap();
+            let bytes = image.expose();
+            assert_eq!((bytes.len() % 4096, &bytes[11..13]), (0, 2048u16.to_le_bytes().as_slice()));
+            let volume = FileSystem::new(Cursor::new(bytes.clone()), FsOptions::new()).unwrap();
+            assert_eq!(volume.read_volume_label_from_root_dir().unwrap().as_deref(), Some("CIDATA"));
+            assert_eq!(read(&volume, "meta-data"), "instance-id: 00000000-0000-0000-0000-000000000000\n");
+            assert_eq!(read(&volume, "user-data"), answers);
         }
     }
 

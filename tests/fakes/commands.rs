@@ -72,10 +72,27 @@ impl Machine {
         BUILT.get_or_init(build).copy()
     }
 
+    /// The same machine with files of its own.
+    pub fn apart(&self) -> Self {
+        let own = Self::prepared();
+        *own.state() = self.state().clone();
+        own
+    }
+
     /// Changes the pipeline.
     pub fn edit_pipeline(&self, from: &str, to: &str) {
         assert!(PIPELINE.contains(from));
         self.write_pipeline(&PIPELINE.replace(from, to));
+    }
+
+    /// Puts a medium into the place of the archive, with an installer that reads such answers.
+    pub fn install_from_medium(&self, kind: &str, medium: &[u8]) {
+        let source = "kind = \"netboot\"\nsuite = \"trixie\"";
+        let text = PIPELINE.replace(source, "kind = \"iso\"\nurl = \"https://v.example/medium.iso\"");
+        let text = text.replace("kind = \"preseed\"", &format!("kind = \"{kind}\""));
+        assert_ne!(text, PIPELINE);
+        self.write_pipeline(&text);
+        fs::write(self.folder.path().join("medium.iso"), medium).unwrap();
     }
 
     fn write_pipeline(&self, text: &str) {

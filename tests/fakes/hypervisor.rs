@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use roxmltree::Document;
 use tpl::{
     core::{
-        domain::console_log,
+        domain::{console_log, put_aside},
         facts::{Domain, DomainState, HostSize, Pledge},
         manifest::Metadata,
         metadata,
@@ -96,8 +96,22 @@ impl Hypervisor for FakeRun {
             ensure!(!domain.state.is_active(), "domain {name} runs");
         }
         state.domains.remove(name);
+        state.variables.remove(name);
         state.snapshots.retain(|(domain, _)| domain != name);
         state.autostart.remove(name);
+        Ok(())
+    }
+
+    fn has_uefi(&self) -> Result<bool> {
+        self.step(Step::ReadHost, "firmware")?;
+        Ok(self.machine.state().uefi)
+    }
+
+    fn remove_variables(&self, name: &str) -> Result<()> {
+        self.step(Step::RemoveVariables, name)?;
+        let mut state = self.machine.state();
+        ensure!(!state.domains.get(name).is_some_and(|domain| domain.state.is_active()), "domain {name} runs");
+        state.variables.remove(name);
         Ok(())
     }
 
@@ -207,6 +221,11 @@ impl Hypervisor for FakeRun {
         Ok(log.get(usize::try_from(from)?..).unwrap_or_default().to_vec())
     }
 
+    fn log_length(&self, path: &str) -> Result<u64> {
+        self.step(Step::ReadLog, path)?;
+        Ok(self.machine.state().logs.get(path).map_or(0, String::len) as u64)
+    }
+
     fn guest_logs(&self, folder: &str) -> Result<Vec<String>> {
         self.step(Step::ListLogs, folder)?;
         Ok(self.machine.state().logs.keys().cloned().collect())
@@ -214,7 +233,8 @@ impl Hypervisor for FakeRun {
 
     fn remove_log(&self, path: &str) -> Result<()> {
         self.step(Step::RemoveLog, path)?;
-        self.machine.state().logs.remove(path);
+        let mut state = self.machine.state();
+        state.logs.retain(|log, _| log != path && !put_aside(path).contains(log));
         Ok(())
     }
 }
@@ -239,6 +259,9 @@ impl State {
         if !probe {
             self.logs.insert(console_log(name), self.console.clone());
         }
+        if document.descendants().any(|node| node.has_tag_name("os") && node.attribute("firmware") == Some("efi")) {
+            self.variables.insert(name.to_owned());
+        }
         let domain = self.domains.get_mut(name).context("vanished")?;
         domain.age = 0;
         domain.state = if off_again { DomainState::Shutoff } else { DomainState::Running };
@@ -246,9 +269,9 @@ impl State {
     }
 }
 
-/// Whether a disk's element belongs to a seed, which is read-only by nature.
+/// Whether a disk's element belongs to a CD-ROM drive or a seed, which are read-only by nature.
 fn is_cdrom(readonly: roxmltree::Node<'_, '_>) -> bool {
-    readonly
-        .parent()
-        .is_some_and(|disk| disk.children().any(|node| node.attribute("file").is_some_and(|file| file.ends_with("-seed"))))
+    let Some(disk) = readonly.parent() else { return false };
+    let seed = |node: roxmltree::Node<'_, '_>| node.attribute("file").is_some_and(|file| file.ends_with("-seed"));
+    disk.attribute("device") == Some("cdrom") || disk.children().any(seed)
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tpl::core::{
     dns::Host,
-    domain::{console_log, installer_log},
+    domain::{console_log, installer_log, put_aside},
     facts::{Domain, DomainState},
     inventory::Inventory,
     manifest::{Manifest, State as Stage},
@@ -18,6 +18,8 @@ use tpl::core::{
     network::{Lease, Network, Subnet},
 };
 use uuid::Uuid;
+
+use super::players;
 
 /// Where the fake pool says that its volumes are.
 pub const POOL: &str = "/pool";
@@ -37,10 +39,16 @@ pub enum Node {
 pub enum Script {
     /// It comes to its end.
     Good,
+    /// The same, while the keeper of the logs begins new ones.
+    RollsOver,
     /// It asks something, and waits.
     Question,
     /// The VM goes off while packages are being installed.
+    Off,
+    /// The same, by a reboot.
     Reboot,
+    /// The build disk is full.
+    Full,
     /// One of its steps fails, and it sits at its menu.
     FailedStep,
     /// It never gets on.
@@ -79,6 +87,10 @@ pub struct State {
     pub locks: BTreeMap<String, Uuid>,
     pub script: Script,
     pub kvm: bool,
+    /// Whether there is a UEFI firmware.
+    pub uefi: bool,
+    /// The domains that have UEFI variables.
+    pub variables: BTreeSet<String>,
     /// Whether clones become ready.
     pub ready: bool,
     pub memory: u64,
@@ -131,6 +143,8 @@ impl Machine {
             locks: BTreeMap::new(),
             script: Script::Good,
             kvm: true,
+            uefi: true,
+            variables: BTreeSet::new(),
             ready: true,
             memory: 16 << 30,
             pool: 1 << 40,
@@ -192,7 +206,8 @@ impl Machine {
         let domains = state.domains.keys().map(|name| format!("domain {name}"));
         let volumes = state.volumes.keys().map(|name| format!("volume {name}"));
         let logs = state.logs.keys().map(|log| format!("log {log}"));
-        domains.chain(volumes).chain(logs).chain(state.entries()).collect()
+        let variables = state.variables.iter().map(|name| format!("variables {name}"));
+        domains.chain(volumes).chain(logs).chain(variables).chain(state.entries()).collect()
     }
 
     /// Everything that is neither published nor a complete VM nor belongs to one.
@@ -208,6 +223,7 @@ impl Machine {
         }
         for clone in inventory.clones.iter().filter(|clone| clone.is_vm() && !clone.record.is_unfinished()) {
             kept.insert(format!("domain {}", clone.domain.name));
+            kept.insert(format!("variables {}", clone.domain.name));
             kept.insert(format!("log {}", console_log(&clone.domain.name)));
             kept.extend(clone.record.volumes.iter().map(|volume| format!("volume {volume}")));
             kept.extend(clone.record.reservations.iter().map(|entry| format!("reservation {} {}", entry.network, entry.ip)));
@@ -279,26 +295,22 @@ impl State {
 
     /// The installer in the VM `name` gets on.
     fn install(&mut self, name: &str, age: u32) {
-        let menu = |item: &str, what: &str| format!("Nov 21 03:11:00 main-menu[9]: INFO: Menu item '{item}'{what}\n");
-        let mut say = |log: String, text: &str| self.logs.entry(log).or_default().push_str(text);
-        match (self.script, age) {
-            (_, 1) => {
-                say(console_log(name), "Installing the base system  ... 50%\r\n");
-                say(installer_log(name), &menu("bootstrap-base", " selected"));
+        let kind = players::kind(&self.domains[name].xml);
+        let moment = players::play(kind, self.script, age);
+        if self.script == Script::RollsOver && age == 2 {
+            for log in [console_log(name), installer_log(name)] {
+                let before = self.logs.remove(&log).unwrap_or_default() + "unread\n";
+                self.logs.insert(put_aside(&log)[0].clone(), before);
             }
-            (Script::Good, 2) => {
-                say(console_log(name), "\r\nThe system will power off\r\n");
-                say(installer_log(name), &menu("finish-install", " selected"));
-                self.volumes.get_mut(&format!("{name}-build")).unwrap().tree = installed_system(self.cloud_init);
-                self.domains.get_mut(name).unwrap().state = DomainState::Shutoff;
-            }
-            (Script::Question, 2) => say(console_log(name), "\r\nSelect your location\r\n  1: Africa\r\nPrompt: '?' for help> "),
-            (Script::Reboot, 2) => {
-                say(console_log(name), "\r\nRebooting\r\n");
-                self.domains.get_mut(name).unwrap().state = DomainState::Shutoff;
-            }
-            (Script::FailedStep, 2) => say(installer_log(name), &menu("grub-installer", " failed.")),
-            _ => {}
+        }
+        for (log, text) in [(console_log(name), moment.console), (installer_log(name), moment.log)] {
+            self.logs.entry(log).or_default().push_str(&text);
+        }
+        if moment.installed {
+            self.volumes.get_mut(&format!("{name}-build")).unwrap().tree = installed_system(self.cloud_init);
+        }
+        if moment.off {
+            self.domains.get_mut(name).unwrap().state = DomainState::Shutoff;
         }
     }
 }

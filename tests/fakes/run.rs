@@ -52,6 +52,7 @@ pub enum Step {
     ReadLog,
     ListLogs,
     RemoveLog,
+    RemoveVariables,
     CreateVolume,
     CopyVolume,
     StoreVolume,
@@ -81,6 +82,7 @@ impl Step {
                 | Self::Undefine
                 | Self::PowerOff
                 | Self::RemoveLog
+                | Self::RemoveVariables
                 | Self::ReleaseAddress
                 | Self::RemoveDnsHost
                 | Self::RemoveDns

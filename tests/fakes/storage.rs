@@ -9,7 +9,7 @@ use tpl::{
         facts::{NewVolume, PoolSize, Volume, VolumeFormat},
         progress::Progress,
         sha256::Sha256Digest,
-        source::{Request, Role},
+        source::{FilesRequest, Location, Request, Role},
         trust::Trust,
         units::ByteSize,
     },
@@ -161,16 +161,24 @@ impl Images for FakeRun {
     }
 }
 
+impl FakeRun {
+    fn resolve_files(&self, request: &FilesRequest) -> Result<Resolved> {
+        self.step(Step::Resolve, "files")?;
+        let wanted = |(role, place): &(Role, Location)| {
+            (*role, Wanted::Download { url: place.to_string(), digest: Sha256Digest([7; 32]).into() })
+        };
+        Ok(Resolved {
+            files: request.files.iter().map(wanted).collect(),
+            trust: Trust::Signed { fingerprint: "A1B2".to_owned() },
+        })
+    }
+}
+
 impl Source for FakeRun {
     fn resolve(&self, request: &Request, _: Access, _: &dyn Progress) -> Result<Resolved> {
         let request = match request {
             Request::Archive(request) => request,
-            Request::Files(request) => {
-                self.step(Step::Resolve, "files")?;
-                let wanted = |role: Role, url: String| (role, Wanted::Download { url, digest: Sha256Digest([9; 32]).into() });
-                let files = request.files.iter().map(|(role, place)| wanted(*role, place.to_string())).collect();
-                return Ok(Resolved { files, trust: Trust::Unsigned { reason: "a test".to_owned() } });
-            }
+            Request::Files(request) => return self.resolve_files(request),
         };
         self.step(Step::Resolve, &request.mirror)?;
         let wanted = |role, name: &str| {
@@ -186,9 +194,12 @@ impl Source for FakeRun {
     fn fetch(&self, resolved: &Resolved, _: Access, _: &dyn Progress) -> Result<Fetched> {
         self.step(Step::Fetch, "")?;
         let folder = self.machine.folder.path();
-        if resolved.files.iter().any(|(role, _)| *role == Role::Image) {
-            return Ok(Fetched::new(vec![(Role::Image, folder.join("linux"))]));
-        }
-        Ok(Fetched::new(vec![(Role::Kernel, folder.join("linux")), (Role::Initrd, folder.join("initrd.gz"))]))
+        let path = |(role, _): &(Role, Wanted)| match role {
+            Role::Kernel => (*role, folder.join("linux")),
+            Role::Initrd => (*role, folder.join("initrd.gz")),
+            Role::Medium => (*role, folder.join("medium.iso")),
+            Role::Image => (*role, folder.join("linux")),
+        };
+        Ok(Fetched::new(resolved.files.iter().map(path).collect()))
     }
 }

@@ -13,52 +13,108 @@ use crate::{
     cmd::undo::Undo,
     core::{
         answers,
-        build_plan::{MEDIA, suffix},
+        boot_args::{self, Rest},
+        build_plan::{InstallPlan, MEDIA, suffix},
         cpio,
-        domain::{self, InstallMedia, Network},
+        domain::{self, InstallMedia},
         facts::{DomainState, NewVolume, VolumeFormat},
-        installer::{PATIENCE, Watch},
+        installer::{Fault, GRACE, PATIENCE, Watch},
+        medium::Installer,
+        pipeline::AnswersKind,
         progress::Progress,
         source::Role,
         units::Span,
     },
-    host::{identity::random_password_hash, source::Fetched},
+    host::{identity::random_password_hash, medium::Medium, seed_image::answers_image, source::Fetched},
 };
 
 /// How long between two looks at the installer's logs.
 const PAUSE: Duration = Duration::from_secs(1);
-/// `priority=critical` asks nothing that has a default; the text frontend makes a question readable in the console's log. What
-/// stands behind `---` goes into the installed system's own command line.
-const CMDLINE: &str = "priority=critical DEBIAN_FRONTEND=text console=ttyS0,115200 --- console=ttyS0,115200";
+/// How many parts of a log are read in one look, of 1 MiB at most each.
+const MOST_PARTS: usize = 16;
+/// Silence of less than this is no sign of anything: an installer unpacks for longer without a word.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// What an installer boots with: its files, and where their bytes come from.
+enum Files<'f> {
+    /// Its kernel and initrd, each in a file.
+    Netboot(&'f Fetched),
+    /// A medium, and what was found on it.
+    Medium(&'f Medium, &'f Installer),
+}
+
+impl Files<'_> {
+    fn kernel(&self) -> Result<(Box<dyn Read + '_>, u64)> {
+        match self {
+            Self::Netboot(files) => open(files.path(Role::Kernel)?),
+            Self::Medium(medium, found) => Ok((Box::new(medium.file(&found.kernel)), found.kernel.length())),
+        }
+    }
+
+    fn initrd(&self) -> Result<(Box<dyn Read + '_>, u64)> {
+        match self {
+            Self::Netboot(files) => open(files.path(Role::Initrd)?),
+            Self::Medium(medium, found) => Ok((Box::new(medium.file(&found.initrd)), found.initrd.length())),
+        }
+    }
+}
 
 impl<'a> Build<'a> {
     /// Defines the VM, gives it its volumes, and starts it.
-    pub(super) fn begin_install(&mut self, files: &Fetched, undo: &mut Undo<'a>) -> Result<()> {
+    pub(super) fn begin_install(&mut self, files: &Fetched, undo: &mut Undo<'a>, progress: &dyn Progress) -> Result<()> {
+        // Whatever is wrong with a medium is found before anything is made.
+        let opened = self.open_medium(files)?;
+        let files = match &opened {
+            Some((medium, installer)) => Files::Medium(medium, installer),
+            None => Files::Netboot(files),
+        };
         let world = self.world;
         let name = self.plan.id.domain();
-        let path = |suffix| world.storage.path_of(&self.plan.volume(suffix));
-        let media = InstallMedia {
-            kernel: path(suffix::KERNEL)?,
-            initrd: path(suffix::INITRD)?,
-            cmdline: CMDLINE.to_owned(),
-            disk: path(suffix::BUILD)?,
-            medium: None,
-            answers: None,
-        };
-        let network = self.plan.installation().map_or(Network::User, |install| install.network.clone());
-        let machine = self.plan.installer_machine(self.accelerator, network);
-        let xml = domain::installing(&self.manifest, self.uuid, &machine, &media);
+        let install = self.plan.installation().context("nothing is to be installed")?;
+        let machine = self.plan.installer_machine(self.accelerator, install.network.clone());
+        let xml = domain::installing(&self.manifest, self.uuid, &machine, &self.media(install, &files)?);
         world.hypervisor.define(&xml).with_context(|| format!("defining domain {name}"))?;
         let removed = name.clone();
         undo.push_domain(&name, move || world.hypervisor.undefine(&removed));
-        self.store_media(files, undo)?;
+        self.store_media(&files, undo, progress)?;
         world.hypervisor.start(&name)?;
         let stopped = name.clone();
         undo.push(&name, format!("stopping domain {name}"), move || world.hypervisor.power_off(&stopped));
         Ok(())
     }
 
-    fn store_media(&self, files: &Fetched, undo: &mut Undo<'a>) -> Result<()> {
+    /// The medium, if there is one, and the installer on it.
+    fn open_medium(&self, files: &Fetched) -> Result<Option<(Medium, Installer)>> {
+        let install = self.plan.installation().context("nothing is to be installed")?;
+        let Ok(path) = files.path(Role::Medium) else { return Ok(None) };
+        let medium = Medium::open(path)?;
+        let paths = (install.medium_paths.0.as_ref(), install.medium_paths.1.as_ref());
+        // In the cache it has the name of its digest.
+        let name = install.request.place(Role::Medium).map_or_else(|| path.display().to_string(), ToString::to_string);
+        let installer = medium.installer(&name, install.answers.kind, self.plan.arch, paths)?;
+        Ok(Some((medium, installer)))
+    }
+
+    /// Where the installer's files will be, and what its kernel is told.
+    fn media(&self, install: &InstallPlan, files: &Files<'_>) -> Result<InstallMedia> {
+        let path = |suffix| self.world.storage.path_of(&self.plan.volume(suffix));
+        let kind = install.answers.kind;
+        let (rest, medium) = match files {
+            Files::Medium(_, installer) => (Rest::Medium(installer.label.clone()), Some(path(suffix::MEDIUM)?)),
+            Files::Netboot(_) => (install.repository().map_or(Rest::None, Rest::Repository), None),
+        };
+        let answers = (kind == AnswersKind::Autoinstall).then(|| path(suffix::ANSWERS)).transpose()?;
+        Ok(InstallMedia {
+            kernel: path(suffix::KERNEL)?,
+            initrd: path(suffix::INITRD)?,
+            cmdline: boot_args::command_line(kind, &rest, &self.plan.machine.arguments),
+            disk: path(suffix::BUILD)?,
+            medium,
+            answers,
+        })
+    }
+
+    fn store_media(&self, files: &Files<'_>, undo: &mut Undo<'a>, progress: &dyn Progress) -> Result<()> {
         let world = self.world;
         let domain = self.plan.id.domain();
         let mut remove_on_undo = |volume: String| {
@@ -74,20 +130,36 @@ impl<'a> Build<'a> {
             protected: false,
         })?;
         remove_on_undo(disk);
-        let (mut kernel, length) = open(files.path(Role::Kernel)?)?;
-        let volume = self.plan.volume(suffix::KERNEL);
-        world.storage.store(&volume, length, &mut kernel)?;
-        remove_on_undo(volume);
+        let mut store = |suffix: &str, length: u64, bytes: &mut dyn Read| -> Result<()> {
+            let volume = self.plan.volume(suffix);
+            world.storage.store(&volume, length, bytes)?;
+            remove_on_undo(volume);
+            Ok(())
+        };
+        let (mut kernel, length) = files.kernel()?;
+        store(suffix::KERNEL, length, &mut kernel)?;
         let hash = random_password_hash()?;
         let answers = self.render(hash.expose())?;
-        let archive = cpio::single_file("preseed.cfg", answers.as_bytes());
-        let (initrd, length) = open(files.path(Role::Initrd)?)?;
-        let padding = cpio::padding(length);
-        let whole = length + padding + archive.len() as u64;
-        let mut bytes = initrd.chain(std::io::repeat(0).take(padding)).chain(Cursor::new(archive));
-        let volume = self.plan.volume(suffix::INITRD);
-        world.storage.store(&volume, whole, &mut bytes)?;
-        remove_on_undo(volume);
+        let kind = self.plan.installation().context("nothing is to be installed")?.answers.kind;
+        let (initrd, length) = files.initrd()?;
+        match in_initrd(kind) {
+            Some(name) => {
+                let archive = cpio::single_file(name, answers.as_bytes());
+                let padding = cpio::padding(length);
+                let whole = length + padding + archive.len() as u64;
+                let mut bytes = initrd.chain(std::io::repeat(0).take(padding)).chain(Cursor::new(archive));
+                store(suffix::INITRD, whole, &mut bytes)?;
+            }
+            None => {
+                store(suffix::INITRD, length, &mut { initrd })?;
+                let volume = answers_image(self.uuid, &answers)?;
+                store(suffix::ANSWERS, volume.expose().len() as u64, &mut volume.expose().as_slice())?;
+            }
+        }
+        if let Files::Medium(medium, _) = files {
+            progress.update("putting the medium into the pool", Some(0));
+            store(suffix::MEDIUM, medium.length(), &mut medium.content())?;
+        }
         Ok(())
     }
 
@@ -101,33 +173,35 @@ impl<'a> Build<'a> {
     /// Watches the installer to its end.
     pub(super) fn watch(&self, progress: &dyn Progress) -> Result<()> {
         let name = self.plan.id.domain();
-        let (console, installer) = (domain::console_log(&name), domain::installer_log(&name));
-        let mut watch = Watch::default();
+        let logs = (domain::console_log(&name), domain::installer_log(&name));
+        let kind = self.plan.installation().context("nothing is to be installed")?.answers.kind;
+        let mut watch = Watch::new(kind);
+        let mut patience = Patience::new(self.world.local.now(), self.plan.deadline());
         let mut read = (0, 0);
-        let mut asked: Option<(String, jiff::Timestamp)> = None;
-        let end = self.world.local.now() + self.plan.deadline().0;
+        let mut off = false;
         loop {
             let state = self.world.hypervisor.state(&name)?;
-            self.follow(&console, &mut read.0, |bytes| watch.console(bytes))?;
-            self.follow(&installer, &mut read.1, |bytes| watch.installer(bytes))?;
+            let before = read;
+            self.follow(&logs.0, &mut read.0, |bytes| watch.console(bytes))?;
+            self.follow(&logs.1, &mut read.1, |bytes| watch.installer(bytes))?;
             let (step, percent) = watch.progress();
             progress.update(step, Some(percent));
-            let now = self.world.local.now();
-            asked = watch.question().map(|question| match asked.take() {
-                Some((same, since)) if same == question => (same, since),
-                _ => (question, now),
-            });
             let fault = match state {
-                Some(DomainState::Shutoff) if watch.complete() => return Ok(()),
-                Some(DomainState::Running | DomainState::Paused) => {
-                    running_fault(&watch, asked.as_ref(), now, end, self.plan.deadline())
+                // Whoever keeps the logs may not have written the last words yet.
+                Some(DomainState::Shutoff) if !off => {
+                    off = true;
+                    None
                 }
-                Some(DomainState::Shutoff) => Some("the VM went off before the installation was complete".to_owned()),
-                Some(DomainState::Crashed) => Some("the emulator ended by itself".to_owned()),
-                None => Some("the domain has been removed".to_owned()),
+                Some(DomainState::Shutoff) if watch.complete() => return Ok(()),
+                Some(DomainState::Shutoff) => Some(watch.off_early()),
+                Some(DomainState::Running | DomainState::Paused) => {
+                    patience.fault(&watch, self.world.local.now(), before != read)
+                }
+                Some(DomainState::Crashed) => Some(fault("the emulator ended by itself")),
+                None => Some(fault("the domain has been removed")),
             };
             if let Some(fault) = fault {
-                bail!("{}", report(&fault, &watch, &console, &installer));
+                bail!("{}", report(&fault, &watch, &logs));
             }
             self.world.local.sleep(PAUSE);
             self.world.local.go_on()?;
@@ -136,14 +210,27 @@ impl<'a> Build<'a> {
 
     /// Feeds what a log has gained since the last look.
     fn follow(&self, log: &str, read: &mut u64, mut feed: impl FnMut(&[u8])) -> Result<()> {
-        loop {
+        let hypervisor = self.world.hypervisor;
+        if hypervisor.log_length(log)? < *read {
+            // Its keeper has begun a new one: what was not read yet is at the end of the one before.
+            let [before, ..] = domain::put_aside(log);
+            self.feed(&before, read, &mut feed)?;
+            *read = 0;
+        }
+        self.feed(log, read, &mut feed)
+    }
+
+    fn feed(&self, log: &str, read: &mut u64, feed: &mut impl FnMut(&[u8])) -> Result<()> {
+        // A guest that writes without an end must not keep its deadline from being looked at.
+        for _ in 0..MOST_PARTS {
             let bytes = self.world.hypervisor.read_log(log, *read)?;
             if bytes.is_empty() {
-                return Ok(());
+                break;
             }
             *read += bytes.len() as u64;
             feed(&bytes);
         }
+        Ok(())
     }
 
     /// Removes what only the installer needed.
@@ -155,40 +242,84 @@ impl<'a> Build<'a> {
     }
 }
 
-fn open(path: &std::path::Path) -> Result<(File, u64)> {
+/// The file in the initrd that an installer reads its answers from; none where it reads them from a volume.
+fn in_initrd(kind: AnswersKind) -> Option<&'static str> {
+    match kind {
+        AnswersKind::Preseed => Some("preseed.cfg"),
+        AnswersKind::Kickstart => Some("ks.cfg"),
+        AnswersKind::Autoinstall => None,
+    }
+}
+
+fn open(path: &std::path::Path) -> Result<(Box<dyn Read>, u64)> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let length = file.metadata().with_context(|| format!("reading {}", path.display()))?.len();
-    Ok((file, length))
+    Ok((Box::new(file), length))
 }
 
-/// What is wrong with an installer that still runs, if anything is.
-fn running_fault(
-    watch: &Watch,
-    asked: Option<&(String, jiff::Timestamp)>,
-    now: jiff::Timestamp,
-    end: jiff::Timestamp,
+fn fault(says: &str) -> Fault {
+    Fault { says: says.to_owned(), advice: "" }
+}
+
+/// How long a running installer has been at what.
+struct Patience {
     deadline: Span,
-) -> Option<String> {
-    if let Some(step) = watch.failed() {
-        return Some(format!("the installer's step {step} failed"));
-    }
-    let waits = asked.filter(|(_, since)| now.duration_since(*since).unsigned_abs() >= PATIENCE);
-    if let Some((question, _)) = waits {
-        return Some(format!("the installer waits for an answer to this question:\n\n{}\n", indent(question)));
-    }
-    (now >= end).then(|| format!("the installer was not done after {deadline}, its deadline"))
+    end: jiff::Timestamp,
+    /// When its logs last grew.
+    spoke: jiff::Timestamp,
+    /// Since when it has been at this question.
+    asked: Option<(String, jiff::Timestamp)>,
+    /// Since when it has been known to have given up.
+    failed: Option<jiff::Timestamp>,
 }
 
-fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+impl Patience {
+    fn new(now: jiff::Timestamp, deadline: Span) -> Self {
+        Self { deadline, end: now + deadline.0, spoke: now, asked: None, failed: None }
+    }
+
+    /// What is wrong with an installer that still runs, if anything is.
+    fn fault(&mut self, watch: &Watch, now: jiff::Timestamp, spoke: bool) -> Option<Fault> {
+        if spoke {
+            self.spoke = now;
+        }
+        let since = |then: jiff::Timestamp| now.duration_since(then).unsigned_abs();
+        if let Some(fault) = watch.failed() {
+            let failed = *self.failed.get_or_insert(now);
+            if since(failed) >= GRACE {
+                return Some(fault);
+            }
+        }
+        self.asked = watch.question().map(|question| match self.asked.take() {
+            Some((same, then)) if same == question => (same, then),
+            _ => (question, now),
+        });
+        if let Some((question, _)) = self.asked.as_ref().filter(|(_, then)| since(*then) >= PATIENCE) {
+            return Some(watch.waits(question));
+        }
+        (now >= self.end).then(|| watch.explained(self.late(since(self.spoke))))
+    }
+
+    fn late(&self, silence: Duration) -> Fault {
+        let deadline = self.deadline;
+        let (what, advice) = if silence < SILENCE {
+            ("and it was still at work".to_owned(), "install.deadline in the pipeline gives it longer")
+        } else {
+            (format!("and its logs have said nothing for the last {}", Span(silence)), "")
+        };
+        Fault { says: format!("the installer was not done after {deadline}, its deadline, {what}"), advice }
+    }
 }
 
-fn report(fault: &str, watch: &Watch, console: &str, installer: &str) -> String {
+fn report(fault: &Fault, watch: &Watch, (console, installer): &(String, String)) -> String {
+    let indent = |lines: Vec<String>| lines.iter().map(|line| format!("  {line}\n")).collect::<String>();
     let (console_tail, installer_tail) = watch.tails();
+    let Fault { says, advice } = fault;
+    let advice = if advice.is_empty() { String::new() } else { format!("{advice}\n") };
     format!(
-        "{fault}\n\nthe console's last lines:\n{}\nthe installer's log, last lines:\n{}\nlogs: {console} and {installer}\n\
-         --keep-failed keeps the VM of a failed installation",
-        indent(&console_tail.join("\n")),
-        indent(&installer_tail.join("\n")),
+        "{says}\n\nthe console's last lines:\n{}\nthe installer's log, last lines:\n{}\nlogs: {console} and {installer}\n\
+         {advice}--keep-failed keeps the VM of a failed installation",
+        indent(console_tail),
+        indent(installer_tail),
     )
 }

@@ -39,6 +39,7 @@ use crate::{
         progress::Progress,
         source::Arch,
         trust::Trust,
+        vm_spec::Firmware,
     },
     host::{
         process,
@@ -204,6 +205,10 @@ pub(super) fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
             None => reasons.push(format!("network {name} does not exist")),
         }
     }
+    if plan.machine.firmware == Firmware::Uefi && !world.hypervisor.has_uefi()? {
+        let package = "Debian and Ubuntu have it in the package ovmf, the Red Hat family in edk2-ovmf";
+        reasons.push(format!("install.firmware is uefi, and the emulator has no such firmware: {package}"));
+    }
     let free = world.storage.size()?.available;
     if free < plan.space() {
         reasons.push(format!("pool {} has {free} free, and the build may need {}", plan.pool, plan.space()));
@@ -278,7 +283,7 @@ impl<'a> Build<'a> {
         let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, access(args), progress))?;
         let mut undo = Undo::default();
         let outcome = self.stage("install", |build, progress| {
-            build.begin_install(&files, &mut undo)?;
+            build.begin_install(&files, &mut undo, progress)?;
             build.watch(progress)
         });
         self.end_install(outcome, undo, args.keep_failed)

@@ -66,9 +66,11 @@ impl<'a> Build<'a> {
         let undo = self.removal();
         let outcome = self.stage("install", |build, progress| {
             let name = build.plan.id.domain();
-            if build.world.hypervisor.read_log(&domain::installer_log(&name), 0)?.is_empty()
-                && !build.world.hypervisor.state(&name)?.is_some_and(crate::core::facts::DomainState::is_active)
-            {
+            let logs = [domain::installer_log(&name), domain::console_log(&name)];
+            let hypervisor = build.world.hypervisor;
+            let silent =
+                logs.iter().try_fold(true, |silent, log| Ok::<_, anyhow::Error>(silent && hypervisor.log_length(log)? == 0));
+            if silent? && !build.world.hypervisor.state(&name)?.is_some_and(crate::core::facts::DomainState::is_active) {
                 bail!("its installer had not begun yet");
             }
             build.watch(progress)

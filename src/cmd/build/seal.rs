@@ -16,6 +16,7 @@ use crate::{
         names::UserName,
         progress::{Part, Progress},
         units::ByteSize,
+        vm_spec::Firmware,
     },
     host::guest::{Access, Files},
     seal::{self, Layout, Selection, Shrunk},
@@ -122,6 +123,10 @@ impl Build<'_> {
             return self.discard_scaffolding();
         }
         let volume = self.world.storage.path_of(&self.plan.id.domain())?;
+        if self.plan.machine.firmware == Firmware::Uefi {
+            // The installer's entries are for its own machine. Each clone finds its loader by the path that needs none.
+            self.world.hypervisor.remove_variables(&self.plan.id.domain())?;
+        }
         let sealed = Manifest { state: State::Sealed, ..self.manifest.clone() };
         let machine = self.plan.template_machine(self.accelerator);
         let xml = domain::template(&sealed, self.uuid, &machine, &volume);

@@ -3,6 +3,7 @@
 use super::{Choices, files};
 use crate::core::{
     answers::{DIGEST_PASSWORD, Url, Variables},
+    boot_args::repository_of,
     config::Config,
     domain::Network,
     error::Invalid,
@@ -68,10 +69,12 @@ impl InstallPlan {
             // A mirror that an operator named may be all there is: the guest may reach nothing else.
             (true, None) => "",
         };
+        let request = request(origin, arch, choices)?;
+        let repository = request.place(Role::Kernel).and_then(repository_of).map(mirror::guest_view);
         // Only with user-mode networking does a guest reach the host's loopback.
-        let loopback = [&mirror, &security, &proxy].into_iter().flatten().any(|mirror| mirror.loopback);
+        let loopback = [&mirror, &security, &proxy, &repository].into_iter().flatten().any(|mirror| mirror.loopback);
         Ok(Self {
-            request: request(origin, arch, choices)?,
+            request,
             medium_paths: source.medium_paths(),
             suite: source.suite.as_ref().map(|suite| suite.as_str().to_owned()).unwrap_or_default(),
             release: source.release.as_str().to_owned(),
@@ -83,6 +86,14 @@ impl InstallPlan {
             network: if loopback { Network::User } else { Network::Named(config.network.clone()) },
             answers,
         })
+    }
+
+    /// Where an installer without a medium finds the rest of itself: the repository that its kernel is of, as the guest reaches it,
+    /// or else the mirror.
+    pub fn repository(&self) -> Option<String> {
+        let kernel = self.request.place(Role::Kernel).and_then(repository_of);
+        let of_kernel = kernel.map(|url| Url::from(mirror::guest_view(url)).url);
+        of_kernel.or_else(|| self.guest_mirror.as_ref().map(|mirror| mirror.url.clone()))
     }
 
     /// The variables of the answer file, with a fixed text for the password's hash.

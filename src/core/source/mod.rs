@@ -183,6 +183,16 @@ pub struct FilesRequest {
     pub allow_unsigned: bool,
 }
 
+impl Request {
+    /// Where a file for this purpose is; none where the request asks for none.
+    pub fn place(&self, role: Role) -> Option<&Location> {
+        match self {
+            Self::Archive(_) => None,
+            Self::Files(request) => request.files.iter().find(|(other, _)| *other == role).map(|(_, place)| place),
+        }
+    }
+}
+
 /// A URL's path, without what follows it.
 pub fn url_path(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);

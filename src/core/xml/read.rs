@@ -168,7 +168,7 @@ pub(super) fn firmware(domain: Node<'_, '_>) -> Firmware {
 }
 
 /// The path of the UEFI variables, in the short form and in the one with `<source>`.
-pub(super) fn nvram(domain: Node<'_, '_>) -> Option<String> {
+pub fn nvram(domain: Node<'_, '_>) -> Option<String> {
     let nvram = child(child(domain, "os")?, "nvram")?;
     let path = match child(nvram, "source") {
         Some(source) => attribute(source, "file").or_else(|| attribute(source, "dev"))?.to_owned(),

@@ -7,7 +7,8 @@ use std::{
     net::IpAddr,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use roxmltree::Document;
 use virt::{
     domain::{Domain as VirtDomain, Interface},
     error::Error,
@@ -21,12 +22,13 @@ use super::{
 };
 use crate::{
     core::{
+        domain::put_aside,
         facts::{Domain, DomainState, HostSize, Pledge},
         manifest::Metadata,
         metadata,
         network::{Lease, Network, Reservation},
         units::ByteSize,
-        xml::snapshot::snapshot,
+        xml::{read::nvram, snapshot::snapshot},
     },
     host::hypervisor::Hypervisor,
 };
@@ -143,6 +145,30 @@ impl Hypervisor for Libvirt {
         done.map_err(plain).with_context(|| format!("removing domain {name}"))
     }
 
+    fn has_uefi(&self) -> Result<bool> {
+        let ask = || -> Result<bool> {
+            let xml = self.connect.domain_capabilities(None, Some("x86_64"), Some("q35"), None, 0).map_err(plain)?;
+            let document = Document::parse(&xml)?;
+            let firmwares =
+                document.descendants().filter(|node| node.has_tag_name("enum") && node.attribute("name") == Some("firmware"));
+            Ok(firmwares.flat_map(|node| node.children()).any(|value| value.text() == Some("efi")))
+        };
+        ask().context("asking which firmware the emulator has")
+    }
+
+    fn remove_variables(&self, name: &str) -> Result<()> {
+        let Some(domain) = self.domain(name)? else { return Ok(()) };
+        let remove = || -> Result<()> {
+            ensure!(!domain.state.is_active(), "it runs");
+            let document = Document::parse(&domain.xml)?;
+            match nvram(document.root_element()) {
+                Some(path) if self.has_logs_here() => Ok(absent_is_empty(std::fs::remove_file(path))?),
+                _ => Ok(()),
+            }
+        };
+        remove().with_context(|| format!("removing the UEFI variables of domain {name}"))
+    }
+
     fn start(&self, name: &str) -> Result<()> {
         self.require(name)?.create().map_err(plain).with_context(|| format!("starting domain {name}"))
     }
@@ -255,6 +281,10 @@ impl Hypervisor for Libvirt {
         absent_is_empty(read()).with_context(|| format!("reading {path}"))
     }
 
+    fn log_length(&self, path: &str) -> Result<u64> {
+        absent_is_empty(std::fs::metadata(path).map(|meta| meta.len())).with_context(|| format!("reading {path}"))
+    }
+
     fn guest_logs(&self, folder: &str) -> Result<Vec<String>> {
         if !self.has_logs_here() {
             return Ok(Vec::new());
@@ -272,7 +302,9 @@ impl Hypervisor for Libvirt {
         if !self.has_logs_here() {
             return Ok(());
         }
-        absent_is_empty(std::fs::remove_file(path)).with_context(|| format!("removing {path}"))
+        let remove = |path: &str| absent_is_empty(std::fs::remove_file(path)).with_context(|| format!("removing {path}"));
+        put_aside(path).iter().try_for_each(|path| remove(path))?;
+        remove(path)
     }
 }
 
