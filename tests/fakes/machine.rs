@@ -304,7 +304,12 @@ impl State {
             }
         }
         for (log, text) in [(console_log(name), moment.console), (installer_log(name), moment.log)] {
-            self.logs.entry(log).or_default().push_str(&text);
+            let log = self.logs.entry(log).or_default();
+            log.push_str(&text);
+            if self.script == Script::RollsOver && age == 1 {
+                // A log is put aside when it has become long, and the new one is short for a while.
+                log.push_str(&"x\n".repeat(200));
+            }
         }
         if moment.installed {
             self.volumes.get_mut(&format!("{name}-build")).unwrap().tree = installed_system(self.cloud_init);
