@@ -169,12 +169,13 @@ disk = "8G"
         let table = [
             (
                 ("suite = ", "siute = "),
-                "p.toml:4:1: unknown field `siute`, expected one of `kind`, `suite`, `arch`, `keyring`, `mirror`",
+                "p.toml:4:1: unknown field `siute`, expected one of `kind`, `arch`, `release`, `suite`, `mirror`, `url`, `kernel`, \
+                 `initrd`, `sha256`, `checksums`, `signature`, `keyring`, `fingerprints`, `keyring_from`",
             ),
-            (("\"512M\"", "[1]"), "p.toml:10:10: a size: bytes, or text as in \"20G\""),
+            (("\"512M\"", "[1]"), "p.toml:11:10: a size: bytes, or text as in \"20G\""),
             (
                 ("\"8G\"", "\"8 bananas\""),
-                "p.toml:11:8: '8 bananas' is no size: write a number with a unit, as in 1536MiB or 20G",
+                "p.toml:12:8: '8 bananas' is no size: write a number with a unit, as in 1536MiB or 20G",
             ),
             (
                 ("\"trixie\"", "\"trixie\\nd-i\""),
@@ -182,14 +183,19 @@ disk = "8G"
             ),
             (
                 ("preseed/debian13.cfg", "../../etc/shadow"),
-                "p.toml:7:8: \"../../etc/shadow\" leaves the folder that holds pipelines/: write a path below it, as in preseed/debian13.cfg",
+                "p.toml:8:8: \"../../etc/shadow\" leaves the folder that holds pipelines/: write a path below it, as in preseed/debian.cfg",
             ),
             (
                 ("user = \"debian\"", "user = \"Root;\""),
-                "p.toml:9:8: \"Root;\" is no user name: 1 to 32 lower-case letters, digits, '-' and '_', a letter first",
+                "p.toml:10:8: \"Root;\" is no user name: 1 to 32 lower-case letters, digits, '-' and '_', a letter first",
             ),
-            (("\"512M\"", "\"1M\""), "p.toml:10:1: an installer needs at least 256 MiB of memory, a clone 128 MiB"),
-            (("arch = \"amd64\"", ""), "p.toml:2:1: missing field `arch`"),
+            (("\"512M\"", "\"1M\""), "p.toml:11:1: a clone needs at least 128 MiB of memory"),
+            (("kind = \"netboot\"", ""), "p.toml:2:1: missing field `kind`"),
+            (("suite = \"trixie\"", ""), "p.toml:2:1: netboot needs a suite of a Debian archive, or a kernel and an initrd"),
+            (("suite = ", "url = \"/x.iso\"\nsuite = "), "p.toml:4:1: url means nothing for this source of kind netboot"),
+            (("netboot", "image"), "p.toml:4:1: suite means nothing for this source of kind image"),
+            (("preseed\"", "kickstart\""), "p.toml:7:1: a Debian archive's installer reads a preseed"),
+            (("[clone]", "swap = \"1M\"\n[clone]"), "p.toml:9:1: swap is 0, or 16 MiB to 1 TiB"),
         ];
         for ((from, to), expected) in table {
             assert_eq!(parse("p.toml", &GOOD.replace(from, to)).unwrap_err().to_string(), expected);
