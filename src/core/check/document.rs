@@ -26,6 +26,8 @@ pub struct Document<'t> {
     faults: Vec<(usize, String)>,
     /// Where values are wrong: byte offsets.
     wrong: Vec<usize>,
+    /// Where keys stood that nobody knows.
+    unknown: Vec<usize>,
 }
 
 /// A step from a table or list to what is in it.
@@ -42,7 +44,7 @@ impl<'t> Document<'t> {
     /// It is no TOML.
     pub fn parse(file: &'t str, text: &'t str) -> Result<Self, Invalid> {
         match DeTable::parse(text) {
-            Ok(root) => Ok(Self { file, text, root, faults: Vec::new(), wrong: Vec::new() }),
+            Ok(root) => Ok(Self { file, text, root, faults: Vec::new(), wrong: Vec::new(), unknown: Vec::new() }),
             Err(error) => {
                 let (offset, message) = of_toml(&error, 0);
                 let (line, column) = position(text, offset);
@@ -61,7 +63,8 @@ impl<'t> Document<'t> {
         self.faults.extend(faults);
         self.wrong.extend(wrong);
         // A key that nobody knows takes nothing from the others.
-        for path in unknown {
+        for (table, path) in unknown {
+            self.unknown.push(table);
             remove(self.root.get_mut(), &path);
         }
     }
@@ -75,6 +78,12 @@ impl<'t> Document<'t> {
             return None;
         }
         T::deserialize(toml::de::ValueDeserializer::from(value.clone())).ok()
+    }
+
+    /// The same, where each key of it is known too: one that is misspelt is missing in another place.
+    pub fn whole_part<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        let at = self.root.get_ref().get(key)?.span().start;
+        self.part(key).filter(|_| !self.unknown.contains(&at))
     }
 
     /// Whether the root has a key.
@@ -155,7 +164,8 @@ fn of_toml(error: &toml::de::Error, otherwise: usize) -> (usize, String) {
 struct Walk<'s> {
     schema: &'s Value,
     faults: Vec<(usize, String)>,
-    unknown: Vec<Vec<Step>>,
+    /// Where the table stands that has the key, and the path to the key.
+    unknown: Vec<(usize, Vec<Step>)>,
     wrong: Vec<usize>,
 }
 
@@ -242,15 +252,15 @@ fn alone<'t>(value: &Spanned<DeValue<'t>>, path: &[Step]) -> Spanned<DeValue<'t>
     Spanned::new(value.span(), inner)
 }
 
-/// The beginning of a path that ends with the key at an offset.
-fn up_to(root: &Spanned<DeValue<'_>>, path: &[Step], offset: usize) -> Option<Vec<Step>> {
+/// The beginning of a path that ends with the key at an offset, and where the table stands that has it.
+fn up_to(root: &Spanned<DeValue<'_>>, path: &[Step], offset: usize) -> Option<(usize, Vec<Step>)> {
     let mut value = root;
     for (index, step) in path.iter().enumerate() {
         match (step, value.get_ref()) {
             (Step::Key(wanted), DeValue::Table(table)) => {
                 let (key, inner) = table.get_key_value(wanted.as_str())?;
                 if key.span().start == offset {
-                    return Some(path[..=index].to_vec());
+                    return Some((value.span().start, path[..=index].to_vec()));
                 }
                 value = inner;
             }
@@ -286,7 +296,9 @@ fn remove_in(value: &mut DeValue<'_>, path: &[Step]) {
 fn holds(value: &Spanned<DeValue<'_>>, offsets: &[usize]) -> bool {
     offsets.contains(&value.span().start)
         || match value.get_ref() {
-            DeValue::Table(table) => table.iter().any(|(key, inner)| offsets.contains(&key.span().start) || holds(inner, offsets)),
+            DeValue::Table(table) => {
+                table.iter().any(|(key, inner)| offsets.contains(&key.span().start) || holds(inner, offsets))
+            }
             DeValue::Array(list) => list.iter().any(|inner| holds(inner, offsets)),
             _ => false,
         }

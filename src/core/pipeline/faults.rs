@@ -24,7 +24,7 @@ impl Parts {
     pub(super) fn of(document: &Document<'_>) -> Self {
         let install = if document.has("install") { document.part("install") } else { Some(Install::default()) };
         Self {
-            source: document.part("source"),
+            source: document.whole_part("source"),
             answers: document.part("answers"),
             has_answers: document.has("answers"),
             install,
@@ -82,7 +82,10 @@ impl Parts {
         if let Some(answers) = self.answers.as_ref().filter(|_| fits) {
             let (least, parts) = smallest_disk(answers, install.firmware);
             if install.disk < least {
-                faults.push(("disk", format!("{} are too small for the layout, which needs at least {least}: {parts}", install.disk)));
+                faults.push((
+                    "disk",
+                    format!("{} are too small for the layout, which needs at least {least}: {parts}", install.disk),
+                ));
             }
         }
         faults
