@@ -21,7 +21,7 @@ use crate::core::{
 /// What tpl brings along, so that it works before anybody has written a pipeline.
 const BUILT_IN: [(&str, &str); 2] = [
     ("pipelines/debian13.toml", include_str!("../../pipelines/debian13.toml")),
-    ("preseed/debian13.cfg", include_str!("../../preseed/debian13.cfg")),
+    ("preseed/debian.cfg", include_str!("../../preseed/debian.cfg")),
 ];
 
 /// No pipeline or answer file is near this size; something else would be read whole into memory.

@@ -1,5 +1,6 @@
 //! The answer file: rendered strictly, so that an undefined variable is an error and not an empty string.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, value::Serde};
 use serde::Serialize;
 
@@ -95,6 +96,8 @@ impl From<GuestMirror> for Url {
 pub fn render(file: &str, template: &str, variables: &Variables<'_>) -> Result<String, Invalid> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.add_filter("b64", |text: String| STANDARD.encode(text));
+    environment.add_filter("tojson", |text: String| json(&text));
     let invalid = |error: minijinja::Error| {
         let message = match error.kind() {
             ErrorKind::UndefinedError => "undefined variable; README.md lists those that an answer file may use".to_owned(),
@@ -111,6 +114,21 @@ pub fn render(file: &str, template: &str, variables: &Variables<'_>) -> Result<S
         .and_then(|answers| answers.render(Serde(variables)))
         .map(|text| text + "\n")
         .map_err(invalid)
+}
+
+/// A text as a string of JSON that is one of YAML too: YAML readers refuse some characters that JSON may have as they are, and
+/// take others for the end of a line.
+fn json(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    for c in serde_json::Value::from(text).to_string().chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted
 }
 
 #[cfg(test)]
@@ -156,6 +174,7 @@ pub(crate) mod tests {
         let table = [
             ("{{ layout }} {{ filesystem }} {{ boot_mib }} {{ mirror.url }}", Ok("lvm xfs 512 http://mirror.example/debian\n")),
             ("a {{ suite }}\n", Ok("a trixie\n")),
+            ("{{ 'it\\'s \\u2028 é' | tojson }} {{ suite | b64 }}", Ok("\"it's \\u2028 é\" dHJpeGll\n")),
             ("{% for p in packages %} {{ p }}{% endfor %}", Ok(" vim htop\n")),
             ("x\nb {{ mirrror.host }}", Err("p.cfg:2:6: undefined variable; README.md lists those that an answer file may use")),
             ("b {{ mirror.hots }}", Err("p.cfg:1:6: undefined variable; README.md lists those that an answer file may use")),

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use super::program::{Home, failed};
 
 const PIPELINE: &str = include_str!("../../pipelines/debian13.toml");
-const ANSWERS: &str = include_str!("../../preseed/debian13.cfg");
+const ANSWERS: &str = include_str!("../../preseed/debian.cfg");
 const TEST: &str = "test:///default";
 
 #[test]
@@ -24,17 +24,17 @@ fn a_bad_pipeline_is_refused_at_its_place() {
         ("\"trixie\"", "\"trixie\\nd-i x\"", &format!("7:9: \"trixie\\nd-i x\" {words}")),
         ("\"us\"", "\"us'\"", &format!("14:12: \"us'\" {words}")),
         (
-            "preseed/debian13.cfg",
+            "preseed/debian.cfg",
             "../../etc/shadow",
             "12:8: \"../../etc/shadow\" leaves the folder that holds pipelines/: write a path below it, as in preseed/debian13.cfg",
         ),
-        ("preseed/debian13.cfg", "preseed/none.cfg", "12:1: the answer file preseed/none.cfg does not exist"),
+        ("preseed/debian.cfg", "preseed/none.cfg", "12:1: the answer file preseed/none.cfg does not exist"),
     ];
     for (from, to, message) in table {
         let home = Home::new();
         assert!(PIPELINE.contains(from), "{from}");
         home.write("pipelines/lab.toml", &PIPELINE.replace(from, to));
-        home.write("preseed/debian13.cfg", ANSWERS);
+        home.write("preseed/debian.cfg", ANSWERS);
         let ran = home.tpl(&["--connect", TEST, "build", "lab", "--mirror", "http://mirror.example/debian"]);
         assert_eq!(ran, failed(2, &format!("tpl: pipelines/lab.toml:{message}\n")), "{to}");
         assert_eq!(home.files(), [".ssh", "pipelines", "preseed"]);
@@ -45,7 +45,7 @@ fn a_bad_pipeline_is_refused_at_its_place() {
 fn an_unknown_seal_operation_is_refused_with_what_there_is() {
     let home = Home::new();
     home.write("pipelines/lab.toml", &format!("{PIPELINE}\n[seal]\ndisable = [\"sssh\"]\n"));
-    home.write("preseed/debian13.cfg", ANSWERS);
+    home.write("preseed/debian.cfg", ANSWERS);
     let ran = home.tpl(&["--connect", TEST, "build", "lab"]);
     let line = PIPELINE.lines().count() + 3;
     let names: Vec<_> = tpl::seal::table().iter().map(|operation| operation.name).collect();
@@ -57,9 +57,9 @@ fn an_unknown_seal_operation_is_refused_with_what_there_is() {
 fn an_undefined_variable_is_refused_at_its_place() {
     let home = Home::new();
     home.write("pipelines/lab.toml", PIPELINE);
-    home.write("preseed/debian13.cfg", "d-i x string {{ locale }}\nd-i y string {{ loclae }}\n");
+    home.write("preseed/debian.cfg", "d-i x string {{ locale }}\nd-i y string {{ loclae }}\n");
     let ran = home.tpl(&["--connect", TEST, "build", "lab", "--mirror", "http://mirror.example/debian"]);
-    let text = "tpl: preseed/debian13.cfg:2:17: undefined variable; README.md lists those that an answer file may use\n";
+    let text = "tpl: preseed/debian.cfg:2:17: undefined variable; README.md lists those that an answer file may use\n";
     assert_eq!(ran, failed(2, text));
 }
 

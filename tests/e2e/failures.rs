@@ -6,11 +6,11 @@ use super::lab::{Background, folder, left, other_pipeline, tpl};
 
 #[test]
 fn a_question_of_the_installers_ends_the_build_with_its_text() {
-    let answers = fs::read_to_string(folder().join("preseed/debian13.cfg")).unwrap();
+    let answers = fs::read_to_string(folder().join("preseed/debian.cfg")).unwrap();
     let without: String =
         answers.lines().filter(|line| !line.contains("debian-installer/locale")).map(|line| format!("{line}\n")).collect();
     fs::write(folder().join("preseed/question.cfg"), without).unwrap();
-    let file = other_pipeline("tpl-e2e-question", |text| text.replace("preseed/debian13.cfg", "preseed/question.cfg"));
+    let file = other_pipeline("tpl-e2e-question", |text| text.replace("preseed/debian.cfg", "preseed/question.cfg"));
     let failed = tpl(&["build", &file]);
     assert_eq!(failed.code, 1, "{failed:#?}");
     for part in [

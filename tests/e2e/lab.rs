@@ -44,7 +44,7 @@ pub fn folder() -> &'static Path {
         .get_or_init(|| {
             let folder = TempDir::new().unwrap();
             for (from, to) in
-                [("pipelines/debian13.toml", "pipelines/tpl-e2e.toml"), ("preseed/debian13.cfg", "preseed/debian13.cfg")]
+                [("pipelines/debian13.toml", "pipelines/tpl-e2e.toml"), ("preseed/debian.cfg", "preseed/debian.cfg")]
             {
                 let to = folder.path().join(to);
                 fs::create_dir_all(to.parent().unwrap()).unwrap();

@@ -20,7 +20,7 @@ kind = "netboot"
 suite = "trixie"
 arch = "amd64"
 [answers]
-file = "preseed/debian13.cfg"
+file = "preseed/debian.cfg"
 [install]
 disk = "4G"
 deadline = "60m"
@@ -39,7 +39,7 @@ impl Machine {
         let folder = machine.folder.path();
         fs::create_dir_all(folder.join("pipelines")).unwrap();
         fs::create_dir_all(folder.join("preseed")).unwrap();
-        fs::write(folder.join("preseed/debian13.cfg"), "d-i passwd/root-password-crypted password {{ root_password_hash }}\n")
+        fs::write(folder.join("preseed/debian.cfg"), "d-i passwd/root-password-crypted password {{ root_password_hash }}\n")
             .unwrap();
         for (file, text) in [("key.pub", KEY), ("linux", "kernel"), ("initrd.gz", "initrd")] {
             fs::write(folder.join(file), text).unwrap();
