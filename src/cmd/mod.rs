@@ -16,11 +16,13 @@ pub mod promote;
 pub mod prune;
 pub mod remove;
 pub mod rm;
+pub mod schema;
 pub mod seal_ops;
 pub mod settings;
 pub mod show;
 pub mod timings;
 pub mod undo;
+pub mod validate;
 pub mod verify;
 pub mod vms;
 pub mod world;
@@ -37,14 +39,17 @@ pub fn run(cli: &Cli) -> Result<()> {
     let output = cli.global.output;
     match &cli.command {
         Command::SealOps => return seal_ops::run(output),
+        Command::Schema(args) => return schema::run(args),
         Command::Timings(args) => return timings::run(args, output),
         Command::Completions { shell } => return docs::completions(*shell),
         Command::Man { folder } => return docs::man(folder),
         _ => {}
     }
     let config = settings::load(&cli.global)?;
-    if matches!(cli.command, Command::Doctor) {
-        return doctor::run(&config, output);
+    match &cli.command {
+        Command::Doctor => return doctor::run(&config, output),
+        Command::Validate(args) => return validate::run(&config, args, output),
+        _ => {}
     }
     world::Opened::new(&config)?.with(|world| match &cli.command {
         Command::Build(args) => build::run(world, &config, args, output),
@@ -59,6 +64,12 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Rm(args) => rm::run(world, args, output),
         Command::Destroy(args) => destroy::run(world, args, output),
         Command::Prune(args) => prune::run(world, args, output),
-        Command::Doctor | Command::SealOps | Command::Timings(_) | Command::Completions { .. } | Command::Man { .. } => Ok(()),
+        Command::Doctor
+        | Command::Validate(_)
+        | Command::SealOps
+        | Command::Schema(_)
+        | Command::Timings(_)
+        | Command::Completions { .. }
+        | Command::Man { .. } => Ok(()),
     })
 }

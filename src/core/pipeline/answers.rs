@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::words::{AnswerPath, GroupName, PlainText, Script, VolumeGroup, Word};
-use crate::core::{names::UserName, ssh_key::PublicKey, units::ByteSize};
+use crate::core::{mirror, names::UserName, ssh_key::PublicKey, units::ByteSize};
 
 /// What the installer is told.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -146,6 +146,13 @@ impl Answers {
         }
         if self.swap.0 != 0 && !(ByteSize::mib(16)..=ByteSize(1 << 40)).contains(&self.swap) {
             faults.push(("swap".to_owned(), "swap is 0, or 16 MiB to 1 TiB".to_owned()));
+        }
+        for (key, url) in [("proxy", &self.proxy), ("mirror", &self.mirror)] {
+            if let Err(fault) = mirror::checked(url.as_str())
+                && !url.as_str().is_empty()
+            {
+                faults.push((key.to_owned(), fault));
+            }
         }
         for (index, user) in self.users.iter().enumerate() {
             // A colon would begin another field of passwd.

@@ -130,11 +130,20 @@ fn one() -> u32 {
 /// # Errors
 /// [`Invalid`]: every fault at once, each with line and column.
 pub fn parse(file: &str, text: &str) -> Result<Pipeline, Invalid> {
+    parse_with(file, text, |_| {})
+}
+
+/// The same with something else that is to be looked at: what is noted in the document counts.
+///
+/// # Errors
+/// [`Invalid`]: every fault at once, each with line and column.
+pub fn parse_with(file: &str, text: &str, also: impl FnOnce(&mut Document<'_>)) -> Result<Pipeline, Invalid> {
     let mut document = Document::parse(file, text)?;
     document.check::<Pipeline>();
     for (key, message) in Parts::of(&document).faults() {
         document.add(&key, message);
     }
+    also(&mut document);
     document.read()
 }
 

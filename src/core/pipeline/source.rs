@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::words::{MediumPath, Place, PlainText, Word};
-use crate::core::source::{Arch, Location, Proof};
+use crate::core::{
+    mirror,
+    source::{Arch, Location, Proof},
+};
 
 /// Where an installer, or an installed system, comes from, as the pipeline says it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -175,6 +178,9 @@ impl Source {
         }
         self.only_here(&["url", "kernel", "initrd", "sha256", "checksums", "signature"], faults);
         let mirror = self.mirror.as_ref().map(|mirror| mirror.as_str().to_owned());
+        if let Some(fault) = mirror.as_deref().and_then(|mirror| mirror::checked(mirror).err()) {
+            faults.push(("mirror", fault));
+        }
         Some(Origin::Archive { suite: suite.to_owned(), mirror, keyring: self.keyring.clone() })
     }
 
