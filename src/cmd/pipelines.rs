@@ -255,7 +255,7 @@ mod tests {
             }
         }
         let known: usize = BUILT_IN.iter().map(|folder| folder.files().count() + folder.dirs().count()).sum();
-        assert_eq!(known, FOLDERS.iter().map(|folder| fs::read_dir(root.join(folder)).unwrap().count()).sum());
+        assert_eq!(known, FOLDERS.iter().map(|folder| fs::read_dir(root.join(folder)).unwrap().count()).sum::<usize>());
         assert_eq!([built_in("pipelines/../Cargo.toml"), built_in("fnord/x"), built_in("x")], [None; 3]);
     }
 }

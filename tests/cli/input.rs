@@ -49,7 +49,7 @@ fn an_unknown_seal_operation_is_refused_with_what_there_is() {
     let ran = home.tpl(&["--connect", TEST, "build", "lab"]);
     let line = PIPELINE.lines().count() + 3;
     let names: Vec<_> = tpl::seal::table().iter().map(|operation| operation.name).collect();
-    let text = format!("tpl: pipelines/lab.toml:{line}:1: no seal operation 'sssh'; there are: {}\n", names.join(", "));
+    let text = format!("tpl: pipelines/lab.toml:{line}:12: no seal operation 'sssh'; there are: {}\n", names.join(", "));
     assert_eq!(ran, failed(2, &text));
 }
 
@@ -59,7 +59,8 @@ fn an_undefined_variable_is_refused_at_its_place() {
     home.write("pipelines/lab.toml", PIPELINE);
     home.write("preseed/debian.cfg", "d-i x string {{ locale }}\nd-i y string {{ loclae }}\n");
     let ran = home.tpl(&["--connect", TEST, "build", "lab", "--mirror", "http://mirror.example/debian"]);
-    let text = "tpl: preseed/debian.cfg:2:17: undefined variable; README.md lists those that an answer file may use\n";
+    let text =
+        "tpl: preseed/debian.cfg:2:18: undefined variable loclae; docs/pipelines.md lists those that an answer file may use\n";
     assert_eq!(ran, failed(2, text));
 }
 

@@ -1,6 +1,5 @@
 use proptest::prelude::{any, proptest};
 
-use super::*;
 use crate::core::pipeline::{Pipeline, parse};
 
 const GOOD: &str = "description = \"x\"\n[source]\nkind = \"netboot\"\nsuite = \"trixie\"\n[answers]\nkind = \"preseed\"\nfile = \"a.cfg\"\n\
