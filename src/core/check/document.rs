@@ -203,6 +203,9 @@ impl Walk<'_> {
                 self.wrong.push(value.span().start);
             }
             DeValue::Array(list) if !list.is_empty() => {
+                if self.is_no_list::<T>(root, value, path) {
+                    return;
+                }
                 for (index, inner) in list.iter().enumerate() {
                     path.push(Step::Index(index));
                     self.enter::<T>(root, inner, path, schema.get("items").unwrap_or(&Value::Null));
@@ -213,12 +216,44 @@ impl Walk<'_> {
         }
     }
 
+    /// Whether not even an empty list may stand there. Then that is noted.
+    fn is_no_list<T: DeserializeOwned>(
+        &mut self,
+        root: &Spanned<DeValue<'_>>,
+        value: &Spanned<DeValue<'_>>,
+        path: &[Step],
+    ) -> bool {
+        let before = self.faults.len();
+        let mut alone = alone(root, path);
+        if let Some(list) = inside(&mut alone, path) {
+            *list = DeValue::Array(toml::de::DeArray::new());
+        }
+        self.try_document::<T>(root, &alone, value, path);
+        self.faults.len() > before
+    }
+
     /// Reads a document in which the value stands alone.
     fn try_alone<T: DeserializeOwned>(&mut self, root: &Spanned<DeValue<'_>>, value: &Spanned<DeValue<'_>>, path: &[Step]) {
-        let alone = alone(root, path);
+        self.try_document::<T>(root, &alone(root, path), value, path);
+    }
+
+    /// Reads a document that is nothing but the way to a value.
+    fn try_document<T: DeserializeOwned>(
+        &mut self,
+        root: &Spanned<DeValue<'_>>,
+        alone: &Spanned<DeValue<'_>>,
+        value: &Spanned<DeValue<'_>>,
+        path: &[Step],
+    ) {
         let DeValue::Table(table) = alone.get_ref() else { return };
         let Err(error) = T::deserialize(Deserializer::from(Spanned::new(alone.span(), table.clone()))) else { return };
-        let (offset, message) = of_toml(&error, value.span().start);
+        let (mut offset, message) = of_toml(&error, value.span().start);
+        // What a list's element says of itself is reported of the list, whose own faults have been looked for.
+        if let (Some(Step::Index(_)), Some(span)) = (path.last(), error.span())
+            && span.contains(&value.span().start)
+        {
+            offset = value.span().start;
+        }
         // Of course: there is nothing else in it.
         if message.starts_with("missing field `") {
             return;
@@ -250,6 +285,16 @@ fn alone<'t>(value: &Spanned<DeValue<'t>>, path: &[Step]) -> Spanned<DeValue<'t>
         (_, value) => value.clone(),
     };
     Spanned::new(value.span(), inner)
+}
+
+/// What a path leads to in a document that has nothing else.
+fn inside<'d, 't>(value: &'d mut Spanned<DeValue<'t>>, path: &[Step]) -> Option<&'d mut DeValue<'t>> {
+    let Some((_, rest)) = path.split_first() else { return Some(value.get_mut()) };
+    match value.get_mut() {
+        DeValue::Table(table) => inside(table.iter_mut().next()?.1, rest),
+        DeValue::Array(list) => inside(list.iter_mut().next()?, rest),
+        _ => None,
+    }
 }
 
 /// The beginning of a path that ends with the key at an offset, and where the table stands that has it.

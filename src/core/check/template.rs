@@ -181,7 +181,7 @@ pub fn marked(template: &str) -> String {
 pub fn origins(rendered: &str) -> (String, Vec<usize>) {
     let (mut text, mut lines, mut last) = (String::with_capacity(rendered.len()), Vec::new(), 1);
     for line in rendered.split_inclusive('\n') {
-        let mut first = None;
+        let (mut first, mut made) = (None, None);
         for (index, part) in line.split(MARKS[0]).enumerate() {
             let (number, rest) = match part.split_once(MARKS[1]) {
                 Some((number, rest)) if index > 0 => (number.parse().ok(), rest),
@@ -191,9 +191,12 @@ pub fn origins(rendered: &str) -> (String, Vec<usize>) {
                 first = first.or(Some(number));
                 last = number;
             }
+            if made.is_none() && !rest.trim().is_empty() {
+                made = Some(last);
+            }
             text.push_str(rest);
         }
-        lines.push(first.unwrap_or(last));
+        lines.push(made.or(first).unwrap_or(last));
     }
     (text, lines)
 }

@@ -16,6 +16,7 @@ pub(super) struct Parts {
     /// Whether the table is there, whatever is in it.
     has_answers: bool,
     install: Option<Install>,
+    has_install: bool,
     clone: Option<CloneSettings>,
     keep: Option<usize>,
 }
@@ -28,6 +29,7 @@ impl Parts {
             answers: document.part("answers"),
             has_answers: document.has("answers"),
             install,
+            has_install: document.has("install"),
             clone: document.part("clone"),
             keep: document.part("keep"),
         }
@@ -44,7 +46,8 @@ impl Parts {
             faults.extend(in_table("answers", answers.faults()));
         }
         if let Some(install) = &self.install {
-            faults.extend(in_table("install", self.machine(install)));
+            faults.extend(in_table("install", of_machine(install)));
+            faults.extend(self.room(install));
         }
         if let Some(clone) = &self.clone {
             faults.extend(in_table("clone", of_clone(clone)));
@@ -69,27 +72,30 @@ impl Parts {
         }
     }
 
-    fn machine(&self, install: &Install) -> Vec<(&'static str, String)> {
-        let mut faults = Vec::new();
-        let mut low = |wrong: bool, key, message: &str| faults.extend(wrong.then(|| (key, message.to_owned())));
-        let disks = ByteSize::mib(1024)..=ByteSize(64 << 40);
-        let fits = disks.contains(&install.disk);
-        low(!fits, "disk", "a build disk needs at least 1 GiB, and cannot have more than 64 TiB");
-        low(install.deadline.0.as_secs() < 60, "deadline", "a deadline needs at least a minute");
-        low(install.boot_deadline.0.as_secs() < 30, "boot_deadline", "the boot test's deadline needs at least 30 seconds");
-        low(install.memory < ByteSize::mib(256), "memory", "an installer needs at least 256 MiB of memory");
-        low(!(1..=512).contains(&install.vcpus), "vcpus", "vcpus must be 1 to 512");
-        if let Some(answers) = self.answers.as_ref().filter(|_| fits) {
-            let (least, parts) = smallest_disk(answers, install.firmware);
-            if install.disk < least {
-                faults.push((
-                    "disk",
-                    format!("{} are too small for the layout, which needs at least {least}: {parts}", install.disk),
-                ));
-            }
+    /// The build disk must have room for the layout.
+    fn room(&self, install: &Install) -> Option<Fault> {
+        let (least, parts) = smallest_disk(self.answers.as_ref()?, install.firmware);
+        // One that is smaller than any has been noted.
+        if install.disk < ByteSize::mib(1024) || install.disk >= least {
+            return None;
         }
-        faults
+        // Where the disk has its default size, the layout is what can be seen.
+        let key = if self.has_install { "install.disk" } else { "answers.layout" };
+        let message = format!("{} are too small for the layout, which needs at least {least}: {parts}", install.disk);
+        Some((key.to_owned(), message))
     }
+}
+
+fn of_machine(install: &Install) -> Vec<(&'static str, String)> {
+    let mut faults = Vec::new();
+    let mut low = |wrong: bool, key, message: &str| faults.extend(wrong.then(|| (key, message.to_owned())));
+    let disks = ByteSize::mib(1024)..=ByteSize(64 << 40);
+    low(!disks.contains(&install.disk), "disk", "a build disk needs at least 1 GiB, and cannot have more than 64 TiB");
+    low(install.deadline.0.as_secs() < 60, "deadline", "a deadline needs at least a minute");
+    low(install.boot_deadline.0.as_secs() < 30, "boot_deadline", "the boot test's deadline needs at least 30 seconds");
+    low(install.memory < ByteSize::mib(256), "memory", "an installer needs at least 256 MiB of memory");
+    low(!(1..=512).contains(&install.vcpus), "vcpus", "vcpus must be 1 to 512");
+    faults
 }
 
 fn of_clone(clone: &CloneSettings) -> Vec<(&'static str, String)> {

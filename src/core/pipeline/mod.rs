@@ -202,7 +202,12 @@ disk = "8G"
             (("kind = \"netboot\"", ""), "p.toml:2:1: missing field `kind`"),
             (("suite = \"trixie\"", ""), "p.toml:2:1: netboot needs a suite of a Debian archive, or a kernel and an initrd"),
             (("suite = ", "url = \"/x.iso\"\nsuite = "), "p.toml:4:1: url means nothing for this source of kind netboot"),
-            (("netboot", "image"), "p.toml:4:1: suite means nothing for this source of kind image"),
+            (
+                ("netboot", "image"),
+                "p.toml:3:1: an image is installed already: [answers] means nothing for it\n\
+                 p.toml:3:1: image needs url, the file's place\n\
+                 p.toml:4:1: suite means nothing for this source of kind image",
+            ),
             (("preseed\"", "kickstart\""), "p.toml:7:1: a Debian archive's installer reads a preseed"),
             (("[clone]", "swap = \"1M\"\n[clone]"), "p.toml:9:1: swap is 0, or 16 MiB to 1 TiB"),
         ];

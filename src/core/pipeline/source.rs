@@ -187,7 +187,7 @@ impl Source {
     fn netboot(&self, arch: Arch, faults: &mut Vec<Fault>) -> Option<Origin> {
         self.only_here(&["mirror", "url", "sha256"], faults);
         if self.kernel.is_none() && self.initrd.is_none() {
-            faults.push(("kind", "netboot needs a suite of a Debian archive, or a kernel and an initrd".to_owned()));
+            faults.push(("kernel", "netboot needs a suite of a Debian archive, or a kernel and an initrd".to_owned()));
         }
         let mut place = |key: &'static str, word: &Option<Word>| {
             let Some(word) = word else {

@@ -30,9 +30,9 @@ fn every_fault_is_found_at_once() {
         "p:7:8: \"/a\" leaves the folder that holds pipelines/: write a path below it, as in preseed/debian.cfg".to_owned(),
         format!("p:8:18: \"b c\" {words}"),
         "p:8:25: invalid type: integer `7`, expected a string".to_owned(),
-        "p:10:32: invalid type: integer `1`, expected a boolean".to_owned(),
-        "p:10:37: missing field `name`".to_owned(),
-        "p:10:54: unknown field `nmae`, expected one of `name`, `comment`, `groups`, `sudo`, `ssh_keys`".to_owned(),
+        "p:10:31: invalid type: integer `1`, expected a boolean".to_owned(),
+        "p:10:36: missing field `name`".to_owned(),
+        "p:10:53: unknown field `nmae`, expected one of `name`, `comment`, `groups`, `sudo`, `ssh_keys`".to_owned(),
         "p:12:1: vcpus must be 1 to 512".to_owned(),
         "p:13:1: a build disk needs at least 1 GiB, and cannot have more than 64 TiB".to_owned(),
         format!("p:14:10: unknown field `x`, {install}"),
@@ -47,7 +47,7 @@ fn tables_are_tables() {
     let table = [
         ("[clone]", "[keep]\nx = 1\n[clone]", "p:8:1: invalid type: map, expected usize"),
         ("[clone]", "[seal]\nenable = 1\n[clone]", "p:9:10: invalid type: integer `1`, expected a sequence"),
-        ("[clone]", "[[install]]\n[clone]", "p:8:3: invalid type: sequence, expected a table"),
+        ("[clone]", "[[install]]\n[clone]", "p:8:1: invalid type: sequence, expected a table"),
         (
             "description = \"x\"",
             "description = \"x\"\ninstall = [\"4G\", \"1G\"]",
@@ -55,10 +55,9 @@ fn tables_are_tables() {
         ),
         ("description = \"x\"", "description = \"x\"\ninstall = 7", "p:2:11: invalid type: integer `7`, expected struct Install"),
         ("[clone]", "[seal]\n[install]\n[clone]", ""),
-        ("[answers]", "answers = 1\n[answers]", "p:5:1: unknown field `answers`"),
     ];
-    for (from, to, expected) in &table[..6] {
-        assert_eq!(said(&GOOD.replacen(from, to, 1)).join("\n"), *expected, "{to}");
+    for (from, to, expected) in table {
+        assert_eq!(said(&GOOD.replacen(from, to, 1)).join("\n"), expected, "{to}");
     }
 }
 
@@ -83,7 +82,7 @@ fn what_belongs_together_is_checked_where_it_can_be() {
         (
             "[clone]",
             "layout = \"lvm\"\nswap = \"8G\"\n[clone]",
-            "p:5:1: 4 GiB are too small for the layout, which needs at least 9.4 GiB: 900 MiB for root with a minimal Debian, 1 MiB for the boot loader, 512 MiB for /boot, 8 GiB for swap, 8 MiB for the volume group, 2 MiB for partition tables",
+            "p:7:1: 4 GiB are too small for the layout, which needs at least 9.4 GiB: 900 MiB for root with a minimal Debian, 1 MiB for the boot loader, 512 MiB for /boot, 8 GiB for swap, 8 MiB for the volume group, 2 MiB for partition tables",
         ),
         (
             "suite",

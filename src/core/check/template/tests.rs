@@ -14,7 +14,7 @@ fn words() -> Vec<Word> {
 fn each_undefined_variable_has_its_place() {
     let table: [(&str, &[(usize, usize, &str)]); 8] = [
         ("{{ locale }} {{ mirror.host }} {% for p in packages %}{{ p }}{{ loop.index }}{% endfor %}", &[]),
-        ("{{ a }} x\n {{ b.c }} {{ locale }}{{ a }}", &[(1, 4, "a"), (2, 5, "b.c"), (2, 29, "a")]),
+        ("{{ a }} x\n {{ b.c }} {{ locale }}{{ a }}", &[(1, 4, "a"), (2, 5, "b.c"), (2, 27, "a")]),
         ("{% if layout == 'lvm' %}\n{% if fnord %}{% endif %}{% endif %}", &[(2, 7, "fnord")]),
         ("{{ mirror.hots }} {{ mirror.host.x }}", &[(1, 4, "mirror.hots")]),
         ("{{ 'fnord' }} {# fnord #} fnord {{ locale | fnord2 }} {{ fnord }}", &[(1, 58, "fnord")]),
