@@ -10,7 +10,7 @@ use crate::core::{
     numbers::Numbers,
     pipeline::{PlainText, Word},
     ready::Until,
-    source::{Arch, Location},
+    source::{Age, Arch, Location},
     units::{ByteSize, Span},
     vm_spec::{Addressing, DomainName, ExtraDisk, Firmware, GuestFile, GuestUser, IpChoice, Label, MacChoice, Topology},
 };
@@ -92,6 +92,9 @@ pub enum Command {
     Destroy(DestroyArgs),
     /// Remove what failed or killed runs have left
     Prune(PruneArgs),
+    /// Show and fill the cache of downloads, and remove from it
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Check this host: tools, libvirt, KVM, pool, network, appliance; say what to do
     Doctor,
     /// List the seal operations: what each does, and whether it runs by default
@@ -145,6 +148,9 @@ pub struct BuildArgs {
     /// The Debian mirror [default: the one in this machine's own APT configuration]
     #[arg(long, env = "TPL_DEBIAN_MIRROR", value_name = "URL")]
     pub mirror: Option<String>,
+    /// Use only what the cache has: `tpl cache fetch` fills it
+    #[arg(long)]
+    pub offline: bool,
     /// The mirror of Debian's security archive that the installer is told, where --mirror names another mirror
     #[arg(long, env = "TPL_DEBIAN_SECURITY_MIRROR", value_name = "URL")]
     pub security_mirror: Option<String>,
@@ -426,6 +432,46 @@ pub struct PruneArgs {
     /// Only this template's leftovers
     #[arg(long, value_name = "NAME")]
     pub template: Option<TemplateName>,
+    /// Say what would be removed and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `tpl cache`.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// List what was downloaded: digest, size, how long it was not used, where it came from
+    List,
+    /// Download what builds of these pipelines need, checked as they would check it; then `tpl build --offline` finds it
+    Fetch(CacheFetchArgs),
+    /// Remove beginnings of downloads that nobody goes on with, and files that were not used for long; never what a build uses
+    Prune(CachePruneArgs),
+}
+
+/// `tpl cache fetch`.
+#[derive(Debug, Args)]
+pub struct CacheFetchArgs {
+    /// The pipelines, by NAME or FILE.toml [default: all]
+    #[arg(value_name = "PIPELINE")]
+    pub pipelines: Vec<String>,
+    /// The Debian mirror [default: the one in this machine's own APT configuration]
+    #[arg(long, env = "TPL_DEBIAN_MIRROR", value_name = "URL")]
+    pub mirror: Option<String>,
+    /// The guest's architecture: amd64 or arm64 [default: the pipeline's]
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<Arch>,
+    /// Go on when signatures cannot be checked
+    #[arg(long, env = "TPL_ALLOW_UNSIGNED", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
+        default_missing_value = "true", default_value = "false", require_equals = true, hide_default_value = true, value_name = "BOOL")]
+    pub allow_unsigned: bool,
+}
+
+/// `tpl cache prune`.
+#[derive(Debug, Args)]
+pub struct CachePruneArgs {
+    /// How long a file must not have been used, with h, d or w
+    #[arg(long, default_value = "30d", value_name = "AGE")]
+    pub older_than: Age,
     /// Say what would be removed and change nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -1,9 +1,15 @@
-//! The netboot source against a mirror of its own: the chain of trust. Downloads that go wrong are in `source/downloads.rs`.
+//! Sources against servers of their own. Here: the chain of trust of an archive; the rest is in `source/`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 #[path = "source/downloads.rs"]
 mod downloads;
+#[path = "source/files.rs"]
+mod files;
+#[path = "source/offline.rs"]
+mod offline;
+#[path = "source/program.rs"]
+mod program;
 #[path = "source/server.rs"]
 mod server;
 #[path = "source/world.rs"]
@@ -13,35 +19,32 @@ use std::fs;
 
 use sequoia_openpgp::{cert::CertBuilder, serialize::Serialize as _, types::ReasonForRevocation};
 use server::Trick;
-use tpl::{
-    core::{
-        error::{Invalid, Refusal},
-        progress::Silent,
-        source::{ArchiveRequest, Request},
-        trust::Trust,
-    },
-    host::source::Source as _,
+use tpl::core::{
+    error::{Invalid, Refusal},
+    progress::Silent,
+    source::{ArchiveRequest, Role},
+    trust::Trust,
 };
-use world::{IMAGES, IN_RELEASE, Recorded, SUMS, World, digest};
+use world::{IMAGES, IN_RELEASE, Recorded, SUMS, World, digest, revoked, url_of};
 
 #[test]
 fn a_good_chain_leads_to_both_files() {
     let world = World::new();
     let progress = Recorded::default();
-    let resolved = world.source().resolve(&Request::Archive(world.request()), &progress).unwrap();
+    let resolved = world.resolve(&world.request(), &progress).unwrap();
     assert_eq!(resolved.trust, Trust::Signed { fingerprint: world.key.fingerprint().to_hex() });
     let images = format!("http://{}{IMAGES}/netboot/debian-installer/amd64", world.server.address);
-    assert_eq!(resolved.files[0].1.url, format!("{images}/linux"));
-    assert_eq!(resolved.files[1].1.url, format!("{images}/initrd.gz"));
-    let files = world.source().fetch(&resolved, &progress).unwrap();
+    assert_eq!(url_of(&resolved, Role::Kernel), format!("{images}/linux"));
+    assert_eq!(url_of(&resolved, Role::Initrd), format!("{images}/initrd.gz"));
+    let files = world.fetch(&resolved, &progress).unwrap();
     world.assert_fetched(&files);
     assert_eq!(world.server.seen(), ["InRelease", "SHA256SUMS", "linux", "initrd.gz"]);
     let seen = progress.0.into_inner().unwrap();
     assert_eq!(seen[0], "checking the installer's signature");
-    assert!(seen.contains(&"fetching the kernel 50%".to_owned()), "{seen:?}");
-    assert_eq!(seen.last().unwrap(), "fetching the initrd 100%");
+    assert!(seen.contains(&"fetching linux 20%".to_owned()), "{seen:?}");
+    assert_eq!(seen.last().unwrap(), "fetching initrd.gz 100%", "{seen:?}");
     // The second time nothing but the cache is asked.
-    assert_eq!(world.source().fetch(&resolved, &Silent).unwrap(), files);
+    assert_eq!(world.fetch(&resolved, &Silent).unwrap().files(), files.files());
     assert_eq!(world.server.seen(), Vec::<String>::new());
 }
 
@@ -72,12 +75,7 @@ const BREAKS: [(&str, Break); 10] = [
         format!("http://{}{IN_RELEASE}: key {key} is not in the keyring", world.server.address)
     }),
     ("a revoked key", |world, _| {
-        let revocation = world.key.revoke(
-            &mut world.key.primary_key().key().clone().parts_into_secret().unwrap().into_keypair().unwrap(),
-            ReasonForRevocation::KeyCompromised,
-            b"test",
-        );
-        let revoked = world.key.clone().insert_packets([revocation.unwrap()]).unwrap().0;
+        let revoked = revoked(&world.key, ReasonForRevocation::KeyCompromised);
         revoked.serialize(&mut fs::File::create(world.keyring()).unwrap()).unwrap();
         let key = world.key.fingerprint();
         format!("http://{}{IN_RELEASE}: key {key} cannot be trusted: it is revoked", world.server.address)
@@ -109,7 +107,7 @@ fn a_missing_link_is_refused_and_named() {
         let world = World::new();
         let mut request = world.request();
         let reason = break_link(&world, &mut request);
-        let error = world.source().resolve(&Request::Archive(request.clone()), &Silent).unwrap_err();
+        let error = world.resolve(&request, &Silent).unwrap_err();
         let refusal = error.downcast_ref::<Refusal>().unwrap_or_else(|| panic!("{name}: {error:#}"));
         let way_out = "--allow-unsigned (or TPL_ALLOW_UNSIGNED=1) goes on without that check";
         let advice = match request.keyring {
@@ -128,10 +126,13 @@ fn a_missing_link_may_be_allowed_and_is_written_down() {
         let mut request = ArchiveRequest { allow_unsigned: true, ..world.request() };
         let reason = break_link(&world, &mut request);
         let progress = Recorded::default();
-        let resolved = world.source().resolve(&Request::Archive(request.clone()), &progress).unwrap();
-        assert!(progress.0.into_inner().unwrap().contains(&format!("! the installer is not verified: {reason}")), "{name}");
+        let resolved = world.resolve(&request, &progress).unwrap();
+        assert!(
+            progress.0.into_inner().unwrap().contains(&format!("! the installer of trixie for amd64 is not verified: {reason}")),
+            "{name}"
+        );
         assert_eq!(resolved.trust, Trust::Unsigned { reason }, "{name}");
-        world.assert_fetched(&world.source().fetch(&resolved, &Silent).unwrap());
+        world.assert_fetched(&world.fetch(&resolved, &Silent).unwrap());
     }
 }
 
@@ -139,11 +140,11 @@ fn a_missing_link_may_be_allowed_and_is_written_down() {
 fn allowing_it_does_not_skip_a_check_that_can_be_made() {
     let world = World::new();
     let request = ArchiveRequest { allow_unsigned: true, ..world.request() };
-    let resolved = world.source().resolve(&Request::Archive(request.clone()), &Silent).unwrap();
+    let resolved = world.resolve(&request, &Silent).unwrap();
     assert_eq!(resolved.trust, Trust::Signed { fingerprint: world.key.fingerprint().to_hex() });
     // And a mirror that is down is no missing link.
     world.server.trick(IN_RELEASE, &[Trick::Status(403)]);
-    let error = world.source().resolve(&Request::Archive(request.clone()), &Silent).unwrap_err();
+    let error = world.resolve(&request, &Silent).unwrap_err();
     let url = format!("http://{}{IN_RELEASE}", world.server.address);
     assert_eq!(format!("{error:#}"), format!("fetching {url}: the server answered 403 Forbidden"));
 }
@@ -166,7 +167,7 @@ fn requests_that_cannot_be_are_invalid() {
         (ArchiveRequest { arch: "amd64\n".into(), ..good }, "\"amd64\\n\" is no architecture"),
     ];
     for (request, expected) in table {
-        let error = world.source().resolve(&Request::Archive(request.clone()), &Silent).unwrap_err();
+        let error = world.resolve(&request, &Silent).unwrap_err();
         assert_eq!(error.downcast_ref(), Some(&Invalid::argument(expected)));
     }
     assert_eq!(world.server.seen(), Vec::<String>::new());
@@ -176,7 +177,7 @@ fn requests_that_cannot_be_are_invalid() {
 fn an_installer_that_the_mirror_lacks() {
     let world = World::new();
     world.server.remove(SUMS);
-    let error = world.source().resolve(&Request::Archive(world.request()), &Silent).unwrap_err();
+    let error = world.resolve(&world.request(), &Silent).unwrap_err();
     let advice = "The mirror has no installer of trixie for amd64: try another";
     assert_eq!(format!("{error:#}"), format!("http://{}{SUMS} does not exist\n{advice}", world.server.address));
 }
@@ -185,7 +186,7 @@ fn an_installer_that_the_mirror_lacks() {
 fn a_list_without_an_end_is_not_read() {
     let world = World::new();
     world.server.put(IN_RELEASE, vec![b'x'; 5 << 20]);
-    let error = world.source().resolve(&Request::Archive(world.request()), &Silent).unwrap_err();
+    let error = world.resolve(&world.request(), &Silent).unwrap_err();
     let url = format!("http://{}{IN_RELEASE}", world.server.address);
     assert_eq!(format!("{error:#}"), format!("fetching {url}: larger than 4 MiB, which no list is"));
 }

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod build;
+pub mod cache;
 pub mod capacity;
 pub mod clone;
 pub mod destroy;
@@ -49,6 +50,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     match &cli.command {
         Command::Doctor => return doctor::run(&config, output),
         Command::Validate(args) => return validate::run(&config, args, output),
+        Command::Cache(command) => return cache::run(&config, command, output),
         _ => {}
     }
     world::Opened::new(&config)?.with(|world| match &cli.command {
@@ -64,10 +66,11 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Rm(args) => rm::run(world, args, output),
         Command::Destroy(args) => destroy::run(world, args, output),
         Command::Prune(args) => prune::run(world, args, output),
-        Command::Doctor
+        Command::Cache(_)
+        | Command::Doctor
         | Command::Validate(_)
-        | Command::SealOps
         | Command::Schema(_)
+        | Command::SealOps
         | Command::Timings(_)
         | Command::Completions { .. }
         | Command::Man { .. } => Ok(()),

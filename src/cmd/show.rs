@@ -36,7 +36,13 @@ fn describe(manifest: &Manifest) -> String {
         ("clones get", format!("{} vCPUs, {} memory, {} disk, user {}", clone.vcpus, clone.memory, clone.disk, clone.user)),
         ("origin", manifest.trust.to_string()),
     ];
-    rows.extend(manifest.inputs.sources.iter().map(|file| ("source", format!("{} sha256 {}", file.url, file.sha256))));
+    rows.extend(
+        manifest
+            .inputs
+            .sources
+            .iter()
+            .map(|file| ("source", format!("{} {} {}", file.url, file.digest.algorithm().word(), file.digest))),
+    );
     rows.push(("invariants", manifest.invariants.join(", ")));
     rows.extend(manifest.stages.iter().map(|stage| ("stage", format!("{} {:.1} s", stage.name, stage.seconds))));
     rows.extend(manifest.tools.iter().map(|(tool, version)| ("tool", format!("{tool} {version}"))));

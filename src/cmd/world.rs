@@ -167,7 +167,7 @@ impl World<'_> {
 pub struct Opened {
     hypervisor: crate::host::libvirt::Libvirt,
     appliances: [Libguestfs; 2],
-    source: crate::host::source::DebianSource,
+    source: crate::host::source::Sources,
     local: crate::host::local::ThisMachine,
     pool: String,
     dns: Directory,
@@ -183,7 +183,7 @@ impl Opened {
             local: crate::host::local::ThisMachine::register()?,
             hypervisor: crate::host::libvirt::Libvirt::open(&config.uri)?,
             appliances: [Libguestfs { tcg: false }, Libguestfs { tcg: true }],
-            source: crate::host::source::DebianSource::new(config.cache.clone()).context("preparing downloads")?,
+            source: crate::host::source::Sources::new(config.cache.clone()).context("preparing downloads")?,
             pool: config.pool.clone(),
             dns: Directory::of(&config.dns),
         })

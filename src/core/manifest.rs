@@ -15,6 +15,7 @@ use super::{
     dns::Registration,
     names::{TemplateId, TemplateName, UserName, Version, VmName},
     network::Reservation,
+    source::Digest,
     trust::Trust,
     units::ByteSize,
 };
@@ -85,10 +86,11 @@ pub struct Run {
 /// A source file of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
-    /// Where it came from.
+    /// Where it came from: a URL, or a path.
     pub url: String,
-    /// Its SHA-256, in hexadecimal.
-    pub sha256: String,
+    /// Its digest, under the name of its kind: `sha256` or `sha512`.
+    #[serde(flatten)]
+    pub digest: Digest,
 }
 
 /// A package in the template.
@@ -313,6 +315,16 @@ pub enum Metadata {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sources_digest_stands_under_its_name() {
+        for (name, hex) in [("sha256", "07".repeat(32)), ("sha512", "ab".repeat(64))] {
+            let file = SourceFile { url: "http://a.example/x".into(), digest: hex.parse().unwrap() };
+            let json = format!("{{\"url\":\"http://a.example/x\",\"{name}\":\"{hex}\"}}");
+            assert_eq!(serde_json::to_string(&file).unwrap(), json);
+            assert_eq!(serde_json::from_str::<SourceFile>(&json).unwrap(), file);
+        }
+    }
 
     #[test]
     fn an_identity_method_is_one_word() {

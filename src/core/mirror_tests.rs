@@ -1,3 +1,5 @@
+use proptest::prelude::{any, proptest};
+
 use super::*;
 
 #[test]
@@ -118,5 +120,18 @@ fn debootstrap_scripts() {
     ];
     for (script, expected) in table {
         assert_eq!(from_debootstrap(script).as_deref(), expected, "{script}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in any::<String>(), words in "(deb|Types:|URIs:|default_mirror|[*][)]|http://a.b/debian| |\n|\\[|:|;;){0,20}") {
+        for text in [text.as_str(), words.as_str()] {
+            let _ = from_apt_sources(text);
+            let _ = from_debootstrap(text);
+            if let Ok(mirror) = checked(text) {
+                let _ = guest_view(&mirror);
+            }
+        }
     }
 }

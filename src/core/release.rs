@@ -120,6 +120,8 @@ fn date(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{any, proptest};
+
     use super::*;
 
     const LIST: &str = "main/installer-amd64/current/images/SHA256SUMS";
@@ -197,6 +199,16 @@ mod tests {
         }
         for zone in ["", "UTC", "Sat, UTC", "99 Sep 2026 99:99:99 UTC", "Sat, 12 Sep 9999999 07:55:41 UTC"] {
             assert_eq!(date(zone), None, "{zone}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>(), value in "[ A-Za-z0-9:,]{0,40}", entry in "( [0-9a-f]{0,64} [0-9-]{0,20} [a-z/]{0,5}\n){0,3}") {
+            let _ = Release::parse(&String::from_utf8_lossy(&bytes));
+            if let Ok(release) = Release::parse(&format!("Codename: trixie\nValid-Until: {value}\nSHA256:\n{entry}")) {
+                let _ = release.check("trixie", Timestamp::MAX);
+            }
         }
     }
 }

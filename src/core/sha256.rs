@@ -12,18 +12,8 @@ impl FromStr for Sha256Digest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "no SHA-256 digest: 64 hexadecimal digits are expected".to_owned();
-        // `char::to_digit` and not `u8::from_str_radix`, which would take a sign.
-        let nibble = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
-        if text.len() != 64 {
-            return Err(wrong());
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let (high, low) = nibble(pair[0]).zip(nibble(pair[1])).ok_or_else(wrong)?;
-            *byte = high << 4 | low;
-        }
-        Ok(Self(bytes))
+        let wrong = "no SHA-256 digest: 64 hexadecimal digits are expected";
+        super::source::hex_bytes(text).map(Self).ok_or_else(|| wrong.to_owned())
     }
 }
 

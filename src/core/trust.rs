@@ -13,6 +13,10 @@ pub enum Trust {
         /// The fingerprint of the certificate (its primary key), in upper-case hexadecimal digits.
         fingerprint: String,
     },
+    /// The pipeline has the digest of each file.
+    Pinned,
+    /// They are files of this machine, which the operator has put there.
+    Given,
     /// Nobody vouches for it, and the operator allowed that.
     Unsigned {
         /// Which link of the chain is missing.
@@ -24,6 +28,8 @@ impl fmt::Display for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signed { fingerprint } => write!(f, "signed by {fingerprint}"),
+            Self::Pinned => f.write_str("of the digest in the pipeline"),
+            Self::Given => f.write_str("given by the operator"),
             Self::Unsigned { reason } => write!(f, "not verified: {reason}"),
         }
     }
@@ -37,6 +43,8 @@ mod tests {
     fn survives_the_manifest() {
         let table = [
             (Trust::Signed { fingerprint: "A1B2".into() }, r#"{"kind":"signed","fingerprint":"A1B2"}"#, "signed by A1B2"),
+            (Trust::Pinned, r#"{"kind":"pinned"}"#, "of the digest in the pipeline"),
+            (Trust::Given, r#"{"kind":"given"}"#, "given by the operator"),
             (
                 Trust::Unsigned { reason: "no keyring".into() },
                 r#"{"kind":"unsigned","reason":"no keyring"}"#,

@@ -78,7 +78,7 @@ pub fn operating_system(guest: &dyn Files) -> Result<OperatingSystem> {
 }
 
 /// Whether cloud-init is there and switched on: a seed is read by nobody else.
-fn identity(guest: &dyn Files) -> Result<IdentityMethod> {
+pub(super) fn identity(guest: &dyn Files) -> Result<IdentityMethod> {
     let there = guest.stat("/usr/bin/cloud-init")?.is_some();
     // cloud-init's own switch; distributions have no other.
     let off = guest.stat("/etc/cloud/cloud-init.disabled")?.is_some();

@@ -115,6 +115,11 @@ impl Files for FakeFiles {
         Ok(self.follow(path).map(|(_, node)| stat_of(&node)))
     }
 
+    fn lstat(&self, path: &str) -> Result<Option<FileStat>> {
+        self.check(path)?;
+        Ok(self.nodes.borrow().get(path).map(stat_of))
+    }
+
     fn walk(&self, directory: &str) -> Result<Vec<Entry>> {
         self.check(directory)?;
         let below = format!("{directory}/");
@@ -130,6 +135,19 @@ impl Files for FakeFiles {
             Some((_, Node::File(bytes))) => Ok(Some(bytes)),
             _ => Ok(None),
         }
+    }
+
+    fn head(&self, path: &str, length: usize) -> Result<Option<Vec<u8>>> {
+        Ok(self.read(path, usize::MAX)?.map(|bytes| bytes[..bytes.len().min(length)].to_vec()))
+    }
+
+    fn zero_from(&self, path: &str, offset: u64) -> Result<bool> {
+        let Some(mut bytes) = self.read(path, usize::MAX)? else { bail!("{path}: no plain file") };
+        let start = bytes.len().min(usize::try_from(offset)?);
+        let found = bytes[start..].iter().any(|byte| *byte != 0);
+        bytes[start..].fill(0);
+        self.write(path, &bytes)?;
+        Ok(found)
     }
 
     fn write(&self, path: &str, content: &[u8]) -> Result<()> {

@@ -118,6 +118,7 @@ fn every_command_has_help_and_a_page() {
         "rm",
         "destroy",
         "prune",
+        "cache",
         "doctor",
         "seal-ops",
         "completions",

@@ -93,6 +93,10 @@ impl Files for FakeGuest {
         self.read(path, |volume| volume.tree.get(path).map(stat_of))
     }
 
+    fn lstat(&self, path: &str) -> Result<Option<FileStat>> {
+        self.stat(path)
+    }
+
     fn walk(&self, directory: &str) -> Result<Vec<Entry>> {
         let below = format!("{directory}/");
         self.read(directory, |volume| {
@@ -106,6 +110,14 @@ impl Files for FakeGuest {
             Some(Node::File(text)) => Some(text.clone().into_bytes()),
             _ => None,
         })
+    }
+
+    fn head(&self, path: &str, length: usize) -> Result<Option<Vec<u8>>> {
+        Ok(Files::read(self, path, usize::MAX)?.map(|bytes| bytes[..bytes.len().min(length)].to_vec()))
+    }
+
+    fn zero_from(&self, _: &str, _: u64) -> Result<bool> {
+        bail!("this guest has no swap file")
     }
 
     fn write(&self, path: &str, content: &[u8]) -> Result<()> {

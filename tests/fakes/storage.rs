@@ -16,7 +16,7 @@ use tpl::{
     host::{
         hypervisor::Storage,
         images::Images,
-        source::{Fetched, Resolved, Source, Wanted},
+        source::{Access, Fetched, Resolved, Source, Wanted},
     },
 };
 
@@ -139,19 +139,22 @@ impl Images for FakeRun {
 }
 
 impl Source for FakeRun {
-    fn resolve(&self, request: &Request, _: &dyn Progress) -> Result<Resolved> {
-        let Request::Archive(request) = request else { bail!("the fakes have a Debian archive only") };
+    fn resolve(&self, request: &Request, _: Access, _: &dyn Progress) -> Result<Resolved> {
+        let Request::Archive(request) = request else { bail!("only archives are faked") };
         self.step(Step::Resolve, &request.mirror)?;
-        let wanted = |name: &str| Wanted { url: format!("{}/{name}", request.mirror), sha256: Sha256Digest([7; 32]) };
+        let wanted = |role, name: &str| {
+            let url = format!("{}/{name}", request.mirror);
+            (role, Wanted::Download { url, digest: Sha256Digest([7; 32]).into() })
+        };
         Ok(Resolved {
-            files: vec![(Role::Kernel, wanted("linux")), (Role::Initrd, wanted("initrd.gz"))],
+            files: vec![wanted(Role::Kernel, "linux"), wanted(Role::Initrd, "initrd.gz")],
             trust: Trust::Signed { fingerprint: "A1B2".to_owned() },
         })
     }
 
-    fn fetch(&self, _: &Resolved, _: &dyn Progress) -> Result<Fetched> {
+    fn fetch(&self, _: &Resolved, _: Access, _: &dyn Progress) -> Result<Fetched> {
         self.step(Step::Fetch, "")?;
         let folder = self.machine.folder.path();
-        Ok(Fetched(vec![(Role::Kernel, folder.join("linux")), (Role::Initrd, folder.join("initrd.gz"))]))
+        Ok(Fetched::new(vec![(Role::Kernel, folder.join("linux")), (Role::Initrd, folder.join("initrd.gz"))]))
     }
 }

@@ -15,6 +15,7 @@ use sequoia_openpgp::{
         Serialize as _,
         stream::{Message, Signer},
     },
+    types::ReasonForRevocation,
 };
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -24,7 +25,7 @@ use tpl::{
         sha256::Sha256Digest,
         source::{ArchiveRequest, Request, Role},
     },
-    host::source::{DebianSource, Fetched, Resolved, Source as _},
+    host::source::{Access, Fetched, Resolved, Source as _, Sources, Wanted},
 };
 
 use crate::server::Server;
@@ -94,8 +95,16 @@ impl World {
         self.folder.path().join("keyring.pgp")
     }
 
-    pub fn source(&self) -> DebianSource {
-        DebianSource::new(self.folder.path().join("cache")).unwrap()
+    pub fn source(&self) -> Sources {
+        Sources::new(self.folder.path().join("cache")).unwrap()
+    }
+
+    pub fn resolve(&self, request: &ArchiveRequest, progress: &dyn Progress) -> anyhow::Result<Resolved> {
+        self.source().resolve(&Request::Archive(request.clone()), Access::Online, progress)
+    }
+
+    pub fn fetch(&self, resolved: &Resolved, progress: &dyn Progress) -> anyhow::Result<Fetched> {
+        self.source().fetch(resolved, Access::Online, progress)
     }
 
     pub fn request(&self) -> ArchiveRequest {
@@ -109,7 +118,7 @@ impl World {
     }
 
     pub fn resolved(&self) -> Resolved {
-        let resolved = self.source().resolve(&Request::Archive(self.request()), &Silent).unwrap();
+        let resolved = self.resolve(&self.request(), &Silent).unwrap();
         self.server.seen();
         resolved
     }
@@ -130,9 +139,10 @@ impl World {
 
     /// The cache holds both files, and nothing else.
     pub fn assert_fetched(&self, files: &Fetched) {
-        let paths = vec![(Role::Kernel, self.cached(&self.kernel)), (Role::Initrd, self.cached(&self.initrd))];
-        assert_eq!(files.0, paths);
-        for ((_, path), bytes) in files.0.iter().zip([&self.kernel, &self.initrd]) {
+        let expected = [(Role::Kernel, &self.kernel), (Role::Initrd, &self.initrd)];
+        for (role, bytes) in expected {
+            let path = files.path(role).unwrap();
+            assert_eq!(path, self.cached(bytes));
             assert_eq!(digest(&fs::read(path).unwrap()), digest(bytes));
         }
         assert_eq!(self.names(), {
@@ -148,6 +158,20 @@ impl World {
         let mut names: Vec<String> = files.map(|name| name.into_string().unwrap()).collect();
         names.sort();
         names
+    }
+}
+
+pub fn revoked(cert: &Cert, reason: ReasonForRevocation) -> Cert {
+    let mut primary = cert.primary_key().key().clone().parts_into_secret().unwrap().into_keypair().unwrap();
+    let revocation = cert.revoke(&mut primary, reason, b"test").unwrap();
+    cert.clone().insert_packets([revocation]).unwrap().0
+}
+
+/// The URL that will be fetched for a role.
+pub fn url_of(resolved: &Resolved, role: Role) -> String {
+    match resolved.wanted(role) {
+        Some(Wanted::Download { url, .. }) => url.clone(),
+        other => panic!("{role:?} is {other:?}"),
     }
 }
 

@@ -38,7 +38,7 @@ use crate::{
     },
     host::{
         process,
-        source::{Resolved, Wanted, mirror},
+        source::{Access, Resolved, Wanted, mirror},
     },
     ui::{self, StageLine},
 };
@@ -86,7 +86,7 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
         let mut build = resume::find(world, plan, &loaded, answers_digest)?;
         return build.go_on(args).and_then(|()| build.report(output));
     }
-    let resolved = resolve(world, &plan)?;
+    let resolved = resolve(world, &plan, access(args))?;
     let inputs = inputs(&plan, answers_digest, &resolved);
     if args.if_changed {
         let inventory = world.inventory()?;
@@ -114,21 +114,30 @@ fn answers_digest(plan: &BuildPlan, file: Option<&AnswerFile>) -> Result<String>
 }
 
 /// Finds the source's files, and who vouches for them.
-fn resolve(world: World<'_>, plan: &BuildPlan) -> Result<Resolved> {
+fn resolve(world: World<'_>, plan: &BuildPlan, access: Access) -> Result<Resolved> {
     let line = StageLine::begin("mirror");
-    let resolved = world.source.resolve(plan.request(), &line)?;
+    let resolved = world.source.resolve(plan.request(), access, &line)?;
     line.done();
     Ok(resolved)
 }
 
+fn access(args: &BuildArgs) -> Access {
+    if args.offline { Access::Offline } else { Access::Online }
+}
+
 fn choices(args: &BuildArgs, loaded: &Loaded, config: &Config) -> Choices {
-    let pipeline = loaded.pipeline.source.mirror.as_ref().map(|mirror| mirror.as_str().to_owned());
-    let named = args.mirror.clone().or(pipeline).or_else(|| config.debian_mirror.clone());
-    let mirror_named = named.is_some();
-    let mirror = named.or_else(|| mirror::of_machine(std::path::Path::new("/")));
+    let (mirror, mirror_named) = debian_mirror(args.mirror.clone(), loaded, config);
     let security_mirror = args.security_mirror.clone().or_else(|| config.debian_security_mirror.clone());
     let (arch, iso, image) = (args.arch, args.iso.clone(), args.image.clone());
     Choices { mirror, mirror_named, security_mirror, allow_unsigned: args.allow_unsigned, arch, iso, image }
+}
+
+/// The Debian mirror for a pipeline, if one is known, and whether an operator has named it.
+pub(super) fn debian_mirror(named: Option<String>, loaded: &Loaded, config: &Config) -> (Option<String>, bool) {
+    let pipeline = loaded.pipeline.source.mirror.as_ref().map(|mirror| mirror.as_str().to_owned());
+    let named = named.or(pipeline).or_else(|| config.debian_mirror.clone());
+    let is_named = named.is_some();
+    (named.or_else(|| mirror::of_machine(std::path::Path::new("/"))), is_named)
 }
 
 fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
@@ -179,7 +188,7 @@ fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
 }
 
 fn inputs(plan: &BuildPlan, answers_digest: String, resolved: &Resolved) -> Inputs {
-    let file = |(_, wanted): &(_, Wanted)| SourceFile { url: wanted.url.clone(), sha256: wanted.sha256.to_string() };
+    let file = |(_, wanted): &(_, Wanted)| SourceFile { url: wanted.location(), digest: wanted.digest() };
     Inputs { pipeline_digest: plan.pipeline_digest.clone(), answers_digest, sources: resolved.files.iter().map(file).collect() }
 }
 
@@ -233,7 +242,7 @@ impl<'a> Build<'a> {
 
     /// From nothing to `installed`.
     fn install(&mut self, args: &BuildArgs, resolved: &Resolved) -> Result<()> {
-        let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, progress))?;
+        let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, access(args), progress))?;
         let mut undo = Undo::default();
         let outcome = self.stage("install", |build, progress| {
             build.begin_install(&files, &mut undo)?;

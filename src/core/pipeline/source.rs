@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::words::{MediumPath, Place, PlainText, Word};
 use crate::core::{
     mirror,
+    sha256::Sha256Digest,
     source::{Arch, Location, Proof},
 };
 
@@ -214,11 +215,11 @@ impl Source {
     }
 
     fn proof(&self, arch: Arch, faults: &mut Vec<Fault>) -> Proof {
-        let digest = self.sha256.as_ref().map(|digest| digest.as_str().to_ascii_lowercase());
-        if digest.as_ref().is_some_and(|digest| digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit())) {
-            faults.push(("sha256", "a SHA-256 has 64 hexadecimal digits".to_owned()));
-        }
-        if digest.is_some() && self.checksums.is_some() {
+        let digest = self.sha256.as_ref().and_then(|word| {
+            let wrong = |_| faults.push(("sha256", "a SHA-256 has 64 hexadecimal digits".to_owned()));
+            word.as_str().parse::<Sha256Digest>().map_err(wrong).ok()
+        });
+        if self.sha256.is_some() && self.checksums.is_some() {
             faults.push(("sha256", "sha256 stands in the place of checksums: one of both".to_owned()));
         }
         if self.signature.is_some() && self.checksums.is_none() {

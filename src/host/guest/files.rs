@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use guestfs::{GlobExpandOptArgs, StatNS};
 
 use super::{Disks as _, Entry, FileKind, FileStat, Files, appliance::Session};
@@ -32,6 +32,10 @@ impl Files for Session {
 
     fn stat(&self, path: &str) -> Result<Option<FileStat>> {
         Ok(self.find(&format!("looking at {path}"), |g| g.statns(path))?.as_ref().map(file_stat))
+    }
+
+    fn lstat(&self, path: &str) -> Result<Option<FileStat>> {
+        Ok(self.find(&format!("looking at {path}"), |g| g.lstatns(path))?.as_ref().map(file_stat))
     }
 
     fn walk(&self, directory: &str) -> Result<Vec<Entry>> {
@@ -72,6 +76,34 @@ impl Files for Session {
             content.extend(piece);
         }
         Ok(Some(content))
+    }
+
+    fn head(&self, path: &str, length: usize) -> Result<Option<Vec<u8>>> {
+        if self.stat(path)?.is_none_or(|stat| stat.kind != FileKind::Regular) {
+            return Ok(None);
+        }
+        let length = i32::try_from(length.min(PIECE))?;
+        Ok(Some(self.call(&format!("reading {path}"), |g| g.pread(path, length, 0))?))
+    }
+
+    fn zero_from(&self, path: &str, offset: u64) -> Result<bool> {
+        let what = format!("overwriting {path}");
+        let size = self.stat(path)?.filter(|stat| stat.kind == FileKind::Regular).map(|stat| stat.size);
+        let size = size.with_context(|| format!("{what}: it is no plain file"))?;
+        let (mut position, mut found) = (offset, false);
+        while position < size {
+            // Read first: zeros over zeros would take room in an image that is sparse there.
+            let piece = self.call(&what, |g| g.pread(path, PIECE as i32, i64::try_from(position).unwrap_or(i64::MAX)))?;
+            if piece.is_empty() {
+                break;
+            }
+            if piece.iter().any(|byte| *byte != 0) {
+                self.overwrite(path, position, &ZEROS[..piece.len()])?;
+                found = true;
+            }
+            position += piece.len() as u64;
+        }
+        Ok(found)
     }
 
     fn write(&self, path: &str, content: &[u8]) -> Result<()> {

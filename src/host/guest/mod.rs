@@ -150,6 +150,12 @@ pub trait Files {
     /// A broken disk.
     fn stat(&self, path: &str) -> Result<Option<FileStat>>;
 
+    /// What `path` itself is: of a link, the link; none if there is no such file.
+    ///
+    /// # Errors
+    /// A broken disk.
+    fn lstat(&self, path: &str) -> Result<Option<FileStat>>;
+
     /// Everything below a directory, at any depth, links not followed; empty if there is no such directory.
     ///
     /// # Errors
@@ -161,6 +167,19 @@ pub trait Files {
     /// # Errors
     /// The file is larger than `limit` bytes, or a broken disk.
     fn read(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>>;
+
+    /// The first `length` bytes of a plain file, or all if it has fewer; none if there is no such plain file.
+    ///
+    /// # Errors
+    /// A broken disk.
+    fn head(&self, path: &str, length: usize) -> Result<Option<Vec<u8>>>;
+
+    /// Overwrites a plain file with zeros in its own blocks, from `offset` to its end; its size stays. Says whether anything
+    /// else than zeros was there.
+    ///
+    /// # Errors
+    /// No such file, or a broken disk.
+    fn zero_from(&self, path: &str, offset: u64) -> Result<bool>;
 
     /// Replaces a file's content in its own blocks: owner, mode and label stay, and no old byte stays behind in a freed
     /// block. A file that was not there is made with mode 0644, owned by root.

@@ -1,30 +1,34 @@
-//! Downloaded files, by digest: `sha256/ab/abcdef…`. A file under such a name is whole and is never written again.
+//! Downloaded files, by digest. A file under such a name is whole and is never written again.
 //!
 //! ```text
+//! sha256/ab/abcdef…          whole; who uses it holds a shared lock on it, so that nobody prunes it. Its time is that of its last use
+//! sha256/ab/abcdef….partial  locked by the one who downloads it
+//! sha512/…                   the same, for vendors whose lists have SHA-512
+//! urls/…                     where each file came from: see `records`
+//! lists/…                    lists and signatures, for builds without a network
+//! unverified/….partial       a download of which no digest is known yet
+//!
 //! abcdef….partial, locked → bytes are appended, hashed as they come → fsync → rename → abcdef…
 //!        ↑ goes on where an earlier download broke off          ↓ wrong digest: emptied, once more
 //! ```
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::MetadataExt as _,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use reqwest::blocking::Response;
-use sha2::{Digest as _, Sha256};
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 
 use super::{
-    Wanted,
-    http::{Fault, Http, Reply, patiently},
+    hash::{Hasher, hash_rest, sha256},
+    http::Http,
+    partial::{Partial, is_still},
+    records::Record,
 };
-use crate::core::sha256::Sha256Digest;
-
-const BUFFER: usize = 64 << 10;
-/// A mirror that never stops sending must not fill the disk. Debian's largest initrd has 120 MiB.
-const MAX_FILE: u64 = 1 << 30;
+use crate::core::source::{Algorithm, Digest};
 
 /// A folder of files that are named by their digests. Any number of processes may share it.
 pub struct Cache(PathBuf);
@@ -33,8 +37,19 @@ pub struct Cache(PathBuf);
 pub trait Watch {
     /// So many bytes are there.
     fn bytes(&mut self, done: u64, total: Option<u64>);
+    /// So many bytes of a file that is there already have been checked.
+    fn checked(&mut self, done: u64, total: u64);
     /// Another process downloads the same file.
     fn waits(&mut self);
+}
+
+/// A file of the cache that nobody prunes as long as this is held.
+#[derive(Debug)]
+pub struct Held {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Carries the lock.
+    pub file: File,
 }
 
 impl Cache {
@@ -43,197 +58,146 @@ impl Cache {
         Self(folder)
     }
 
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
     /// The wanted file: from the cache if it is there and whole, else downloaded.
     ///
     /// # Errors
     /// It cannot be had, has a wrong digest twice, or cannot be kept.
-    pub fn get(&self, http: &Http, wanted: &Wanted, watch: &mut dyn Watch) -> Result<PathBuf> {
-        let path = self.path(wanted.sha256);
+    pub fn get(&self, http: &Http, url: &str, digest: Digest, watch: &mut dyn Watch) -> Result<Held> {
         // A whole file is never written again, so looking at it needs no lock.
-        if is_whole(&path, wanted.sha256)? {
-            return Ok(path);
+        if let Some(held) = self.whole(digest, watch)? {
+            self.note_known(url, digest);
+            return Ok(held);
         }
+        let path = self.path(digest);
         let folder = path.parent().context("a cached file is in a folder")?;
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        let mut partial = Partial::lock(folder.join(format!("{}.partial", wanted.sha256)), watch)?;
+        let mut partial = Partial::lock(folder.join(format!("{digest}.partial")), digest.algorithm(), watch)?;
         // Whoever held the lock may have been busy with just this file.
-        if is_whole(&path, wanted.sha256)? {
+        if let Some(held) = self.whole(digest, watch)? {
             partial.discard()?;
-            return Ok(path);
+            return Ok(held);
         }
         if path.try_exists().with_context(|| format!("looking for {}", path.display()))? {
             fs::remove_file(&path).with_context(|| format!("throwing the damaged {} away", path.display()))?;
         }
-        if let Err(error) = partial.download_checked(http, wanted, watch) {
-            if partial.length == 0 {
+        if let Err(error) = partial.download_checked(http, url, digest, watch) {
+            if partial.is_empty() {
                 // Nothing to go on with. The download's error counts more than one about an empty file.
                 let _ = partial.discard();
             }
-            return Err(error).with_context(|| format!("fetching {}", wanted.url));
+            return Err(error).with_context(|| format!("fetching {url}"));
         }
-        partial.keep(&path).with_context(|| format!("keeping {}", path.display()))?;
-        Ok(path)
+        let held = self.keep(partial, &path)?;
+        self.note(&Record { url: url.to_owned(), digest, fetched_at: Timestamp::now(), validator: None })?;
+        Ok(held)
+    }
+
+    /// The file behind a URL, of which no digest is known: downloaded, unless the server says that it is still the one that came
+    /// from there the last time. Its SHA-256.
+    ///
+    /// # Errors
+    /// It cannot be had, or cannot be kept.
+    pub fn get_unknown(&self, http: &Http, url: &str, watch: &mut dyn Watch) -> Result<Digest> {
+        let folder = self.0.join("unverified");
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let mut partial = Partial::lock(folder.join(format!("{}.partial", sha256(url))), Algorithm::Sha256, watch)?;
+        let known = self.record(url).filter(|record| self.has(record.digest));
+        let validator = known.as_ref().and_then(|record| record.validator.as_ref());
+        let fetched = match partial.download_unknown(http, url, validator, watch) {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                // What came is of no use to the next one, who cannot know what it is the beginning of.
+                let _ = partial.discard();
+                return Err(error).with_context(|| format!("fetching {url}"));
+            }
+        };
+        let record = match (fetched, known) {
+            (None, Some(record)) => {
+                partial.discard()?;
+                Record { fetched_at: Timestamp::now(), ..record }
+            }
+            (validator, _) => {
+                let digest = partial.digest();
+                let path = self.path(digest);
+                // It may be there already, from elsewhere; and a whole file is never written again.
+                if self.whole(digest, watch)?.is_some() {
+                    partial.discard()?;
+                } else {
+                    self.adopt(partial, &path)?;
+                }
+                Record { url: url.to_owned(), digest, fetched_at: Timestamp::now(), validator }
+            }
+        };
+        self.note(&record)?;
+        Ok(record.digest)
+    }
+
+    fn adopt(&self, partial: Partial, path: &Path) -> Result<Held> {
+        let folder = path.parent().context("a cached file is in a folder")?;
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        self.keep(partial, path)
+    }
+
+    /// Whether a file of that digest is there; its bytes are not looked at.
+    pub fn has(&self, digest: Digest) -> bool {
+        self.path(digest).is_file()
     }
 
     /// Where the file with a digest is, or would be.
-    pub fn path(&self, digest: Sha256Digest) -> PathBuf {
+    pub fn path(&self, digest: Digest) -> PathBuf {
         let name = digest.to_string();
-        self.0.join("sha256").join(&name[..2]).join(name)
+        self.0.join(digest.algorithm().word()).join(&name[..2]).join(name)
+    }
+
+    /// The file with a digest, held, if it is there and whole. The whole file is read: a disk that lost power may hold a file
+    /// of the right name and size, full of zeros.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn whole(&self, digest: Digest, watch: &mut dyn Watch) -> Result<Option<Held>> {
+        let path = self.path(digest);
+        let Some(mut file) = held(&path).with_context(|| format!("opening {}", path.display()))? else { return Ok(None) };
+        let reading = || format!("reading {}", path.display());
+        let size = file.metadata().with_context(reading)?.len();
+        let mut hashers = [Hasher::new(digest.algorithm())];
+        hash_rest(&mut file, &mut hashers, &mut |done| watch.checked(done, size)).with_context(reading)?;
+        let [hasher] = hashers;
+        if hasher.finish() != digest {
+            return Ok(None);
+        }
+        touch(&file);
+        Ok(Some(Held { path, file }))
+    }
+
+    fn keep(&self, partial: Partial, path: &Path) -> Result<Held> {
+        let keeping = || format!("keeping {}", path.display());
+        partial.keep(path).with_context(keeping)?;
+        let file = held(path).with_context(keeping)?.with_context(|| format!("{} was removed at once", path.display()))?;
+        Ok(Held { path: path.to_owned(), file })
     }
 }
 
-/// Reads the whole file: a disk that lost power may hold a file of the right name and size, full of zeros.
-fn is_whole(path: &Path, digest: Sha256Digest) -> Result<bool> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error).with_context(|| format!("opening {}", path.display())),
-    };
-    let mut hasher = Sha256::new();
-    hash_rest(&mut file, &mut hasher).with_context(|| format!("reading {}", path.display()))?;
-    Ok(finish(hasher) == digest)
-}
-
-fn hash_rest(file: &mut File, hasher: &mut Sha256) -> io::Result<u64> {
-    let mut buffer = vec![0; BUFFER];
-    let mut length = 0;
+/// Opens a whole file and holds it; none if it is not there. Whoever prunes may have taken it away between the two steps.
+fn held(path: &Path) -> io::Result<Option<File>> {
     loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(length),
-            count => {
-                hasher.update(&buffer[..count]);
-                length += count as u64;
-            }
-        }
-    }
-}
-
-fn finish(hasher: Sha256) -> Sha256Digest {
-    Sha256Digest(hasher.finalize().into())
-}
-
-/// A file that grows, locked against other processes until it is dropped. `hasher` has seen its first `length` bytes, which
-/// are all it has.
-struct Partial {
-    path: PathBuf,
-    file: File,
-    hasher: Sha256,
-    length: u64,
-}
-
-impl Partial {
-    fn lock(path: PathBuf, watch: &mut dyn Watch) -> Result<Self> {
-        let mut file = locked(&path, watch).with_context(|| format!("locking {}", path.display()))?;
-        let mut hasher = Sha256::new();
-        let length = hash_rest(&mut file, &mut hasher).with_context(|| format!("reading {}", path.display()))?;
-        Ok(Self { path, file, hasher, length })
-    }
-
-    fn download_checked(&mut self, http: &Http, wanted: &Wanted, watch: &mut dyn Watch) -> Result<()> {
-        let mut found = self.digest();
-        if self.length > 0 && found == wanted.sha256 {
-            return Ok(());
-        }
-        // Twice: what was wrong may be the beginning that an earlier download left, or one bad answer.
-        for _ in 0..2 {
-            patiently(|| self.download(http, &wanted.url, watch))?;
-            found = self.digest();
-            if found == wanted.sha256 {
-                return Ok(());
-            }
-            self.restart()?;
-        }
-        bail!("its SHA-256 is {found}, and {} was expected", wanted.sha256)
-    }
-
-    fn digest(&self) -> Sha256Digest {
-        finish(self.hasher.clone())
-    }
-
-    /// One request, from where the file ends. What has come stays, whatever happens then.
-    fn download(&mut self, http: &Http, url: &str, watch: &mut dyn Watch) -> Result<(), Fault> {
-        let reply = match http.open(url, self.length)? {
-            Reply::NothingThere => {
-                self.restart().map_err(Fault::Lasting)?;
-                http.open(url, 0)?
-            }
-            reply => reply,
-        };
-        match reply {
-            Reply::Rest(response) => self.append(response, watch),
-            Reply::Whole(response) => {
-                self.restart().map_err(Fault::Lasting)?;
-                self.append(response, watch)
-            }
-            Reply::NothingThere => Err(Fault::Lasting(anyhow!("the server answers with ranges that nobody asked for"))),
-        }
-    }
-
-    fn append(&mut self, mut response: Response, watch: &mut dyn Watch) -> Result<(), Fault> {
-        let total = response.content_length().map(|rest| self.length.saturating_add(rest));
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            let count = match response.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Fault::Passing(anyhow!(error).context("receiving it"))),
-            };
-            self.length += count as u64;
-            if self.length > MAX_FILE {
-                self.restart().map_err(Fault::Lasting)?;
-                return Err(Fault::Lasting(anyhow!("larger than {} MiB, which no installer is", MAX_FILE >> 20)));
-            }
-            self.hasher.update(&buffer[..count]);
-            self.file.write_all(&buffer[..count]).map_err(|error| Fault::Lasting(self.writing(error)))?;
-            watch.bytes(self.length, total);
-        }
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0))).map_err(|error| self.writing(error))?;
-        self.hasher = Sha256::new();
-        self.length = 0;
-        Ok(())
-    }
-
-    fn writing(&self, error: io::Error) -> anyhow::Error {
-        anyhow!(error).context(format!("writing {}", self.path.display()))
-    }
-
-    fn discard(self) -> Result<()> {
-        fs::remove_file(&self.path).with_context(|| format!("removing {}", self.path.display()))
-    }
-
-    fn keep(self, path: &Path) -> Result<()> {
-        // The bytes before the name: after a power cut a name must not stand for a file that is not there.
-        self.file.sync_all().context("syncing it")?;
-        fs::rename(&self.path, path).context("renaming it")?;
-        let folder = path.parent().context("a cached file is in a folder")?;
-        File::open(folder).and_then(|folder| folder.sync_all()).context("syncing its folder")?;
-        Ok(())
-    }
-}
-
-/// Opens and locks a partial file. The one who had the lock before may have renamed or removed the file that was waited for;
-/// then the lock is on a file that is no longer there under this name, and it takes another round.
-fn locked(path: &Path, watch: &mut dyn Watch) -> io::Result<File> {
-    loop {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                watch.waits();
-                file.lock()?;
-            }
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-        let held = file.metadata()?;
-        match fs::metadata(path) {
-            Ok(named) if (named.dev(), named.ino()) == (held.dev(), held.ino()) => return Ok(file),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
+        };
+        file.lock_shared()?;
+        if is_still(&file, path)? {
+            return Ok(Some(file));
         }
     }
+}
+
+/// Notes the use of a file. In a cache that another user fills there is nothing to note it in.
+pub(super) fn touch(file: &File) {
+    let _ = file.set_modified(SystemTime::now());
 }

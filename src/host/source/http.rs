@@ -6,9 +6,10 @@ use anyhow::{Context as _, Result, anyhow};
 use reqwest::{
     StatusCode, Url,
     blocking::{Client, Response},
-    header::{CONTENT_RANGE, RANGE},
+    header::{CONTENT_RANGE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, RANGE},
     redirect::{Attempt, Policy},
 };
+use serde::{Deserialize, Serialize};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// For the answer to a request, and then for each read: not for a whole file, which may take long on a slow line.
@@ -18,7 +19,7 @@ const MAX_REDIRECTS: usize = 5;
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 /// Twenty times the largest list that Debian has. They are held in memory, and the signature's check holds them thrice.
-const MAX_LIST: u64 = 4 << 20;
+pub const MAX_LIST: u64 = 4 << 20;
 
 /// Why a try did not succeed.
 pub enum Fault {
@@ -36,6 +37,30 @@ pub enum Reply {
     Whole(Response),
     /// There is nothing from that offset on.
     NothingThere,
+}
+
+/// What a server calls a state of a file: to ask it later whether that is still so.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validator {
+    /// `ETag`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
+    /// `Last-Modified`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_modified: Option<String>,
+}
+
+impl Validator {
+    /// What this answer calls its file.
+    pub fn of(response: &Response) -> Self {
+        let text = |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        Self { etag: text(ETAG), last_modified: text(LAST_MODIFIED) }
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (HeaderName, &str)> {
+        let etag = self.etag.as_deref().map(|etag| (IF_NONE_MATCH, etag));
+        etag.into_iter().chain(self.last_modified.as_deref().map(|time| (IF_MODIFIED_SINCE, time)))
+    }
 }
 
 /// A client for a mirror. Takes its proxies from the usual variables (`http_proxy`, `https_proxy`, `no_proxy`).
@@ -61,7 +86,7 @@ impl Http {
     /// It cannot be had, or is larger than 4 MiB.
     pub fn list(&self, url: &str) -> Result<Option<Vec<u8>>> {
         patiently(|| {
-            let response = self.get(url, 0)?;
+            let response = self.get(url, None)?;
             if matches!(response.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
                 return Ok(None);
             }
@@ -80,7 +105,8 @@ impl Http {
     /// # Errors
     /// The server cannot be reached or does not give the file.
     pub fn open(&self, url: &str, offset: u64) -> Result<Reply, Fault> {
-        let response = self.get(url, offset)?;
+        let range = format!("bytes={offset}-");
+        let response = self.get(url, (offset > 0).then_some((RANGE, range.as_str())))?;
         match response.status() {
             StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => Ok(Reply::NothingThere),
             StatusCode::PARTIAL_CONTENT if offset > 0 && begins_at(&response, offset) => Ok(Reply::Rest(response)),
@@ -90,11 +116,20 @@ impl Http {
         }
     }
 
-    fn get(&self, url: &str, offset: u64) -> Result<Response, Fault> {
-        let mut request = self.0.get(url);
-        if offset > 0 {
-            request = request.header(RANGE, format!("bytes={offset}-"));
+    /// A whole file; none if the server says that it is still the one that `known` is about. One try.
+    ///
+    /// # Errors
+    /// The server cannot be reached or does not give the file.
+    pub fn open_unless(&self, url: &str, known: Option<&Validator>) -> Result<Option<Response>, Fault> {
+        let response = self.get(url, known.into_iter().flat_map(Validator::headers))?;
+        match response.status() {
+            StatusCode::NOT_MODIFIED if known.is_some() => Ok(None),
+            _ => accepted(response).map(Some),
         }
+    }
+
+    fn get<'a>(&self, url: &str, headers: impl IntoIterator<Item = (HeaderName, &'a str)>) -> Result<Response, Fault> {
+        let request = headers.into_iter().fold(self.0.get(url), |request, (name, value)| request.header(name, value));
         request.send().map_err(|error| {
             let lasting = error.is_builder() || error.is_redirect();
             // The URL stands in the context already.

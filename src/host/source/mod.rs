@@ -1,97 +1,156 @@
-//! Debian's netboot kernel and initrd, checked along the archive's own chain, and kept in a cache:
+//! Where a build's files come from: an archive's netboot installer, or files by URL or path; checked along the vendor's own chain,
+//! and kept in a cache.
 //!
 //! ```text
-//! keyring ─signature→ dists/SUITE/InRelease ─SHA-256→ …/images/SHA256SUMS ─SHA-256→ linux, initrd.gz
+//! archive: keyring ─signature→ dists/SUITE/InRelease ─SHA-256→ …/images/SHA256SUMS ─SHA-256→ linux, initrd.gz
+//! files:   keyring ─signature→ the vendor's list ─SHA-256 or SHA-512→ medium, image, kernel, initrd
 //! ```
 //!
 //! Where a link is missing, [`Source::resolve`] refuses, unless the request allows that. The last link always holds.
 
+mod archive;
 pub mod cache;
+mod files;
+mod hash;
 pub mod http;
+mod lists;
 pub mod mirror;
 pub mod openpgp;
+mod partial;
+mod progress;
+pub mod records;
+pub mod stock;
+mod vouching;
 
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context as _, Result, anyhow};
-use sha2::{Digest as _, Sha256};
-
-use self::{
-    cache::{Cache, Watch},
-    http::Http,
-    openpgp::Keyring,
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
 };
+
+use anyhow::{Context as _, Result};
+
+pub use self::archive::debian_keyring;
+use self::{cache::Cache, http::Http, lists::Lists, progress::Meters};
 use crate::core::{
-    checksums::Checksums,
-    error::{Invalid, Refusal},
-    mirror::checked,
     progress::Progress,
-    release::Release,
-    sha256::Sha256Digest,
-    source::{ArchiveRequest, Request, Role},
+    source::{Digest, Request, Role},
     trust::Trust,
 };
 
-/// Where Debian's package `debian-archive-keyring` puts the archive's keys, newest form first.
-const KEYRINGS: [&str; 2] = ["/usr/share/keyrings/debian-archive-keyring.pgp", "/usr/share/keyrings/debian-archive-keyring.gpg"];
-
-/// A file and the digest it must have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// Where it is.
-    pub url: String,
-    /// What it must be.
-    pub sha256: Sha256Digest,
+/// Whether the network may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It may.
+    Online,
+    /// Only what the cache has is used.
+    Offline,
 }
 
-/// What a build will fetch: nothing of it is downloaded yet.
+/// A file that was found, and the digest that it must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is downloaded, or in the cache already.
+    Download {
+        /// Where it is.
+        url: String,
+        /// What it must be.
+        digest: Digest,
+    },
+    /// It is a file of this machine.
+    Local {
+        /// Where it is.
+        path: PathBuf,
+        /// The SHA-256 that was read off it.
+        digest: Digest,
+    },
+}
+
+impl Wanted {
+    /// Its URL or path.
+    pub fn location(&self) -> String {
+        match self {
+            Self::Download { url, .. } => url.clone(),
+            Self::Local { path, .. } => path.display().to_string(),
+        }
+    }
+
+    /// Its digest.
+    pub fn digest(&self) -> Digest {
+        match self {
+            Self::Download { digest, .. } | Self::Local { digest, .. } => *digest,
+        }
+    }
+}
+
+/// What a build will fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// Each file, and what it is for.
+    /// The files.
     pub files: Vec<(Role, Wanted)>,
     /// Who vouches for them.
     pub trust: Trust,
 }
 
-/// The files on this machine. They are shared: read them, and never write them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched(pub Vec<(Role, PathBuf)>);
+impl Resolved {
+    /// The file for a role.
+    pub fn wanted(&self, role: Role) -> Option<&Wanted> {
+        self.files.iter().find(|(held, _)| *held == role).map(|(_, wanted)| wanted)
+    }
+}
+
+/// The files. Those of the cache are shared: read them, and never write them. As long as this is there, nobody prunes them.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    files: Vec<(Role, PathBuf)>,
+    _held: Vec<File>,
+}
 
 impl Fetched {
-    /// The file for a purpose.
+    /// Files that nobody has to hold.
+    pub fn new(files: Vec<(Role, PathBuf)>) -> Self {
+        Self { files, _held: Vec::new() }
+    }
+
+    /// Where the file for a role is.
     ///
     /// # Errors
     /// There is none.
     pub fn path(&self, role: Role) -> Result<&Path> {
-        let found = self.0.iter().find(|(other, _)| *other == role);
-        found.map(|(_, path)| path.as_path()).with_context(|| format!("the source has not brought {}", role.as_str()))
+        let found = self.files.iter().find(|(held, _)| *held == role).map(|(_, path)| path.as_path());
+        found.with_context(|| format!("the source has not brought {}", role.as_str()))
+    }
+
+    /// All files.
+    pub fn files(&self) -> &[(Role, PathBuf)] {
+        &self.files
     }
 }
 
-/// Where installers come from.
+/// Where a build's files come from.
 pub trait Source: Sync {
-    /// Finds the files' digests, along the chain of trust.
+    /// Finds the files' digests, along the chain of trust. Nothing large is downloaded, but for a file whose digest nobody knows
+    /// and for which the request allows that.
     ///
     /// # Errors
-    /// [`Invalid`] for a mirror, suite or architecture that cannot be one; [`Refusal`] for a missing link; else the mirror
-    /// cannot be reached, or does not have this installer.
-    fn resolve(&self, request: &Request, progress: &dyn Progress) -> Result<Resolved>;
+    /// [`Invalid`](crate::core::error::Invalid) for names that cannot be; [`Refusal`](crate::core::error::Refusal) for a missing
+    /// link, and offline for what the cache lacks: all of it at once; else a server cannot be reached, or does not have a file.
+    fn resolve(&self, request: &Request, access: Access, progress: &dyn Progress) -> Result<Resolved>;
 
     /// Fetches the files, or finds them in the cache.
     ///
     /// # Errors
-    /// One cannot be had, or has another digest.
-    fn fetch(&self, resolved: &Resolved, progress: &dyn Progress) -> Result<Fetched>;
+    /// One cannot be had, or has another digest; offline [`Refusal`](crate::core::error::Refusal) for those that the cache lacks.
+    fn fetch(&self, resolved: &Resolved, access: Access, progress: &dyn Progress) -> Result<Fetched>;
 }
 
-/// A Debian mirror behind HTTP, with a cache in front.
-pub struct DebianSource {
+/// The web and this machine's files, with a cache in front.
+pub struct Sources {
     http: Http,
     cache: Cache,
 }
 
-impl DebianSource {
-    /// A source that keeps its files in that folder.
+impl Sources {
+    /// Sources that keep what they download in that folder.
     ///
     /// # Errors
     /// HTTP cannot be prepared.
@@ -99,177 +158,51 @@ impl DebianSource {
         Ok(Self { http: Http::new()?, cache: Cache::new(cache) })
     }
 
-    fn resolve_archive(&self, request: &ArchiveRequest, progress: &dyn Progress) -> Result<Resolved> {
-        let place = Place::of(request)?;
-        progress.update("checking the installer's signature", None);
-        let signed = self.signed_digest(request, &place)?;
-        if let Err(reason) = &signed {
-            // Before anything else is fetched.
-            tolerate(request, reason)?;
-        }
-        let url = place.sums();
-        let list = self.http.list(&url)?.with_context(|| {
-            format!("{url} does not exist\nThe mirror has no installer of {} for {}: try another", request.suite, request.arch)
-        })?;
-        let found = Sha256Digest(Sha256::digest(&list).into());
-        let trust = match signed {
-            Ok((expected, fingerprint)) if found == expected => Ok(fingerprint),
-            Ok((expected, _)) => Err(format!("{url}: its SHA-256 is {found}, and {expected} was signed")),
-            Err(reason) => Err(reason),
-        };
-        let trust = match trust {
-            Ok(fingerprint) => Trust::Signed { fingerprint },
-            Err(reason) => {
-                tolerate(request, &reason)?;
-                progress.note(&format!("the installer is not verified: {reason}"));
-                Trust::Unsigned { reason }
-            }
-        };
-        let sums = Checksums::parse(&String::from_utf8_lossy(&list)).map_err(|fault| anyhow!("reading {url}: {fault}"))?;
-        let wanted = |name| {
-            let path = place.file(name);
-            let sha256 = sums.find(&path).with_context(|| format!("{url} does not list {path}"))?;
-            Ok::<_, anyhow::Error>(Wanted { url: format!("{}/{path}", place.images()), sha256 })
-        };
-        let files = vec![(Role::Kernel, wanted("linux")?), (Role::Initrd, wanted("initrd.gz")?)];
-        Ok(Resolved { files, trust })
-    }
-
-    /// The digest that the archive's signed list gives for the checksum list, and who signed; inside, which link is missing.
-    fn signed_digest(&self, request: &ArchiveRequest, place: &Place) -> Result<Result<(Sha256Digest, String), String>> {
-        let keyring = match request.keyring.as_deref().map(Keyring::read) {
-            None => return Ok(Err("no keyring is given".to_owned())),
-            Some(Err(reason)) => return Ok(Err(reason)),
-            Some(Ok(keyring)) => keyring,
-        };
-        let url = place.in_release();
-        let Some(message) = self.http.list(&url)? else {
-            return Ok(Err(format!("{url} does not exist")));
-        };
-        Ok(listed_digest(&keyring, &message, request, place).map_err(|reason| format!("{url}: {reason}")))
+    fn lists(&self, access: Access) -> Lists<'_> {
+        Lists::new(&self.http, &self.cache, access)
     }
 }
 
-fn listed_digest(
-    keyring: &Keyring,
-    message: &[u8],
-    request: &ArchiveRequest,
-    place: &Place,
-) -> Result<(Sha256Digest, String), String> {
-    let signed = keyring.verify(message)?;
-    let release = Release::parse(&signed.text)?;
-    release.check(&request.suite, jiff::Timestamp::now()).map_err(|fault| format!("it {fault}"))?;
-    let path = place.sums_in_release();
-    let listed = release.find(&path).ok_or_else(|| format!("it does not list {path}"))?;
-    Ok((listed.sha256, signed.fingerprint))
-}
-
-impl Source for DebianSource {
-    fn resolve(&self, request: &Request, progress: &dyn Progress) -> Result<Resolved> {
-        match request {
-            Request::Archive(request) => self.resolve_archive(request, progress),
-            Request::Files(_) => Err(anyhow!("only Debian archives can be resolved")),
+impl Source for Sources {
+    fn resolve(&self, request: &Request, access: Access, progress: &dyn Progress) -> Result<Resolved> {
+        let lists = self.lists(access);
+        let resolved = match request {
+            Request::Archive(request) => archive::resolve(&lists, request, progress)?,
+            Request::Files(request) => files::resolve(self, &lists, request, progress)?,
+        };
+        lists.require_files(&resolved)?;
+        // Only now: what led to nothing is not worth keeping, and must not take the place of what did. In a cache that another
+        // user fills nothing can be kept, and everything be used.
+        if let Err(error) = lists.keep() {
+            progress.note(&format!("--offline will not find this: {error:#}"));
         }
+        Ok(resolved)
     }
 
-    fn fetch(&self, resolved: &Resolved, progress: &dyn Progress) -> Result<Fetched> {
-        let mut files = Vec::new();
+    fn fetch(&self, resolved: &Resolved, access: Access, progress: &dyn Progress) -> Result<Fetched> {
+        self.lists(access).require_files(resolved)?;
+        let meters = Meters::of(resolved);
+        let mut fetched = Fetched::default();
         for (index, (role, wanted)) in resolved.files.iter().enumerate() {
-            let share = |index: usize| (index * 100 / resolved.files.len()) as u64;
-            let mut meter = Meter { progress, name: role.as_str(), from: share(index), to: share(index + 1), last: None };
-            files.push((*role, self.cache.get(&self.http, wanted, &mut meter)?));
+            let mut meter = meters.meter(progress, index);
+            let path = match wanted {
+                Wanted::Local { path, digest } => {
+                    files::check_unchanged(path, *digest, &mut meter)?;
+                    path.clone()
+                }
+                Wanted::Download { url, digest } => {
+                    let held = match access {
+                        Access::Online => self.cache.get(&self.http, url, *digest, &mut meter)?,
+                        Access::Offline => {
+                            self.cache.whole(*digest, &mut meter)?.ok_or_else(|| lists::missing(&[format!("{url} (damaged)")]))?
+                        }
+                    };
+                    fetched._held.push(held.file);
+                    held.path
+                }
+            };
+            fetched.files.push((*role, path));
         }
-        Ok(Fetched(files))
-    }
-}
-
-/// Debian's own keyring, if it is installed.
-pub fn debian_keyring() -> Option<PathBuf> {
-    KEYRINGS.iter().map(Path::new).find(|path| path.is_file()).map(Path::to_owned)
-}
-
-/// Lets a missing link pass where the operator allowed that.
-fn tolerate(request: &ArchiveRequest, reason: &str) -> Result<(), Refusal> {
-    if request.allow_unsigned {
-        return Ok(());
-    }
-    let way_out = "--allow-unsigned (or TPL_ALLOW_UNSIGNED=1) goes on without that check";
-    let advice = match request.keyring {
-        None => format!("Debian's keys are in the package debian-archive-keyring; {way_out}"),
-        Some(_) => way_out.to_owned(),
-    };
-    let ArchiveRequest { suite, arch, .. } = request;
-    Err(Refusal::new(format!("the installer of {suite} for {arch} cannot be verified: {reason}")).advise(advice))
-}
-
-/// The places in an archive, from names that have been checked.
-struct Place {
-    mirror: String,
-    suite: String,
-    arch: String,
-}
-
-impl Place {
-    fn of(request: &ArchiveRequest) -> Result<Self, Invalid> {
-        let word = |what: &str, name: &str| {
-            // It becomes a part of a URL.
-            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-            let fits = name.bytes().all(plain) && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.len() <= 64;
-            if fits { Ok(name.to_owned()) } else { Err(Invalid::argument(format!("{name:?} is no {what}"))) }
-        };
-        Ok(Self {
-            mirror: checked(&request.mirror).map_err(Invalid::argument)?,
-            suite: word("suite", &request.suite)?,
-            arch: word("architecture", &request.arch)?,
-        })
-    }
-
-    fn in_release(&self) -> String {
-        format!("{}/dists/{}/InRelease", self.mirror, self.suite)
-    }
-
-    /// A Release lists the installer under `current`, and besides under its version.
-    fn images_in_release(&self) -> String {
-        format!("main/installer-{}/current/images", self.arch)
-    }
-
-    fn sums_in_release(&self) -> String {
-        format!("{}/SHA256SUMS", self.images_in_release())
-    }
-
-    fn images(&self) -> String {
-        format!("{}/dists/{}/{}", self.mirror, self.suite, self.images_in_release())
-    }
-
-    fn sums(&self) -> String {
-        format!("{}/SHA256SUMS", self.images())
-    }
-
-    fn file(&self, name: &str) -> String {
-        format!("netboot/debian-installer/{}/{name}", self.arch)
-    }
-}
-
-/// Shows one download as a part of the stage; says each percent once.
-struct Meter<'a> {
-    progress: &'a dyn Progress,
-    name: &'static str,
-    from: u64,
-    to: u64,
-    last: Option<u8>,
-}
-
-impl Watch for Meter<'_> {
-    fn bytes(&mut self, done: u64, total: Option<u64>) {
-        let total = total.unwrap_or(0).max(done).max(1);
-        let percent = u8::try_from(self.from + (self.to - self.from) * done / total).ok();
-        if percent != self.last {
-            self.last = percent;
-            self.progress.update(&format!("fetching {}", self.name), percent);
-        }
-    }
-
-    fn waits(&mut self) {
-        self.progress.note(&format!("waiting for another tpl that fetches {} just now", self.name));
+        Ok(fetched)
     }
 }

@@ -13,17 +13,20 @@ use crate::{
 /// The operation.
 pub const OPERATION: Operation = Operation {
     name: "agents",
-    summary: "removes identities of management agents: Puppet, Salt, Chef, Consul, Docker",
+    summary: "removes identities of management agents: Puppet, Salt, Chef, CFEngine, Consul, Docker, Pegasus",
     families: &[],
     default: true,
     run,
 };
 
-const SECRETS: [&str; 12] = [
+const SECRETS: [&str; 14] = [
     "/etc/puppetlabs/puppet/ssl/*",
-    "/var/lib/puppet/ssl/*",
     "/opt/puppetlabs/puppet/cache/state/*",
-    "/var/lib/puppet/state/*",
+    "/var/lib/puppet/*/*",
+    // OpenPegasus.
+    "/etc/Pegasus/*.crt",
+    "/etc/Pegasus/*.csr",
+    "/etc/Pegasus/*.pem",
     "/etc/salt/pki/minion/*",
     "/etc/salt/minion_id",
     "/etc/chef/client.pem",

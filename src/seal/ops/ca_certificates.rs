@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{
     host::guest::Files,
     seal::{
-        ops::destroy,
+        ops::destroy_paths,
         table::{Operation, Outcome},
     },
 };
@@ -19,8 +19,19 @@ pub const OPERATION: Operation = Operation {
     run,
 };
 
-const SECRETS: [&str; 4] = ["/etc/pki/CA/certs/*", "/etc/pki/CA/crl/*", "/etc/pki/CA/newcerts/*", "/etc/pki/CA/private/*"];
+const SECRETS: [&str; 6] = [
+    "/etc/pki/CA/certs/*",
+    "/etc/pki/CA/crl/*",
+    "/etc/pki/CA/newcerts/*",
+    "/etc/pki/CA/private/*",
+    "/etc/pki/tls/private/*.key",
+    "/etc/pki/tls/certs/*.crt",
+];
+
+/// Links to the list of authorities that a machine trusts.
+const KEPT: &str = "/etc/pki/tls/certs/ca-bundle.";
 
 fn run(files: &dyn Files) -> Result<Outcome> {
-    destroy(files, &SECRETS)
+    let paths = files.glob(&SECRETS)?;
+    destroy_paths(files, paths.into_iter().filter(|path| !path.starts_with(KEPT)).collect())
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{
     host::guest::Files,
     seal::{
-        ops::{destroy, merge, remove},
+        ops::{changed, destroy, merge, remove},
         table::{Operation, Outcome},
     },
 };
@@ -21,8 +21,12 @@ pub const OPERATION: Operation = Operation {
 
 const SECRETS: [&str; 1] = ["/var/lib/cloud/*"];
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 8] = [
     "/var/log/cloud-init*",
+    // What NetworkManager is told beside the profile.
+    "/etc/NetworkManager/conf.d/99-cloud-init.conf",
+    "/etc/NetworkManager/conf.d/30-cloud-init-ip6-addr-gen-mode.conf",
+    "/etc/systemd/network/50-cloud-init*",
     "/etc/netplan/50-cloud-init.yaml",
     "/etc/network/interfaces.d/50-cloud-init*",
     "/etc/NetworkManager/system-connections/cloud-init-*.nmconnection",
@@ -30,5 +34,18 @@ const FILES: [&str; 5] = [
 ];
 
 fn run(files: &dyn Files) -> Result<Outcome> {
-    Ok(merge([destroy(files, &SECRETS)?, remove(files, &FILES)?]))
+    Ok(merge([destroy(files, &SECRETS)?, remove(files, &FILES)?, scripts(files)?]))
+}
+
+/// The Red Hat family's and SUSE's interface files, which have no name of their own: cloud-init signs them.
+fn scripts(files: &dyn Files) -> Result<Outcome> {
+    let mut signed = Vec::new();
+    for path in files.glob(&["/etc/sysconfig/network-scripts/*-*", "/etc/sysconfig/network/*-*"])? {
+        let text = files.head(&path, 256)?.unwrap_or_default();
+        if text.starts_with(b"# Created by cloud-init") {
+            files.remove(&path)?;
+            signed.push(path);
+        }
+    }
+    Ok(changed(signed))
 }

@@ -14,7 +14,7 @@ use crate::{
 pub const OPERATION: Operation =
     Operation { name: "dhcp", summary: "removes DHCP leases and client identifiers", families: &[], default: true, run };
 
-const FILES: [&str; 15] = [
+const FILES: [&str; 17] = [
     "/var/lib/dhclient/*",
     "/var/lib/dhcp/*",
     "/var/lib/dhcpcd/*",
@@ -26,6 +26,9 @@ const FILES: [&str; 15] = [
     "/var/lib/NetworkManager/secret_key",
     "/var/lib/NetworkManager/timestamps",
     "/var/lib/NetworkManager/seen-bssids",
+    // The MAC addresses of cards whose profile somebody deleted.
+    "/var/lib/NetworkManager/no-auto-default.state",
+    "/var/lib/NetworkManager/secret_key-*",
     "/var/lib/systemd/network/*",
     "/var/lib/private/systemd/network/*",
     "/var/lib/wicked/*.xml",

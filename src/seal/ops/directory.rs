@@ -19,7 +19,7 @@ pub const OPERATION: Operation = Operation {
     run,
 };
 
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 12] = [
     "/etc/krb5.keytab",
     "/var/lib/sss/db/*",
     "/var/lib/sss/mc/*",
@@ -27,7 +27,10 @@ const SECRETS: [&str; 9] = [
     "/var/lib/ipa-client/pki/*",
     "/var/lib/ipa-client/sysrestore/*",
     "/etc/ipa/*",
+    "/etc/pki/ca-trust/source/ipa.p11-kit",
+    "/etc/pki/ca-trust/source/anchors/ipa-ca.crt",
     "/var/lib/samba/*.tdb",
+    "/var/lib/samba/*/*.tdb",
     "/var/lib/samba/private/*",
 ];
 

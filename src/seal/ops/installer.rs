@@ -19,13 +19,14 @@ pub const OPERATION: Operation = Operation {
     run,
 };
 
-const SECRETS: [&str; 18] = [
+const SECRETS: [&str; 23] = [
     "/var/log/installer",
     "/var/log/anaconda",
     "/var/log/YaST2/*",
     "/root/anaconda-ks.cfg",
     "/root/original-ks.cfg",
     "/root/initial-setup-ks.cfg",
+    "/root/anaconda-*.log",
     "/root/ks*.log",
     "/root/install.log*",
     "/root/autoinst.xml",
@@ -37,8 +38,14 @@ const SECRETS: [&str; 18] = [
     "/root/curtin-install*",
     // Ubuntu's installer: the first holds the user and the password hash, the others keep cloud-init off a clone's network.
     "/etc/cloud/cloud.cfg.d/99-installer.cfg",
-    "/etc/cloud/cloud.cfg.d/90-installer-network.cfg",
     "/etc/cloud/cloud.cfg.d/subiquity-disable-cloudinit-networking.cfg",
+    "/etc/cloud/cloud.cfg.d/50-curtin-networking.cfg",
+    // The package lists from before the installer wrote its own. Not `curtin-preserve-sources.cfg`: without it cloud-init
+    // writes over the mirror that the answers gave.
+    "/etc/apt/sources.list.curtin.*",
+    "/etc/apt/sources.list.d/*.curtin.*",
+    "/root/ks.cfg",
+    "/ks.cfg",
 ];
 
 fn run(files: &dyn Files) -> Result<Outcome> {

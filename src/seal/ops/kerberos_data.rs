@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{
     host::guest::Files,
     seal::{
-        ops::destroy,
+        ops::destroy_paths,
         table::{Operation, Outcome},
     },
 };
@@ -16,6 +16,10 @@ pub const OPERATION: Operation =
 
 const SECRETS: [&str; 2] = ["/var/kerberos/krb5kdc/*", "/var/lib/krb5kdc/*"];
 
+/// Configuration, which is in the same folder.
+const KEPT: [&str; 2] = ["/kadm5.acl", "/kdc.conf"];
+
 fn run(files: &dyn Files) -> Result<Outcome> {
-    destroy(files, &SECRETS)
+    let paths = files.glob(&SECRETS)?;
+    destroy_paths(files, paths.into_iter().filter(|path| !KEPT.iter().any(|name| path.ends_with(name))).collect())
 }

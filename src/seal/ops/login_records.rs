@@ -25,11 +25,15 @@ const EMPTIED: [&str; 8] = [
     "/var/log/account/pacct",
 ];
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 10] = [
     "/var/lib/wtmpdb/*",
     "/var/lib/lastlog/*",
     "/var/run/faillock/*",
     "/var/run/console/*",
+    "/var/run/sepermit/*",
+    "/var/account/pacct[.-]*",
+    // Fingerprints.
+    "/var/lib/fprint/*",
     "/var/lib/logrotate.status",
     "/var/lib/logrotate/*status*",
     "/var/lib/AccountsService/users/*",

@@ -16,7 +16,10 @@ pub const OPERATION: Operation =
 
 fn run(files: &dyn Files) -> Result<Outcome> {
     let mut done = Vec::new();
-    for entry in files.walk("/var/log")? {
+    let mut entries = files.walk("/var/log")?;
+    // BIND's, on the Red Hat family.
+    entries.extend(files.walk("/var/named/data")?.into_iter().filter(|entry| entry.path.ends_with("named.run")));
+    for entry in entries {
         if entry.stat.kind != FileKind::Regular {
             continue;
         }

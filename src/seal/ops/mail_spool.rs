@@ -14,7 +14,7 @@ use crate::{
 pub const OPERATION: Operation =
     Operation { name: "mail-spool", summary: "removes local mail and queued mail", families: &[], default: true, run };
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "/var/mail/*",
     "/var/spool/mail/*",
     "/var/spool/mqueue/*",
@@ -24,6 +24,8 @@ const FILES: [&str; 9] = [
     "/var/spool/postfix/incoming/*",
     "/var/spool/postfix/active/*",
     "/var/spool/postfix/hold/*",
+    // Dovecot's parameters and its list of instances, which it makes again.
+    "/var/lib/dovecot/*",
 ];
 
 fn run(files: &dyn Files) -> Result<Outcome> {

@@ -13,7 +13,10 @@ mod firewall_rules;
 pub(super) mod history;
 mod hostname;
 mod installer;
+mod installer_network;
+mod installer_proxy;
 mod journal;
+mod kdump;
 mod kerberos_data;
 mod login_records;
 mod logs;
@@ -24,13 +27,20 @@ mod package_cache;
 mod passwd_backups;
 pub(super) mod passwords;
 mod random_seed;
+mod rescue_kernel;
+mod resolver;
 mod rpm_db;
+mod selinux_relabel;
+mod service_certificates;
 mod service_keys;
+mod snapd;
 mod ssh_authorized;
 mod ssh_hostkeys;
 mod ssh_user;
 mod storage_identity;
 mod subscription;
+mod swap_files;
+mod timers;
 mod tmp_files;
 mod udev;
 mod user_accounts;
@@ -42,6 +52,8 @@ use crate::{
     seal::table::{Operation, Outcome},
 };
 
+pub(super) use network::has_mac;
+
 /// Larger than any configuration file that an operation reads.
 pub(super) const TEXT_LIMIT: usize = 4 << 20;
 
@@ -52,14 +64,20 @@ pub const ALL: &[Operation] = &[
     passwords::OPERATION,
     passwd_backups::OPERATION,
     random_seed::OPERATION,
+    swap_files::OPERATION,
     cloud_init::OPERATION,
     installer::OPERATION,
     debconf::OPERATION,
     dhcp::OPERATION,
     hostname::OPERATION,
+    installer_network::OPERATION,
+    installer_proxy::OPERATION,
     network::OPERATION,
+    resolver::OPERATION,
     udev::OPERATION,
     storage_identity::OPERATION,
+    kdump::OPERATION,
+    rescue_kernel::OPERATION,
     journal::OPERATION,
     login_records::OPERATION,
     logs::OPERATION,
@@ -69,11 +87,14 @@ pub const ALL: &[Operation] = &[
     package_cache::OPERATION,
     rpm_db::OPERATION,
     crash_data::OPERATION,
+    timers::OPERATION,
     mail_spool::OPERATION,
     backup_files::OPERATION,
     subscription::OPERATION,
+    snapd::OPERATION,
     agents::OPERATION,
     directory::OPERATION,
+    service_certificates::OPERATION,
     // Off by default.
     ssh_authorized::OPERATION,
     cron_spool::OPERATION,
@@ -82,6 +103,7 @@ pub const ALL: &[Operation] = &[
     ca_certificates::OPERATION,
     firewall_rules::OPERATION,
     user_accounts::OPERATION,
+    selinux_relabel::OPERATION,
 ];
 
 fn changed(paths: impl IntoIterator<Item = String>) -> Outcome {
@@ -96,6 +118,11 @@ fn merge<const N: usize>(outcomes: [Outcome; N]) -> Outcome {
     }))
 }
 
+/// The text of a plain file; nothing if there is none.
+fn text_of(files: &dyn Files, path: &str) -> Result<String> {
+    Ok(String::from_utf8_lossy(&files.read(path, TEXT_LIMIT)?.unwrap_or_default()).into_owned())
+}
+
 /// Removes what matches, folders with all that is in them.
 fn remove(files: &dyn Files, patterns: &[&str]) -> Result<Outcome> {
     let paths = files.glob(patterns)?;
@@ -105,10 +132,15 @@ fn remove(files: &dyn Files, patterns: &[&str]) -> Result<Outcome> {
 
 /// The same for secrets: their bytes are overwritten first, so that they are not in an unused block of the template.
 fn destroy(files: &dyn Files, patterns: &[&str]) -> Result<Outcome> {
-    let paths = files.glob(patterns)?;
+    destroy_paths(files, files.glob(patterns)?)
+}
+
+/// [`destroy`] for paths instead of patterns.
+fn destroy_paths(files: &dyn Files, paths: Vec<String>) -> Result<Outcome> {
     let mut contents = Vec::new();
     for path in &paths {
-        match files.stat(path)?.map(|stat| stat.kind) {
+        // A link is removed, and what it leads to stays as it is: it can be somebody else's file.
+        match files.lstat(path)?.map(|stat| stat.kind) {
             Some(FileKind::Directory) => contents.extend(files.walk(path)?.into_iter().filter(is_plain).map(|entry| entry.path)),
             Some(FileKind::Regular) => contents.push(path.clone()),
             _ => {}
@@ -137,7 +169,7 @@ fn blank(files: &dyn Files, patterns: &[&str]) -> Result<Outcome> {
 fn full(files: &dyn Files, patterns: &[&str]) -> Result<Vec<String>> {
     let mut full = Vec::new();
     for path in files.glob(patterns)? {
-        if files.stat(&path)?.is_some_and(|stat| stat.kind == FileKind::Regular && stat.size > 0) {
+        if files.lstat(&path)?.is_some_and(|stat| stat.kind == FileKind::Regular && stat.size > 0) {
             full.push(path);
         }
     }
@@ -150,6 +182,11 @@ fn is_plain(entry: &crate::host::guest::Entry) -> bool {
 
 /// Rewrites text files line by line: `edit` gives the line that stands there then, or none.
 fn edit_lines(files: &dyn Files, patterns: &[&str], edit: &dyn Fn(&str) -> Option<String>) -> Result<Outcome> {
+    edit_text(files, patterns, &|text| text.lines().filter_map(edit).map(|line| line + "\n").collect())
+}
+
+/// Rewrites text files as a whole; a file of which only the end of the last line would change stays.
+fn edit_text(files: &dyn Files, patterns: &[&str], edit: &dyn Fn(&str) -> String) -> Result<Outcome> {
     let mut done = Vec::new();
     for path in files.glob(patterns)? {
         let Some(old) = files.read(&path, TEXT_LIMIT)? else {
@@ -159,7 +196,7 @@ fn edit_lines(files: &dyn Files, patterns: &[&str], edit: &dyn Fn(&str) -> Optio
         let Ok(text) = std::str::from_utf8(&old) else {
             continue;
         };
-        let new: String = text.lines().filter_map(edit).map(|line| line + "\n").collect();
+        let new = edit(text);
         if text.lines().ne(new.lines()) {
             files.write(&path, new.as_bytes())?;
             done.push(path);

@@ -13,13 +13,13 @@ use crate::{
 /// The operation.
 pub const OPERATION: Operation = Operation {
     name: "package-cache",
-    summary: "removes package managers' downloads and lists",
+    summary: "removes package managers' downloads and lists, and caches",
     families: &[],
     default: true,
     run,
 };
 
-const FILES: [&str; 14] = [
+const FILES: [&str; 20] = [
     "/var/cache/apt/archives/*.deb",
     "/var/cache/apt/archives/partial/*",
     "/var/cache/apt/*.bin",
@@ -35,6 +35,15 @@ const FILES: [&str; 14] = [
     "/var/cache/zypp/raw/*",
     "/var/cache/zypp/solv/*",
     "/var/cache/pacman/pkg/*",
+    // Links to snaps, some of which are gone: removed, not overwritten.
+    "/var/lib/snapd/cache/*",
+    // What Ubuntu says of updates at login, as of the build.
+    "/var/lib/update-notifier/*",
+    "/var/lib/ubuntu-release-upgrader/*",
+    // Made again from what is installed.
+    "/var/cache/fontconfig/*",
+    "/var/cache/gdm/*",
+    "/var/cache/man/*",
 ];
 
 fn run(files: &dyn Files) -> Result<Outcome> {

@@ -11,8 +11,13 @@ use crate::{
 };
 
 /// The operation.
-pub const OPERATION: Operation =
-    Operation { name: "passwords", summary: "locks every account that has a password hash", families: &[], default: true, run };
+pub const OPERATION: Operation = Operation {
+    name: "passwords",
+    summary: "locks every account that has a password hash, or needs none",
+    families: &[],
+    default: true,
+    run,
+};
 
 /// Everything that has hashes in its second field.
 pub(in crate::seal) const FILES: [&str; 12] = [
@@ -36,7 +41,7 @@ fn run(files: &dyn Files) -> Result<Outcome> {
         let Some(text) = files.read(&path, TEXT_LIMIT)? else {
             continue;
         };
-        if let Some(locked) = lock(&text) {
+        if let Some(locked) = lock(&text, may_be_open(&path)) {
             files.write(&path, &locked)?;
             done.push(path);
         }
@@ -55,11 +60,13 @@ pub(in crate::seal) fn users_with_hash(text: &[u8]) -> Vec<String> {
     text.split(|byte| *byte == b'\n').filter_map(user).collect()
 }
 
-/// The file with `!*` for every hash, which no password matches; none if there is none in it.
-fn lock(text: &[u8]) -> Option<Vec<u8>> {
+/// The file with `!*` for every hash, which no password matches, and with `open` for no password at all; none if there is
+/// nothing of that in it.
+fn lock(text: &[u8], open: bool) -> Option<Vec<u8>> {
     let lock_line = |line: &[u8]| {
         let mut fields: Vec<_> = line.split(|byte| *byte == b':').collect();
-        if fields.get(1).is_some_and(|hash| is_hash(hash)) {
+        let user = fields[0];
+        if fields.get(1).is_some_and(|hash| is_hash(hash) || open && is_open(user, hash)) {
             fields[1] = b"!*";
         }
         fields.join(&b':')
@@ -67,6 +74,26 @@ fn lock(text: &[u8]) -> Option<Vec<u8>> {
     let lines: Vec<_> = text.split(|byte| *byte == b'\n').map(lock_line).collect();
     let locked = lines.join(&b'\n');
     (locked != text).then_some(locked)
+}
+
+/// Whether an empty second field of this file lets everybody in; in a group's it lets nobody.
+pub(in crate::seal) fn may_be_open(path: &str) -> bool {
+    path.contains("shadow") && !path.contains("gshadow") || path.contains("passwd")
+}
+
+/// Whether an account needs no password; lines that begin with `+` or `-` are NIS's, and no accounts.
+fn is_open(user: &[u8], hash: &[u8]) -> bool {
+    hash.is_empty() && user.first().is_some_and(|byte| !b"+-".contains(byte))
+}
+
+/// The users in such a file who need no password.
+pub(in crate::seal) fn open_users(text: &[u8]) -> Vec<String> {
+    let user = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let (name, hash) = (fields.next()?, fields.next()?);
+        is_open(name, hash).then(|| String::from_utf8_lossy(name).into_owned())
+    };
+    text.split(|byte| *byte == b'\n').filter_map(user).collect()
 }
 
 /// Whether a field holds a hash, behind the `!` of a locked account too: `$6$…`, or one of DES, which has 13 characters.
@@ -95,8 +122,20 @@ mod tests {
             ("", None),
         ];
         for (text, locked) in table {
-            assert_eq!(lock(text.as_bytes()), locked.map(|text| text.as_bytes().to_vec()), "{text:?}");
+            assert_eq!(lock(text.as_bytes(), false), locked.map(|text| text.as_bytes().to_vec()), "{text:?}");
         }
+    }
+
+    #[test]
+    fn who_needs_no_password_is_locked_too() {
+        let locked = lock(b"u::1:::::\n+::::::\nd:*:1:\n", true).unwrap();
+        assert_eq!(String::from_utf8(locked).unwrap(), "u:!*:1:::::\n+::::::\nd:*:1:\n");
+        assert_eq!(open_users(b"u::1:::::\n+::::::\nd:*:1:\n"), ["u"]);
+        let files = FILES.iter().filter(|path| may_be_open(path)).copied().collect::<Vec<_>>();
+        assert_eq!(
+            files,
+            ["/etc/shadow", "/etc/passwd", "/etc/shadow-", "/etc/passwd-", "/var/backups/shadow.bak", "/var/backups/passwd.bak"]
+        );
     }
 
     #[test]

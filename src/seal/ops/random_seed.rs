@@ -19,10 +19,11 @@ pub const OPERATION: Operation = Operation {
     run,
 };
 
-const SECRETS: [&str; 10] = [
+const SECRETS: [&str; 11] = [
     "/var/lib/systemd/random-seed",
     "/var/lib/systemd/credential.secret",
     "/var/lib/random-seed",
+    "/etc/random-seed",
     "/var/lib/urandom/random-seed",
     "/var/lib/misc/random-seed",
     "/var/lib/seedrng/*",

@@ -19,7 +19,7 @@ pub const OPERATION: Operation = Operation {
     run,
 };
 
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 8] = [
     "/etc/ssl/private/ssl-cert-snakeoil.key",
     "/etc/ssl/certs/ssl-cert-snakeoil.pem",
     "/etc/pki/tls/private/localhost.key",
@@ -27,7 +27,6 @@ const SECRETS: [&str; 9] = [
     "/etc/rndc.key",
     "/etc/bind/rndc.key",
     "/etc/chrony.keys",
-    "/var/lib/dovecot/*",
     "/etc/dovecot/private/*",
 ];
 

@@ -14,7 +14,7 @@ use crate::{
 pub const OPERATION: Operation =
     Operation { name: "ssh-hostkeys", summary: "removes the SSH host keys", families: &[], default: true, run };
 
-const SECRETS: [&str; 3] = ["/etc/ssh/ssh_host_*", "/etc/dropbear/dropbear_*_host_key", "/etc/dropbear/dropbear_*_host_key.*"];
+const SECRETS: [&str; 3] = ["/etc/ssh/*_host_*", "/etc/dropbear/dropbear_*_host_key", "/etc/dropbear/dropbear_*_host_key.*"];
 
 fn run(files: &dyn Files) -> Result<Outcome> {
     destroy(files, &SECRETS)

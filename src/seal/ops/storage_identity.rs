@@ -14,11 +14,23 @@ use crate::{
 /// The operation.
 pub const OPERATION: Operation = Operation {
     name: "storage-identity",
-    summary: "removes the iSCSI initiator's and the NVMe host's name, and LVM's list of devices",
+    summary: "removes the iSCSI initiator's and the NVMe host's name, the host number, and LVM's list of devices",
     families: &[],
     default: true,
     run,
 };
+
+const FILES: [&str; 8] = [
+    "/etc/nvme/hostnqn",
+    "/etc/nvme/hostid",
+    "/etc/multipath/wwids",
+    "/etc/multipath/bindings",
+    "/etc/lvm/devices/system.devices",
+    "/etc/lvm/devices/backup/*",
+    // Copies of a group's metadata as it was before shrinking; LVM makes one at its next change.
+    "/etc/lvm/archive/*",
+    "/etc/lvm/backup/*",
+];
 
 const INITIATOR: &str = "/etc/iscsi/initiatorname.iscsi";
 /// With it, open-iscsi on Debian makes a name at its next start. Reference: Debian's startup-checks.sh.
@@ -26,9 +38,13 @@ const GENERATE: &[u8] = b"GenerateName=yes\n";
 
 fn run(files: &dyn Files) -> Result<Outcome> {
     // LVM's list names disks by serial or WWN, which a clone's disk has not; without it LVM looks at all disks.
-    let names =
-        remove(files, &["/etc/nvme/hostnqn", "/etc/nvme/hostid", "/etc/multipath/wwids", "/etc/lvm/devices/system.devices"])?;
-    Ok(merge([names, initiator(files)?]))
+    let names = remove(files, &FILES)?;
+    Ok(merge([names, initiator(files)?, host_id(files)?]))
+}
+
+/// gethostid(3)'s number. ZFS takes a pool of another number for another host's: where there are pools, it stays.
+fn host_id(files: &dyn Files) -> Result<Outcome> {
+    if files.stat("/etc/zfs/zpool.cache")?.is_some() { Ok(Outcome::Unchanged) } else { remove(files, &["/etc/hostid"]) }
 }
 
 fn initiator(files: &dyn Files) -> Result<Outcome> {

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{
     host::guest::Files,
     seal::{
-        ops::destroy,
+        ops::{destroy, edit_lines, merge},
         table::{Operation, Outcome},
     },
 };
@@ -19,7 +19,7 @@ pub const OPERATION: Operation = Operation {
     run,
 };
 
-const SECRETS: [&str; 18] = [
+const SECRETS: [&str; 24] = [
     "/etc/sysconfig/rhn/systemid",
     "/etc/sysconfig/rhn/osad-auth.conf",
     "/etc/pki/consumer/*",
@@ -30,7 +30,15 @@ const SECRETS: [&str; 18] = [
     "/etc/zypp/credentials.d/SCCcredentials",
     "/etc/SUSEConnect",
     "/var/lib/zypp/AnonymousUniqueId",
+    "/etc/zypp/credentials.d/SCC_*",
+    // Written again by subscription-manager; it names certificates that are gone.
+    "/etc/yum.repos.d/redhat.repo",
     "/var/lib/ubuntu-advantage/private/*",
+    "/var/lib/ubuntu-advantage/machine-*",
+    // The account at Ubuntu Pro's archive, and the lists that need it.
+    "/etc/apt/auth.conf.d/90ubuntu-advantage",
+    "/etc/apt/sources.list.d/ubuntu-esm-*",
+    "/etc/landscape/client-registered",
     "/var/lib/landscape/client/*",
     "/var/lib/whoopsie/whoopsie-id",
     "/var/lib/yum/uuid",
@@ -41,5 +49,9 @@ const SECRETS: [&str; 18] = [
 ];
 
 fn run(files: &dyn Files) -> Result<Outcome> {
-    destroy(files, &SECRETS)
+    // Debian's popularity contest: without a number it sends nothing.
+    let popularity = edit_lines(files, &["/etc/popularity-contest.conf"], &|line| {
+        (!line.trim_start().starts_with("MY_HOSTID=")).then(|| line.to_owned())
+    })?;
+    Ok(merge([destroy(files, &SECRETS)?, popularity]))
 }

@@ -1,4 +1,4 @@
-//! Temporary files.
+//! Temporary files. What is below `/run` on the disk was left by an installer: a running system has a tmpfs over it.
 
 use anyhow::Result;
 
@@ -12,9 +12,9 @@ use crate::{
 
 /// The operation.
 pub const OPERATION: Operation =
-    Operation { name: "tmp-files", summary: "empties /tmp and /var/tmp", families: &[], default: true, run };
+    Operation { name: "tmp-files", summary: "empties /tmp, /var/tmp, and /run on the disk", families: &[], default: true, run };
 
-const FILES: [&str; 4] = ["/tmp/*", "/tmp/.[!.]*", "/var/tmp/*", "/var/tmp/.[!.]*"];
+const FILES: [&str; 5] = ["/run/*", "/tmp/*", "/tmp/.[!.]*", "/var/tmp/*", "/var/tmp/.[!.]*"];
 
 fn run(files: &dyn Files) -> Result<Outcome> {
     remove(files, &FILES)

@@ -19,8 +19,11 @@ pub const OPERATION: Operation = Operation {
     run,
 };
 
-const FILES: [&str; 5] = [
-    "/etc/udev/rules.d/*-persistent-net.rules",
+const FILES: [&str; 6] = [
+    // cloud-init's is called `85-persistent-net-cloud-init.rules`.
+    "/etc/udev/rules.d/*-persistent-net*.rules",
+    // Written by the Red Hat family's installer for `net.ifnames.prefix=`, a card each.
+    "/etc/systemd/network/71-net-ifnames-prefix-*",
     "/etc/udev/rules.d/*-persistent-cd.rules",
     "/etc/blkid.tab*",
     "/etc/blkid/blkid.tab*",

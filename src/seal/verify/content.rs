@@ -11,11 +11,11 @@ use crate::{
 /// Enough to say what is wrong with a template.
 const SHOWN: usize = 20;
 
-fn none(files: &dyn Files, patterns: &[&str]) -> Result<Vec<String>> {
+pub(super) fn none(files: &dyn Files, patterns: &[&str]) -> Result<Vec<String>> {
     Ok(shown(files.glob(patterns)?))
 }
 
-fn shown(mut found: Vec<String>) -> Vec<String> {
+pub(super) fn shown(mut found: Vec<String>) -> Vec<String> {
     let more = found.len().saturating_sub(SHOWN);
     found.truncate(SHOWN);
     if more > 0 {
@@ -58,6 +58,9 @@ pub(super) fn password_hashes(guest: &dyn Files) -> Result<Vec<String>> {
     for path in guest.glob(&passwords::FILES)? {
         let text = guest.read(&path, TEXT_LIMIT)?.unwrap_or_default();
         broken.extend(passwords::users_with_hash(&text).iter().map(|user| format!("{path} has a hash for {user}")));
+        if passwords::may_be_open(&path) {
+            broken.extend(passwords::open_users(&text).iter().map(|user| format!("{path} lets {user} in without a password")));
+        }
     }
     Ok(shown(broken))
 }
@@ -78,7 +81,11 @@ pub(super) fn random_seed(guest: &dyn Files) -> Result<Vec<String>> {
 }
 
 pub(super) fn cloud_init(guest: &dyn Files) -> Result<Vec<String>> {
-    none(guest, &["/var/lib/cloud/instance", "/var/lib/cloud/instances/*", "/var/lib/cloud/data/*", "/var/lib/cloud/sem/*"])
+    let instance = ["/var/lib/cloud/instance", "/var/lib/cloud/instances/*", "/var/lib/cloud/data/*", "/var/lib/cloud/sem/*"];
+    let mut broken = none(guest, &instance)?;
+    // One in the image comes before the clone's own.
+    broken.extend(full_below(guest, &["/var/lib/cloud/seed"])?);
+    Ok(broken)
 }
 
 pub(super) fn installer_files(guest: &dyn Files) -> Result<Vec<String>> {
@@ -87,9 +94,11 @@ pub(super) fn installer_files(guest: &dyn Files) -> Result<Vec<String>> {
         &[
             "/root/*ks*.cfg",
             "/root/autoinst.xml",
+            "/*ks*.cfg",
             "/preseed.cfg",
             "/autoinstall.yaml",
             "/etc/cloud/cloud.cfg.d/99-installer.cfg",
+            "/var/lib/subiquity*/*",
             "/var/log/installer/*",
             "/var/log/anaconda/*",
         ],
@@ -126,7 +135,8 @@ pub(super) fn shell_history(guest: &dyn Files) -> Result<Vec<String>> {
 }
 
 pub(super) fn storage_identity(guest: &dyn Files) -> Result<Vec<String>> {
-    let mut broken = none(guest, &["/etc/nvme/hostnqn", "/etc/nvme/hostid"])?;
+    // The last one makes LVM see no other disk than the build's.
+    let mut broken = none(guest, &["/etc/nvme/hostnqn", "/etc/nvme/hostid", "/etc/lvm/devices/system.devices"])?;
     let initiator = guest.read("/etc/iscsi/initiatorname.iscsi", TEXT_LIMIT)?.unwrap_or_default();
     let named = |line: &str| line.trim_start().starts_with("InitiatorName=");
     if String::from_utf8_lossy(&initiator).lines().any(named) {
@@ -156,8 +166,14 @@ mod tests {
             &[("/etc/shadow", "root:$6$a$b:1:\nd:*:1:\n"), ("/etc/shadow-", "u:!$1$a$b:1:\n")],
             &["/etc/shadow has a hash for root", "/etc/shadow- has a hash for u"],
         ),
+        (
+            password_hashes,
+            &[("/etc/shadow", "root::1:\n"), ("/etc/gshadow", "adm:::\n")],
+            &["/etc/shadow lets root in without a password"],
+        ),
         (random_seed, &[("/var/lib/systemd/random-seed", "s")], &["/var/lib/systemd/random-seed"]),
         (cloud_init, &[("/var/lib/cloud/seed/x", "")], &[]),
+        (cloud_init, &[("/var/lib/cloud/seed/nocloud-net/user-data", "u")], &["/var/lib/cloud/seed/nocloud-net/user-data"]),
         (cloud_init, &[("/var/lib/cloud/instances/i-1/x", "")], &["/var/lib/cloud/instances/i-1"]),
         (
             installer_files,
@@ -168,6 +184,7 @@ mod tests {
         (logs, &[("/var/log/empty", ""), ("/var/log/a/b", "l")], &["/var/log/a/b"]),
         (shell_history, &[("/home/u/.bash_history", "h")], &["/home/u/.bash_history"]),
         (storage_identity, &[("/etc/iscsi/initiatorname.iscsi", "GenerateName=yes\n")], &[]),
+        (storage_identity, &[("/etc/lvm/devices/system.devices", "IDNAME=x\n")], &["/etc/lvm/devices/system.devices"]),
         (
             storage_identity,
             &[("/etc/iscsi/initiatorname.iscsi", "InitiatorName=iqn.x\n")],

@@ -2,6 +2,7 @@
 
 mod boot;
 mod content;
+mod origin;
 
 use anyhow::{Context as _, Result};
 
@@ -30,9 +31,27 @@ pub struct Check {
 pub const INVARIANTS: &[Check] = &[
     Check { name: "ssh-host-keys", summary: "there are no SSH host keys", run: |guest, _| content::ssh_host_keys(guest) },
     Check { name: "machine-id", summary: "the machine-id is empty", run: |guest, _| content::machine_id(guest) },
-    Check { name: "password-hashes", summary: "no account has a password hash", run: |guest, _| content::password_hashes(guest) },
+    Check {
+        name: "password-hashes",
+        summary: "no account has a password hash, and none needs no password",
+        run: |guest, _| content::password_hashes(guest),
+    },
+    Check {
+        name: "installer-passwords",
+        summary: "no file of an installer or of cloud-init has a password hash",
+        run: |guest, _| origin::installer_passwords(guest),
+    },
     Check { name: "random-seed", summary: "there is no random seed", run: |guest, _| content::random_seed(guest) },
-    Check { name: "cloud-init", summary: "cloud-init has seen no instance", run: |guest, _| content::cloud_init(guest) },
+    Check {
+        name: "cloud-init",
+        summary: "cloud-init has seen no instance, and has no seed in the image",
+        run: |guest, _| content::cloud_init(guest),
+    },
+    Check {
+        name: "seed",
+        summary: "cloud-init, where it is in use, reads a clone's seed and its network configuration",
+        run: |guest, _| origin::seed_is_read(guest),
+    },
     Check {
         name: "installer-files",
         summary: "nothing of the installer is left",
@@ -43,9 +62,20 @@ pub const INVARIANTS: &[Check] = &[
     Check { name: "shell-history", summary: "there is no shell history", run: |guest, _| content::shell_history(guest) },
     Check {
         name: "storage-identity",
-        summary: "iSCSI and NVMe have no name yet",
+        summary: "iSCSI and NVMe have no name yet, and LVM has no list of disks",
         run: |guest, _| content::storage_identity(guest),
     },
+    Check {
+        name: "network-cards",
+        summary: "no network configuration names a MAC address",
+        run: |guest, _| origin::network_cards(guest),
+    },
+    Check {
+        name: "registrations",
+        summary: "the machine is registered nowhere: RHSM, RHN, SUSE, Ubuntu Pro, the snap store",
+        run: |guest, _| origin::registrations(guest),
+    },
+    Check { name: "private-keys", summary: "no home has a private SSH key", run: |guest, _| origin::private_keys(guest) },
     Check { name: "temporary-files", summary: "there are no temporary files", run: |guest, _| content::temporary_files(guest) },
     Check { name: "disk", summary: "partitions and filesystems end within the disk", run: boot::disk },
     Check { name: "fstab", summary: "fstab names filesystems that are there", run: |_, layout| Ok(boot::fstab(layout)) },

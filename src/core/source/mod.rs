@@ -1,10 +1,17 @@
 //! What a build is made from: files, where they are, and who vouches for them.
 
+mod age;
+mod digest;
+
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::mirror;
+use super::{mirror, quoted::quoted, sha256::Sha256Digest};
+
+pub use age::Age;
+pub(in crate::core) use digest::hex_bytes;
+pub use digest::{Algorithm, Digest};
 
 /// A guest's architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -87,6 +94,16 @@ pub enum Location {
     File(PathBuf),
 }
 
+impl Location {
+    /// The last part of its path, under which a vendor's list has it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Url(url) => url_path(url).rsplit('/').next().unwrap_or_default().to_owned(),
+            Self::File(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        }
+    }
+}
+
 impl FromStr for Location {
     type Err = String;
 
@@ -115,8 +132,8 @@ impl fmt::Display for Location {
 /// Who vouches for files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Proof {
-    /// The digest of the one file, in hexadecimal.
-    pub digest: Option<String>,
+    /// The SHA-256 of the one file, in the place of a list.
+    pub digest: Option<Sha256Digest>,
     /// The vendor's checksum list.
     pub checksums: Option<String>,
     /// The list's detached signature; none where the list itself is signed.
@@ -160,8 +177,94 @@ pub struct FilesRequest {
     pub files: Vec<(Role, Location)>,
     /// Who vouches for them.
     pub proof: Proof,
-    /// Whether the operator named them in this call: then a file is taken as it is.
+    /// Whether the operator named them in this call: decides what a refusal advises.
     pub given: bool,
     /// Whether a missing proof is noted and not refused.
     pub allow_unsigned: bool,
+}
+
+/// A URL's path, without what follows it.
+pub fn url_path(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = rest.find('/').map_or("", |at| &rest[at..]);
+    path.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// A fingerprint as people write it, with blanks and in either case, as OpenPGP prints it.
+///
+/// # Errors
+/// It has another number of digits than the fingerprint of a version 4 or a version 6 key.
+pub fn fingerprint(text: &str) -> Result<String, String> {
+    let digits: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>().to_ascii_uppercase();
+    let digits = digits.strip_prefix("0X").unwrap_or(&digits);
+    if matches!(digits.len(), 40 | 64) && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(digits.to_owned());
+    }
+    // A short key id can be had by anybody in minutes.
+    Err(format!("{} is no fingerprint: 40 hexadecimal digits are expected", quoted(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, proptest};
+
+    use super::*;
+
+    #[test]
+    fn locations() {
+        let file = |path: &str| Ok(Location::File(path.into()));
+        let table = [
+            ("https://a.example/x-1.iso", Ok(Location::Url("https://a.example/x-1.iso".into()))),
+            ("/srv/x y.iso", file("/srv/x y.iso")),
+            ("x.iso", file("x.iso")),
+            ("", Err("\"\" is no path without '..'".to_owned())),
+            ("../x", Err("\"../x\" is no path without '..'".to_owned())),
+            ("file:///etc/passwd", Err("\"file:///etc/passwd\" cannot be a source: only http and https are possible".to_owned())),
+            ("http://me:secret@a.example/", Err("a source's URL must not hold a user name or a password".to_owned())),
+        ];
+        for (text, expected) in table {
+            assert_eq!(text.parse::<Location>(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_the_last_part_of_the_path() {
+        let table = [
+            ("https://a.example/r/x-1.iso", "x-1.iso"),
+            ("https://a.example", ""),
+            ("https://a.example/r/", "r"),
+            ("/srv/x.iso", "x.iso"),
+        ];
+        for (text, name) in table {
+            assert_eq!(text.parse::<Location>().unwrap().name(), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn fingerprints() {
+        let whole = "843938DF228D22F7B3742BC0D94AA3F0EFE21092";
+        let wrong = |text: &str| Err(format!("\"{text}\" is no fingerprint: 40 hexadecimal digits are expected"));
+        let table = [
+            (whole, Ok(whole.to_owned())),
+            ("8439 38df 228d 22f7 b374  2bc0 d94a a3f0 efe2 1092", Ok(whole.to_owned())),
+            ("0x843938DF228D22F7B3742BC0D94AA3F0EFE21092", Ok(whole.to_owned())),
+            ("D94AA3F0EFE21092", wrong("D94AA3F0EFE21092")),
+            ("", wrong("")),
+            ("G43938DF228D22F7B3742BC0D94AA3F0EFE21092", wrong("G43938DF228D22F7B3742BC0D94AA3F0EFE21092")),
+        ];
+        for (text, expected) in table {
+            assert_eq!(fingerprint(text), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in any::<String>()) {
+            let _ = fingerprint(&text);
+            let _ = url_path(&text);
+            if let Ok(location) = text.parse::<Location>() {
+                let _ = location.name();
+            }
+        }
+    }
 }
