@@ -66,7 +66,7 @@ fn every_fault_has_its_place() {
         (
             PIPELINE.replace("suite = \"trixie\"", "kernel = \"/none/k\"\ninitrd = \"/none/i\""),
             ANSWERS.to_owned(),
-            vec!["lab.toml:4:11: /none/k does not exist", "lab.toml:5:11: /none/i does not exist"],
+            vec!["lab.toml:4:10: /none/k does not exist", "lab.toml:5:10: /none/i does not exist"],
         ),
         (
             "[[vms]]\nname = \"a\"\n".to_owned(),
@@ -87,7 +87,6 @@ fn every_fault_has_its_place() {
     let text = format!(
         "tpl: preseed/a.cfg:1:19: undefined variable fnord; {undefined}\npreseed/a.cfg:1:31: undefined variable other; {undefined}\n"
     );
-    let text = text.replace("preseed/", "./preseed/");
     assert_eq!(validate(&home(PIPELINE, answers), &["lab"]), failed(2, &text));
 }
 
@@ -103,7 +102,7 @@ fn one_document_tells_all_of_them() {
     assert_eq!(rows[0], serde_json::json!({"name": "good", "file": "pipelines/good.toml", "ok": true, "findings": []}));
     assert_eq!(rows[1]["ok"], false);
     let place =
-        |line: u64, message: &str| serde_json::json!({"file": "./preseed/a.cfg", "line": line, "column": 1, "message": message});
+        |line: u64, message: &str| serde_json::json!({"file": "preseed/a.cfg", "line": line, "column": 1, "message": message});
     let off = "the machine is not powered off at the end: `d-i debian-installer/exit/poweroff boolean true` does that";
     assert_eq!(
         rows[1]["findings"],

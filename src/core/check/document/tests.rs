@@ -82,7 +82,7 @@ fn what_belongs_together_is_checked_where_it_can_be() {
         (
             "[clone]",
             "layout = \"lvm\"\nswap = \"8G\"\n[clone]",
-            "p:7:1: 4 GiB are too small for the layout, which needs at least 9.4 GiB: 900 MiB for root with a minimal Debian, 1 MiB for the boot loader, 512 MiB for /boot, 8 GiB for swap, 8 MiB for the volume group, 2 MiB for partition tables",
+            "p:8:1: 4 GiB are too small for the layout, which needs at least 9.4 GiB: 900 MiB for root with a minimal Debian, 1 MiB for the boot loader, 512 MiB for /boot, 8 GiB for swap, 8 MiB for the volume group, 2 MiB for partition tables",
         ),
         (
             "suite",
