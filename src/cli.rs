@@ -70,6 +70,8 @@ pub enum Output {
 pub enum Command {
     /// Build a template: install, shrink, seal, verify, boot-test, publish
     Build(BuildArgs),
+    /// Make a template of a VM's copy: the VM must be off, and is only read
+    Adopt(AdoptArgs),
     /// Make VMs from a template, each with an identity of its own
     Clone(Box<CloneArgs>),
     /// Make a declared fleet so: make what is missing, start what is off
@@ -158,6 +160,53 @@ pub struct BuildArgs {
     #[arg(long, env = "TPL_ALLOW_UNSIGNED", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1,
         default_missing_value = "true", default_value = "false", require_equals = true, hide_default_value = true, value_name = "BOOL")]
     pub allow_unsigned: bool,
+}
+
+/// `tpl adopt`.
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// The VM, as libvirt calls it: anybody's, but no template
+    #[arg(value_name = "DOMAIN")]
+    pub domain: String,
+    /// The name of the template
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: TemplateName,
+    /// The user that the clones' operators log in as; clones get that user [default: the VM's own, where tpl made it; else the first one in its guest]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<UserName>,
+    /// Which of several disks, by its target, as in vda; the template has no other
+    #[arg(long, value_name = "TARGET")]
+    pub disk: Option<Label>,
+    /// Leave the disk as large as it is
+    #[arg(long)]
+    pub no_shrink: bool,
+    /// A seal operation that is off by default; may be repeated. `tpl seal-ops` lists them
+    #[arg(long, value_name = "OPERATION")]
+    pub enable: Vec<String>,
+    /// A seal operation to leave out; may be repeated
+    #[arg(long, value_name = "OPERATION")]
+    pub disable: Vec<String>,
+    /// How many published versions stay
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
+    pub keep: u16,
+    /// vCPUs of clones [default: the VM's]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=512), value_name = "N")]
+    pub vcpus: Option<u32>,
+    /// Memory of clones [default: the VM's]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
+    /// Virtual size of the clones' system disks [default: the VM's]
+    #[arg(long, value_name = "SIZE")]
+    pub disk_size: Option<ByteSize>,
+    /// Go on from where the last unfinished template of this name stopped
+    #[arg(long, conflicts_with = "dry_run")]
+    pub resume: bool,
+    /// Keep what has been made when copying fails, to look into it
+    #[arg(long)]
+    pub keep_failed: bool,
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `tpl clone`.

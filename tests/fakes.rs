@@ -19,6 +19,8 @@ mod fleets;
 mod guest;
 #[path = "fakes/hypervisor.rs"]
 mod hypervisor;
+#[path = "fakes/images.rs"]
+mod images;
 #[path = "fakes/installer.rs"]
 mod installer;
 #[path = "fakes/machine.rs"]

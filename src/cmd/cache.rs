@@ -84,7 +84,8 @@ fn requests(config: &Config, args: &CacheFetchArgs) -> Result<Vec<(String, Reque
         // The same plan as a build's: then the build finds what it asks for.
         let id = TemplateId { name: loaded.name, version: Version::of(Timestamp::now()) };
         let plan = BuildPlan::new(id, loaded.pipeline, loaded.digest, config, &choices)?;
-        Ok((name, plan.request().clone()))
+        let request = plan.request().context("the plan has no files")?;
+        Ok((name, request.clone()))
     };
     names.into_iter().map(request).collect()
 }

@@ -1,5 +1,6 @@
 //! One file a verb: read arguments, gather facts, plan, act, report.
 
+pub mod adopt;
 pub mod apply;
 pub mod build;
 pub mod cache;
@@ -55,6 +56,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     }
     world::Opened::new(&config)?.with(|world| match &cli.command {
         Command::Build(args) => build::run(world, &config, args, output),
+        Command::Adopt(args) => adopt::run(world, &config, args, output),
         Command::Clone(args) => clone::run(world, &config, args, output),
         Command::Apply(args) => apply::run(world, &config, args, output),
         Command::List => list::run(world, output),

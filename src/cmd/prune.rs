@@ -136,7 +136,8 @@ fn leftovers<'a>(
 }
 
 fn lasting(manifest: &Manifest) -> Vec<String> {
-    ["", build_plan::suffix::CHUNKS].map(|suffix| format!("{}{suffix}", manifest.id().domain())).to_vec()
+    let names = build_plan::LASTING.map(|suffix| format!("{}{suffix}", manifest.id().domain()));
+    names.into_iter().filter(|name| manifest.volumes.contains(name)).collect()
 }
 
 impl Leftover<'_> {

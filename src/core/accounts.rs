@@ -45,6 +45,18 @@ pub struct Texts {
     pub gshadow: Option<String>,
 }
 
+/// The first person in a passwd who can log in: not of the system, and with a shell.
+pub fn first_person(passwd: &str) -> Option<UserName> {
+    let person = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, uid, _, _, _, shell] = fields[..] else { return None };
+        let uid: u32 = uid.parse().ok()?;
+        let opens = !shell.is_empty() && !["nologin", "false", "sync"].contains(&shell.rsplit('/').next().unwrap_or_default());
+        (PEOPLE.contains(&uid) && opens).then(|| name.parse().ok().map(|name: UserName| (uid, name)))?
+    };
+    passwd.lines().filter_map(person).min_by_key(|(uid, _)| *uid).map(|(_, name)| name)
+}
+
 impl Accounts {
     /// Takes the files.
     pub fn parse(texts: &Texts) -> Self {

@@ -100,7 +100,9 @@ pub fn render(file: &str, template: &str, variables: &Variables<'_>) -> Result<S
     environment.add_filter("tojson", |text: String| json(&text));
     let invalid = |error: minijinja::Error| {
         let message = match error.kind() {
-            ErrorKind::UndefinedError => "undefined variable; README.md lists those that an answer file may use".to_owned(),
+            ErrorKind::UndefinedError => {
+                "undefined variable; docs/pipelines.md lists those that an answer file may use".to_owned()
+            }
             _ => error.to_string().split(" (in ").next().unwrap_or_default().to_owned(),
         };
         let line = error.line().unwrap_or(1);
@@ -176,8 +178,14 @@ pub(crate) mod tests {
             ("a {{ suite }}\n", Ok("a trixie\n")),
             ("{{ 'it\\'s \\u2028 é' | tojson }} {{ suite | b64 }}", Ok("\"it's \\u2028 é\" dHJpeGll\n")),
             ("{% for p in packages %} {{ p }}{% endfor %}", Ok(" vim htop\n")),
-            ("x\nb {{ mirrror.host }}", Err("p.cfg:2:6: undefined variable; README.md lists those that an answer file may use")),
-            ("b {{ mirror.hots }}", Err("p.cfg:1:6: undefined variable; README.md lists those that an answer file may use")),
+            (
+                "x\nb {{ mirrror.host }}",
+                Err("p.cfg:2:6: undefined variable; docs/pipelines.md lists those that an answer file may use"),
+            ),
+            (
+                "b {{ mirror.hots }}",
+                Err("p.cfg:1:6: undefined variable; docs/pipelines.md lists those that an answer file may use"),
+            ),
             ("ok\n{% if %}", Err("p.cfg:2:7: syntax error: unexpected end of block")),
         ];
         for (template, expected) in table {

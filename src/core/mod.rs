@@ -11,6 +11,7 @@ pub mod clone_plan;
 pub mod config;
 pub mod cpio;
 pub mod digest;
+pub mod disk_image;
 pub mod dns;
 pub mod domain;
 pub mod error;

@@ -44,6 +44,16 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The connection fails.
     fn state(&self, name: &str) -> Result<Option<DomainState>>;
+    /// Whether a domain that is off has its memory saved: what its guest has written last is not on its disk.
+    ///
+    /// # Errors
+    /// The domain does not exist, or the connection fails.
+    fn has_saved_memory(&self, name: &str) -> Result<bool>;
+    /// The path of a volume in any pool; none where there is no such pool or volume.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn volume_path(&self, pool: &str, volume: &str) -> Result<Option<String>>;
     /// Defines a domain, or replaces its definition.
     ///
     /// # Errors

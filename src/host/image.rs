@@ -18,7 +18,10 @@ use crate::{
         facts::VolumeFormat,
         progress::Progress,
     },
-    host::process::{self, QEMU_IMG},
+    host::{
+        images::{DiskImage, Layer},
+        process::{self, QEMU_IMG},
+    },
 };
 
 /// Longer than any copy of a template takes; it only ends one that hangs.
@@ -65,6 +68,49 @@ fn image_options(source: &Path, format: VolumeFormat, size: u64) -> Result<Strin
             format!("driver=raw,size={size},file.driver=qcow2,file.file.driver={protocol},file.file.filename={path}")
         }
     })
+}
+
+/// Copies a disk into an existing, empty qcow2 file of at least its size. Nothing is locked: whoever owns the disk may use it.
+///
+/// # Errors
+/// The copy fails, or somebody has written to the disk meanwhile.
+pub fn take(disk: &DiskImage, target: &Path) -> Result<()> {
+    let what = || match disk.layers.first() {
+        Some(layer) => format!("copying {} to {}", layer.path.display(), target.display()),
+        None => "copying a disk without layers".to_owned(),
+    };
+    let source = layer_options(&disk.layers).with_context(what)?;
+    let target_path = target.to_str().with_context(what)?;
+    let target_image = format!("driver=qcow2,file.driver=file,file.filename={}", comma(target_path));
+    // Unsafe for the target alone: it is thrown away if this machine stops now.
+    let args = [
+        "convert",
+        "-n",
+        "-U",
+        "-t",
+        "unsafe",
+        "--image-opts",
+        "--target-image-opts",
+        "--target-is-zero",
+        &source,
+        &target_image,
+    ];
+    process::run(QEMU_IMG, &args, COPY_DEADLINE).with_context(what)?;
+    disk.ensure_unchanged().with_context(what)
+}
+
+/// The options that make qemu-img see layers as one disk. Each layer's format is named: QEMU must guess none.
+fn layer_options(layers: &[Layer]) -> Result<String> {
+    let mut options = Vec::new();
+    let mut prefix = String::new();
+    for layer in layers {
+        let path = comma(layer.path.to_str().context("the path is no UTF-8")?);
+        let protocol = protocol(&layer.path.metadata()?);
+        let format = layer.format.as_str();
+        options.push(format!("{prefix}driver={format},{prefix}file.driver={protocol},{prefix}file.filename={path}"));
+        prefix.push_str("backing.");
+    }
+    Ok(options.join(","))
 }
 
 /// A value in QEMU's option syntax, where a comma is doubled.

@@ -15,3 +15,4 @@ pub mod reach;
 pub mod seed_image;
 pub mod source;
 pub mod ssh_keys;
+pub mod unpack;

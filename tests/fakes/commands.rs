@@ -20,6 +20,7 @@ kind = "netboot"
 suite = "trixie"
 arch = "amd64"
 [answers]
+kind = "preseed"
 file = "preseed/debian.cfg"
 [install]
 disk = "4G"
@@ -129,6 +130,7 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
             args.pipeline = folder.join(format!("pipelines/{}.toml", args.pipeline)).display().to_string();
             cmd::build::run(world, &config, &args, output)
         }
+        Command::Adopt(args) => cmd::adopt::run(world, &config, &args, output),
         Command::Clone(args) => cmd::clone::run(world, &config, &args, output),
         Command::Vms => cmd::vms::run(world, output),
         Command::Apply(mut args) => {

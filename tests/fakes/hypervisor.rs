@@ -62,6 +62,17 @@ impl Hypervisor for FakeRun {
         Ok(self.machine.state().domains.get(name).map(|domain| domain.state))
     }
 
+    fn has_saved_memory(&self, name: &str) -> Result<bool> {
+        self.step(Step::ReadState, name)?;
+        Ok(self.machine.state().saved.contains(name))
+    }
+
+    fn volume_path(&self, pool: &str, volume: &str) -> Result<Option<String>> {
+        self.step(Step::ReadPool, volume)?;
+        let there = pool == "default" && self.machine.state().volumes.contains_key(volume);
+        Ok(there.then(|| format!("{POOL}/{volume}")))
+    }
+
     fn define(&self, xml: &str) -> Result<()> {
         let document = Document::parse(xml)?;
         let text = |tag: &str| {

@@ -14,6 +14,7 @@ use tpl::core::{
     facts::{Domain, DomainState},
     inventory::Inventory,
     manifest::{Manifest, State as Stage},
+    metadata::NAMESPACE,
     network::{Lease, Network, Subnet},
 };
 use uuid::Uuid;
@@ -101,6 +102,8 @@ pub struct State {
     pub snapshots: BTreeSet<(String, String)>,
     /// The domains that start with their host.
     pub autostart: BTreeSet<String>,
+    /// The domains that are off with their memory saved.
+    pub saved: BTreeSet<String>,
 }
 
 /// The hypervisor, and the folder that stands for this machine's disk.
@@ -140,6 +143,7 @@ impl Machine {
             agent: true,
             snapshots: BTreeSet::new(),
             autostart: BTreeSet::new(),
+            saved: BTreeSet::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), folder: Arc::new(TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()) }
     }
@@ -194,7 +198,9 @@ impl Machine {
     /// Everything that is neither published nor a complete VM nor belongs to one.
     pub fn leftovers(&self) -> Vec<String> {
         let inventory = self.inventory();
-        let mut kept = BTreeSet::new();
+        // What is not tpl's is nobody's leftover.
+        let foreign = self.state().all_domains().into_iter().filter(|domain| !domain.xml.contains(NAMESPACE));
+        let mut kept: BTreeSet<String> = foreign.map(|domain| format!("domain {}", domain.name)).collect();
         let published = inventory.templates.iter().filter(|template| template.manifest.state >= Stage::Published);
         for template in published {
             kept.insert(format!("domain {}", template.domain.name));
@@ -298,7 +304,7 @@ impl State {
 }
 
 /// What an installation leaves: everything that sealing is there for.
-fn installed_system(cloud_init: bool) -> Tree {
+pub fn installed_system(cloud_init: bool) -> Tree {
     let root = "11111111-2222-3333-4444-555555555555";
     let grub = format!("search --no-floppy --fs-uuid --set=root {root}\nlinux /boot/vmlinuz root=UUID={root} ro\n");
     let package = |name: &str| format!("Package: {name}\nStatus: install ok installed\nVersion: 25.1\n");

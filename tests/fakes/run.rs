@@ -57,6 +57,8 @@ pub enum Step {
     StoreVolume,
     DeleteVolume,
     CopyBytes,
+    OpenImage,
+    TakeDisk,
     Digest,
     OpenGuest,
     ReadGuest,

@@ -1,13 +1,16 @@
-//! `tpl build`: install, seal + shrink, verify, boot test, publish.
+//! `tpl build`: install or take an image, seal + shrink, verify, boot test, publish.
 //!
 //! Each stage ends with a write of the next state into the domain's metadata; that write is the commit point, and `--resume`
 //! goes on behind the last one. Nothing before `publish` touches the current version.
 
 mod boot_test;
+mod image;
 mod install;
 mod publish;
 pub mod resume;
 pub mod seal;
+
+pub(super) use image::path_of;
 
 use std::time::Duration;
 
@@ -28,13 +31,14 @@ use crate::{
         build_plan::{BuildPlan, Choices},
         check,
         config::Config,
-        domain::{Accelerator, Network},
+        domain::Accelerator,
         error::{Advised, Refusal},
         facts::is_local,
         manifest::{IdentityMethod, Inputs, Manifest, Metadata, SourceFile, StageTime, State},
         names::{TemplateId, Version},
         progress::Progress,
         source::Arch,
+        trust::Trust,
     },
     host::{
         process,
@@ -83,7 +87,7 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
     let _lock = lock.map_err(|holder| Refusal::new(format!("{} is being built already, by {holder}", plan.id.name)))?;
     preflight(world, &plan)?;
     if args.resume {
-        let mut build = resume::find(world, plan, &loaded, answers_digest)?;
+        let mut build = resume::find(world, plan, loaded.answers, answers_digest)?;
         return build.go_on(args).and_then(|()| build.report(output));
     }
     let resolved = resolve(world, &plan, access(args))?;
@@ -99,8 +103,37 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
     if args.dry_run {
         return dry_run(&plan, output);
     }
-    let mut build = Build::new(world, plan, loaded, inputs, &resolved)?;
-    build.install(args, &resolved)?;
+    let is_installed = plan.installation().is_none();
+    let mut build = Build::new(world, plan, loaded.answers, inputs, resolved.trust.clone())?;
+    if is_installed {
+        build.bring_in(Some((&resolved, access(args))), args.keep_failed)?;
+    } else {
+        build.install(args, &resolved)?;
+    }
+    build.finish()?;
+    build.report(output)
+}
+
+/// Makes a template of a VM's copy, or goes on with one: what `tpl adopt` has planned.
+///
+/// # Errors
+/// As for [`run`].
+pub(super) fn adopt(
+    world: World<'_>,
+    plan: BuildPlan,
+    inputs: Inputs,
+    trust: Trust,
+    (resume, keep_failed): (bool, bool),
+    output: Output,
+) -> Result<()> {
+    let mut build = if resume {
+        resume::find(world, plan, None, inputs.answers_digest)?
+    } else {
+        Build::new(world, plan, None, inputs, trust)?
+    };
+    if build.manifest.state == State::Building {
+        build.bring_in(None, keep_failed)?;
+    }
     build.finish()?;
     build.report(output)
 }
@@ -116,7 +149,8 @@ fn answers_digest(plan: &BuildPlan, file: Option<&AnswerFile>) -> Result<String>
 /// Finds the source's files, and who vouches for them.
 fn resolve(world: World<'_>, plan: &BuildPlan, access: Access) -> Result<Resolved> {
     let line = StageLine::begin("mirror");
-    let resolved = world.source.resolve(plan.request(), access, &line)?;
+    let request = plan.request().context("there is nothing to look for")?;
+    let resolved = world.source.resolve(request, access, &line)?;
     line.done();
     Ok(resolved)
 }
@@ -140,7 +174,7 @@ pub(super) fn debian_mirror(named: Option<String>, loaded: &Loaded, config: &Con
     (named.or_else(|| mirror::of_machine(std::path::Path::new("/"))), is_named)
 }
 
-fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
+pub(super) fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
     match output {
         Output::Text => ui::data(&plan.describe()),
         Output::Json => {
@@ -151,7 +185,7 @@ fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
 }
 
 /// Everything that can be seen to be missing before anything is made.
-fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
+pub(super) fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
     let mut reasons = Vec::new();
     if plan.arch != Arch::Amd64 {
         reasons.push(format!(
@@ -163,12 +197,7 @@ fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
         // Its disks and logs are opened by their paths.
         reasons.push(format!("{} is another machine, and a template is built on the hypervisor itself", world.hypervisor.uri()));
     }
-    let mut networks = vec![plan.network.as_str()];
-    if let Some(Network::Named(name)) = plan.installation().map(|install| &install.network) {
-        networks.push(name);
-    }
-    networks.dedup();
-    for name in networks {
+    for name in plan.networks() {
         match world.hypervisor.network(name)? {
             Some(network) if network.active => {}
             Some(_) => reasons.push(format!("network {name} is not running: `virsh net-start {name}` starts it")),
@@ -188,16 +217,20 @@ fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
 }
 
 fn inputs(plan: &BuildPlan, answers_digest: String, resolved: &Resolved) -> Inputs {
-    let file = |(_, wanted): &(_, Wanted)| SourceFile { url: wanted.location(), digest: wanted.digest() };
-    Inputs { pipeline_digest: plan.pipeline_digest.clone(), answers_digest, sources: resolved.files.iter().map(file).collect() }
+    Inputs { pipeline_digest: plan.pipeline_digest.clone(), answers_digest, sources: source_files(resolved) }
 }
 
-fn hex_digest(text: &str) -> String {
+fn source_files(resolved: &Resolved) -> Vec<SourceFile> {
+    let file = |(_, wanted): &(_, Wanted)| SourceFile { url: wanted.location(), digest: wanted.digest() };
+    resolved.files.iter().map(file).collect()
+}
+
+pub(super) fn hex_digest(text: &str) -> String {
     crate::core::digest::hex(&Sha256::digest(text))
 }
 
 impl<'a> Build<'a> {
-    fn new(world: World<'a>, plan: BuildPlan, loaded: Loaded, inputs: Inputs, resolved: &Resolved) -> Result<Self> {
+    fn new(world: World<'a>, plan: BuildPlan, answers: Option<AnswerFile>, inputs: Inputs, trust: Trust) -> Result<Self> {
         let accelerator = kvm::accelerator(world).context("looking whether KVM works")?;
         if accelerator == Accelerator::Tcg {
             ui::note("warning: KVM does not work here, so VMs are emulated, which is slow; `tpl doctor` says more");
@@ -213,7 +246,7 @@ impl<'a> Build<'a> {
             created_at: world.local.now(),
             promoted_at: None,
             inputs,
-            trust: resolved.trust.clone(),
+            trust,
             digest: None,
             virtual_size: plan.machine.disk,
             volumes: plan.volumes(),
@@ -227,7 +260,7 @@ impl<'a> Build<'a> {
             stages: Vec::new(),
             tools,
         };
-        Ok(Self { world, plan, answers: loaded.answers, accelerator, manifest, uuid: Uuid::new_v4() })
+        Ok(Self { world, plan, answers, accelerator, manifest, uuid: Uuid::new_v4() })
     }
 
     /// Runs one stage under a progress line, and notes how long it took.
@@ -240,7 +273,7 @@ impl<'a> Build<'a> {
         Ok(outcome)
     }
 
-    /// From nothing to `installed`.
+    /// From nothing to `installed`, through an installer.
     fn install(&mut self, args: &BuildArgs, resolved: &Resolved) -> Result<()> {
         let files = self.stage("source", |build, progress| build.world.source.fetch(resolved, access(args), progress))?;
         let mut undo = Undo::default();
@@ -269,15 +302,13 @@ impl<'a> Build<'a> {
 
     /// From `installed`, or a later state, to `published`.
     fn finish(&mut self) -> Result<()> {
-        let id = self.plan.id.clone();
+        let (id, command) = (self.plan.id.clone(), self.plan.command());
         self.stages_behind_install().map_err(|error| {
             let advice = match self.manifest.state {
                 State::Published => format!("{id} is published all the same, and the current version"),
-                state => format!(
-                    "what is done is kept: `tpl build {} --resume` goes on from {}, `tpl prune` removes it",
-                    id.name,
-                    state.as_str()
-                ),
+                state => {
+                    format!("what is done is kept: `{command} --resume` goes on from {}, `tpl prune` removes it", state.as_str())
+                }
             };
             Advised::new(error, advice).into()
         })

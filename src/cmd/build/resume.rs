@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use super::Build;
 use crate::{
     cli::BuildArgs,
-    cmd::{kvm, pipelines::Loaded, undo::Undo, world::World},
+    cmd::{kvm, pipelines::AnswerFile, undo::Undo, world::World},
     core::{build_plan::BuildPlan, domain, error::Refusal, inventory::Template, manifest::State, names::TemplateId},
     ui,
 };
@@ -14,12 +14,12 @@ use crate::{
 ///
 /// # Errors
 /// [`Refusal`]: there is none, or it was begun with another pipeline or other answers.
-pub fn find<'a>(world: World<'a>, mut plan: BuildPlan, loaded: &Loaded, answers_digest: String) -> Result<Build<'a>> {
+pub fn find<'a>(world: World<'a>, mut plan: BuildPlan, answers: Option<AnswerFile>, answers_digest: String) -> Result<Build<'a>> {
     let inventory = world.inventory()?;
     let unfinished = |template: &&Template| template.manifest.name == plan.id.name && template.manifest.state < State::Published;
     let Some(template) = inventory.templates.iter().rfind(unfinished) else {
         return Err(Refusal::new(format!("no unfinished build of {} is there to resume", plan.id.name))
-            .advise(format!("`tpl build {}` begins one", plan.id.name))
+            .advise(format!("`{}` begins one", plan.command()))
             .into());
     };
     let mut manifest = template.manifest.clone();
@@ -27,7 +27,7 @@ pub fn find<'a>(world: World<'a>, mut plan: BuildPlan, loaded: &Loaded, answers_
     let inputs = &manifest.inputs;
     if inputs.pipeline_digest != plan.pipeline_digest || inputs.answers_digest != answers_digest {
         return Err(Refusal::new(format!("{id} was begun with another pipeline or other answers than there are now"))
-            .advise(format!("`tpl build {}` begins anew, `tpl prune` removes the old one", id.name))
+            .advise(format!("`{}` begins anew, `tpl prune` removes the old one", plan.command()))
             .into());
     }
     plan.id = TemplateId { name: id.name, version: id.version };
@@ -37,7 +37,7 @@ pub fn find<'a>(world: World<'a>, mut plan: BuildPlan, loaded: &Loaded, answers_
         world,
         accelerator: kvm::accelerator_of(&template.domain.xml)?,
         uuid: template.domain.uuid,
-        answers: loaded.answers.clone(),
+        answers,
         manifest,
         plan,
     };
@@ -53,7 +53,10 @@ impl<'a> Build<'a> {
     /// As for a build from the beginning.
     pub fn go_on(&mut self, args: &BuildArgs) -> Result<()> {
         if self.manifest.state == State::Building {
-            self.take_up_install(args)?;
+            match self.plan.installation() {
+                Some(_) => self.take_up_install(args)?,
+                None => self.bring_in_again(args)?,
+            }
         }
         self.finish()
     }
@@ -73,8 +76,8 @@ impl<'a> Build<'a> {
         self.end_install(outcome, undo, args.keep_failed)
     }
 
-    /// What undoes an installation that another run has begun.
-    fn removal(&self) -> Undo<'a> {
+    /// What undoes all that has been made, by this run or by another one.
+    pub(super) fn removal(&self) -> Undo<'a> {
         let world = self.world;
         let mut undo = Undo::default();
         let domain = self.plan.id.domain();

@@ -7,17 +7,22 @@ use anyhow::{Context as _, Result, bail};
 use super::Build;
 use crate::{
     core::{
+        accounts,
         build_plan::{MEDIA, suffix},
         digest::{ChunkList, hex},
         domain,
         facts::{NewVolume, VolumeFormat},
         manifest::{Manifest, OperatingSystem, State},
+        names::UserName,
         progress::{Part, Progress},
         units::ByteSize,
     },
-    host::guest::Access,
+    host::guest::{Access, Files, Guest},
     seal::{self, Layout, Selection, Shrunk},
 };
+
+/// Larger than any passwd of a machine's own users.
+const PASSWD: usize = 1 << 20;
 
 impl Build<'_> {
     /// Seals in an overlay on the build disk, moves the bytes into the template's volume, and digests them.
@@ -26,11 +31,16 @@ impl Build<'_> {
     pub(super) fn seal(&mut self, progress: &dyn Progress) -> Result<()> {
         self.discard_sealed()?;
         let storage = self.world.storage;
-        let (build, overlay) = (storage.path_of(&self.plan.volume(suffix::BUILD))?, self.plan.volume(suffix::SEAL));
-        let backing = Some((build.as_str(), VolumeFormat::Qcow2));
-        let capacity = self.plan.machine.disk;
-        let overlay =
-            storage.create(&NewVolume { name: &overlay, capacity, format: VolumeFormat::Qcow2, backing, protected: false })?;
+        let (build, overlay) = (self.plan.volume(suffix::BUILD), self.plan.volume(suffix::SEAL));
+        let build = storage.volume(&build)?.with_context(|| format!("the build disk, volume {build}, does not exist"))?;
+        let backing = Some((build.path.as_str(), VolumeFormat::Qcow2));
+        let overlay = storage.create(&NewVolume {
+            name: &overlay,
+            capacity: build.capacity,
+            format: VolumeFormat::Qcow2,
+            backing,
+            protected: false,
+        })?;
         let size = self.seal_overlay(Path::new(&overlay), progress)?;
         progress.update("moving the bytes", Some(85));
         let name = self.plan.id.domain();
@@ -68,8 +78,12 @@ impl Build<'_> {
         let part = Part::begin(progress, "cleaning", 40, 50);
         let sealed = seal::seal(guest.as_ref(), &selection, &part)?;
         let facts = seal::facts(guest.as_ref())?;
+        if let Some(copy) = self.plan.copy().filter(|copy| copy.find_user) {
+            self.manifest.clone.user = first_user(guest.as_ref(), &copy.domain)?;
+        }
         let part = Part::begin(progress, "shrinking", 50, 85);
-        let shrunk = seal::shrink(guest.as_ref(), &layout, &part)?;
+        let shrunk =
+            if self.plan.seal.shrink { seal::shrink(guest.as_ref(), &layout, &part)? } else { keep(guest.as_ref(), &layout)? };
         guest.close().context("closing the appliance")?;
         if let Shrunk::Kept { reason, .. } = &shrunk {
             progress.note(&format!("the template keeps its size: {reason}"));
@@ -97,8 +111,12 @@ impl Build<'_> {
     }
 
     /// Makes the installer's VM the template. One definition replaces the one by the other, its state included: the commit
-    /// point.
+    /// point. What no installer ran in has the template's definition from the beginning: only its state is to be written.
     pub(super) fn sealed(&mut self) -> Result<()> {
+        if self.plan.installation().is_none() {
+            self.advance(State::Sealed)?;
+            return self.discard_scaffolding();
+        }
         let volume = self.world.storage.path_of(&self.plan.id.domain())?;
         let sealed = Manifest { state: State::Sealed, ..self.manifest.clone() };
         let machine = self.plan.template_machine(self.accelerator);
@@ -119,6 +137,25 @@ impl Build<'_> {
         }
         Ok(())
     }
+}
+
+/// Leaves the disk as large as it is, and gives back what is not used.
+fn keep(guest: &dyn Guest, layout: &Layout) -> Result<Shrunk> {
+    for mount in &layout.mounts {
+        // FAT knows no such call, and other filesystems may not: what they do not give back is only not saved.
+        let _ = guest.trim(&mount.mount_point);
+    }
+    guest.unmount_all()?;
+    Ok(Shrunk::Kept { size: layout.disk_size, reason: "that is what was asked for".to_owned() })
+}
+
+/// Who logs in to a guest that nobody has named a user of.
+fn first_user(guest: &dyn Files, domain: &str) -> Result<UserName> {
+    let passwd = guest.read("/etc/passwd", PASSWD)?.unwrap_or_default();
+    let user = accounts::first_person(&String::from_utf8_lossy(&passwd));
+    user.with_context(|| {
+        format!("the guest of {domain} has no user who could log in\nname one with --user: clones get that user")
+    })
 }
 
 /// Asserts the invariants of a sealed volume; the names of those that hold, which is all of them.

@@ -155,7 +155,7 @@ fn check(found: Found, config: &Config, arch: Option<Arch>) -> Result<Checked> {
         .map_err(|invalid| in_file(invalid, &file))?;
     let mut findings = Vec::new();
     if !built_in {
-        findings.extend(missing_files(plan.request()).map(|missing| {
+        findings.extend(plan.request().into_iter().flat_map(missing_files).map(|missing| {
             let message = format!("{} does not exist", missing.display());
             Finding { file: Some(file.clone()), at: place_of(&text, &missing), message }
         }));

@@ -78,7 +78,7 @@ fn command_line(plan: &BuildPlan, install: &InstallPlan) -> String {
 }
 
 fn has_medium(plan: &BuildPlan) -> bool {
-    matches!(plan.request(), Request::Files(request) if request.files.iter().any(|(role, _)| *role == Role::Medium))
+    matches!(plan.request(), Some(Request::Files(request)) if request.files.iter().any(|(role, _)| *role == Role::Medium))
 }
 
 /// The VM that installs, with a manifest that has begun.
@@ -123,13 +123,14 @@ fn domain_xml(plan: &BuildPlan, install: &InstallPlan, cmdline: &str) -> String 
 fn source(plan: &BuildPlan) -> Value {
     let arch = plan.arch.debian();
     match plan.request() {
-        Request::Archive(archive) => json!({
+        None => json!({ "arch": arch }),
+        Some(Request::Archive(archive)) => json!({
             "arch": arch,
             "mirror": archive.mirror,
             "suite": archive.suite,
             "keyring": archive.keyring,
         }),
-        Request::Files(request) => {
+        Some(Request::Files(request)) => {
             let role = |role: Role| role.as_str().trim_start_matches("the ").to_owned();
             let files: Vec<_> =
                 request.files.iter().map(|(of, place)| json!({ "role": role(*of), "place": place.to_string() })).collect();

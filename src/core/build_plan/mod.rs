@@ -1,5 +1,6 @@
 //! What a build will do, decided before anything is touched.
 
+mod copy;
 mod describe;
 mod install;
 
@@ -9,11 +10,13 @@ use super::{
     error::Invalid,
     manifest::CloneDefaults,
     names::{TemplateId, TemplateName, Version},
+    network::Plug,
     pipeline::{CloneSettings, Install, Origin, Pipeline, Seal},
     source::{Arch, FilesRequest, Location, Proof, Request, Role},
     units::{ByteSize, Span},
 };
 
+pub use copy::{CopyPlan, Wishes};
 pub use install::InstallPlan;
 
 /// The suffixes of the volumes of a build, behind `NAME.VERSION`.
@@ -32,7 +35,12 @@ pub mod suffix {
     pub const ANSWERS: &str = "-answers";
     /// The chunk list of the template's volume.
     pub const CHUNKS: &str = "-chunks";
+    /// The UEFI variables that clones begin with, where the template has some of its own.
+    pub const NVRAM: &str = "-nvram";
 }
+
+/// The volumes that a finished template keeps, where it has them.
+pub const LASTING: [&str; 3] = ["", suffix::CHUNKS, suffix::NVRAM];
 
 /// The volumes that only an installation needs.
 pub const MEDIA: [&str; 4] = [suffix::KERNEL, suffix::INITRD, suffix::MEDIUM, suffix::ANSWERS];
@@ -90,6 +98,8 @@ pub enum Making {
     Install(Box<InstallPlan>),
     /// It is in a disk image.
     Image(Request),
+    /// It is on the disk of a VM, which is copied.
+    Copy(Box<CopyPlan>),
 }
 
 impl BuildPlan {
@@ -132,11 +142,12 @@ impl BuildPlan {
         })
     }
 
-    /// The files that the build is made from.
-    pub fn request(&self) -> &Request {
+    /// The files that the build is made from; none where it is made from a VM.
+    pub fn request(&self) -> Option<&Request> {
         match &self.making {
-            Making::Install(install) => &install.request,
-            Making::Image(request) => request,
+            Making::Install(install) => Some(&install.request),
+            Making::Image(request) => Some(request),
+            Making::Copy(_) => None,
         }
     }
 
@@ -144,8 +155,37 @@ impl BuildPlan {
     pub fn installation(&self) -> Option<&InstallPlan> {
         match &self.making {
             Making::Install(install) => Some(install),
-            Making::Image(_) => None,
+            Making::Image(_) | Making::Copy(_) => None,
         }
+    }
+
+    /// The VM that is copied; none where none is.
+    pub fn copy(&self) -> Option<&CopyPlan> {
+        match &self.making {
+            Making::Copy(copy) => Some(copy),
+            Making::Install(_) | Making::Image(_) => None,
+        }
+    }
+
+    /// The call that makes it.
+    pub fn command(&self) -> String {
+        match self.copy() {
+            Some(copy) => format!("tpl adopt {} --as {}", copy.domain, self.id.name),
+            None => format!("tpl build {}", self.id.name),
+        }
+    }
+
+    /// The libvirt networks that must be there.
+    pub fn networks(&self) -> Vec<&str> {
+        if let Some(copy) = self.copy() {
+            return copy.plug.as_ref().and_then(Plug::network).into_iter().collect();
+        }
+        let mut networks = vec![self.network.as_str()];
+        if let Some(Network::Named(name)) = self.installation().map(|install| &install.network) {
+            networks.push(name);
+        }
+        networks.dedup();
+        networks
     }
 
     /// A volume of this build.
@@ -155,12 +195,15 @@ impl BuildPlan {
 
     /// All volumes that this build may come to have.
     pub fn volumes(&self) -> Vec<String> {
-        ["", suffix::CHUNKS, suffix::BUILD, suffix::SEAL].iter().chain(&MEDIA).map(|suffix| self.volume(suffix)).collect()
+        let passing = [suffix::BUILD, suffix::SEAL];
+        let passing = passing.iter().chain(&MEDIA).map(|suffix| self.volume(suffix));
+        self.lasting_volumes().into_iter().chain(passing).collect()
     }
 
     /// The volumes that a finished template keeps.
     pub fn lasting_volumes(&self) -> Vec<String> {
-        ["", suffix::CHUNKS].map(|suffix| self.volume(suffix)).to_vec()
+        let has = |suffix: &&&str| **suffix != suffix::NVRAM || self.copy().is_some_and(|copy| copy.nvram.is_some());
+        LASTING.iter().filter(has).map(|suffix| self.volume(suffix)).collect()
     }
 
     /// What clones get by default.
@@ -188,9 +231,12 @@ impl BuildPlan {
     }
 
     /// The space that the build may take of the pool: the size of the build disk. It is sparse, and so are the overlay in which
-    /// sealing works and the template; together they stay below it.
+    /// sealing works and the template; together they stay below it. An image's size is known once it is there.
     pub fn space(&self) -> ByteSize {
-        self.machine.disk
+        match self.making {
+            Making::Image(_) => ByteSize(0),
+            Making::Install(_) | Making::Copy(_) => self.machine.disk,
+        }
     }
 }
 

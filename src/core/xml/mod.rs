@@ -3,6 +3,7 @@
 //! XML from libvirt is untrusted: whoever may define a domain wrote it. Its size and its number of nodes are limited, a
 //! DTD is refused, and nothing in here panics on it.
 
+pub mod adopt;
 pub mod clone;
 pub mod edit;
 pub mod network;

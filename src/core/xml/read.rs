@@ -177,8 +177,13 @@ pub(super) fn nvram(domain: Node<'_, '_>) -> Option<String> {
     (!path.is_empty()).then_some(path)
 }
 
+/// The `<target dev>` of a disk.
+pub(super) fn target<'a>(disk: Node<'a, '_>) -> Option<&'a str> {
+    child(disk, "target").and_then(|target| attribute(target, "dev"))
+}
+
 fn disk(disk: Node<'_, '_>) -> Result<DiskFacts> {
-    let target = child(disk, "target").and_then(|node| attribute(node, "dev")).context("a <disk> has no target")?;
+    let target = target(disk).context("a <disk> has no target")?;
     let backing = child(disk, "backingStore");
     Ok(DiskFacts {
         target: target.to_owned(),

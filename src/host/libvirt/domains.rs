@@ -115,6 +115,18 @@ impl Hypervisor for Libvirt {
         Ok(found.map(|(state, _)| state_of(state.to_raw())))
     }
 
+    fn has_saved_memory(&self, name: &str) -> Result<bool> {
+        let Some(domain) = self.find(name)? else { return Ok(false) };
+        domain.has_managed_save(0).map_err(plain).with_context(|| format!("reading domain {name}"))
+    }
+
+    fn volume_path(&self, pool: &str, volume: &str) -> Result<Option<String>> {
+        let what = || format!("looking for volume {volume} of pool {pool}");
+        let Some(pool) = optional(self.connect.lookup_storage_pool_by_name(pool)).with_context(what)? else { return Ok(None) };
+        let Some(volume) = optional(pool.lookup_storage_vol_by_name(volume)).with_context(what)? else { return Ok(None) };
+        volume.path().map(Some).map_err(plain).with_context(what)
+    }
+
     fn define(&self, xml: &str) -> Result<()> {
         let flags = sys::VIR_DOMAIN_DEFINE_VALIDATE;
         self.connect.define_domain_xml_flags(xml, flags).map(drop).map_err(plain)

@@ -1,0 +1,193 @@
+//! Disk images that somebody else has made: told by their content, unpacked within a limit, and judged before anything opens
+//! them as a disk.
+//!
+//! What is unpacked goes into a file without a name: nothing of it stays, whatever ends this process.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::images::{DiskImage, Layer};
+use crate::core::{
+    disk_image::{self, Content, HEAD, Packing, TAIL, qcow2::Header},
+    error::Refusal,
+    facts::VolumeFormat,
+    progress::Progress,
+    units::ByteSize,
+};
+
+/// As much memory as `xz -9` asks for, some times over; an image that asks for more is a trap.
+const MEMORY: u64 = 512 << 20;
+/// What is zero in units of this size becomes a hole.
+const BLOCK: usize = 64 << 10;
+/// How often the progress is told, in bytes.
+const STEP: u64 = 4 << 20;
+/// More images than that do not stand on each other on purpose.
+const DEEPEST: usize = 32;
+
+/// Opens an image. `folder` has room for what it holds unpacked, and nobody wants a disk larger than `largest`.
+///
+/// # Errors
+/// [`Refusal`]: it is nothing that is taken, or too large. Else it cannot be read, or is damaged.
+pub fn open(image: &Path, folder: &Path, largest: ByteSize, progress: &dyn Progress) -> Result<DiskImage> {
+    let what = || format!("opening {}", image.display());
+    let refused = |fault: String| Refusal::new(format!("{} is not taken: this is {fault}", image.display()));
+    let file = File::open(image).with_context(what)?;
+    if !file.metadata().with_context(what)?.is_file() {
+        return Err(Refusal::new(format!("{} is no file", image.display())).into());
+    }
+    let (file, found) = match content(&file).with_context(what)?.map_err(refused)? {
+        Content::Packed(packing) => {
+            let unpacked = unpack(file, packing, folder, largest, progress)
+                .with_context(|| format!("unpacking {} ({})", image.display(), packing.as_str()))?;
+            let found = content(&unpacked).with_context(what)?.map_err(refused)?;
+            (unpacked, found)
+        }
+        disk @ Content::Disk { .. } => (file, disk),
+    };
+    let Content::Disk { format, size } = found else {
+        return Err(refused("packed twice".to_owned()).into());
+    };
+    if size > largest.0 {
+        return Err(refused(format!("a disk of {}, and there is room for {largest}", ByteSize(size))).into());
+    }
+    DiskImage::held(file, format, size).with_context(what)
+}
+
+fn content(file: &File) -> Result<Result<Content, String>> {
+    let length = file.metadata()?.len();
+    let read = |offset: u64, wanted: usize| {
+        let mut bytes = vec![0; usize::try_from(length.saturating_sub(offset).min(wanted as u64))?];
+        file.read_exact_at(&mut bytes, offset)?;
+        Ok::<_, anyhow::Error>(bytes)
+    };
+    let (head, tail) = (read(0, HEAD)?, read(length.saturating_sub(TAIL as u64), TAIL)?);
+    Ok(disk_image::content(&head, &tail, length))
+}
+
+fn unpack(file: File, packing: Packing, folder: &Path, limit: ByteSize, progress: &dyn Progress) -> Result<File> {
+    let length = file.metadata()?.len().max(1);
+    let counted = BufReader::with_capacity(1 << 20, Counted { file, read: 0, told: 0, length, progress });
+    let mut reader: Box<dyn Read + '_> = match packing {
+        Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(counted)),
+        Packing::Xz => {
+            let stream = liblzma::stream::Stream::new_stream_decoder(MEMORY, liblzma::stream::CONCATENATED)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(counted, stream))
+        }
+        // Its own limit on memory is 128 MiB, which is all that `zstd` uses without being told to.
+        Packing::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(counted)?),
+    };
+    let target = tempfile::tempfile_in(folder).with_context(|| format!("making a file in {}", folder.display()))?;
+    let mut block = vec![0; BLOCK];
+    let mut at = 0_u64;
+    loop {
+        let filled = fill(reader.as_mut(), &mut block)?;
+        if at + filled as u64 > limit.0 {
+            let reason = format!("it holds more than {limit}, for which there is room");
+            return Err(Refusal::new(reason).into());
+        }
+        let part = &block[..filled];
+        if part.iter().any(|byte| *byte != 0) {
+            target.write_all_at(part, at)?;
+        }
+        at += filled as u64;
+        if filled < block.len() {
+            break;
+        }
+    }
+    target.set_len(at)?;
+    Ok(target)
+}
+
+/// Fills a block as far as there is something.
+fn fill(reader: &mut dyn Read, block: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < block.len() {
+        match reader.read(&mut block[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// A file that tells how far it has been read.
+struct Counted<'p> {
+    file: File,
+    read: u64,
+    told: u64,
+    length: u64,
+    progress: &'p dyn Progress,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.read += count as u64;
+        if self.read >= self.told + STEP {
+            self.told = self.read;
+            self.progress.update("unpacking", u8::try_from(self.read.saturating_mul(100) / self.length).ok());
+        }
+        Ok(count)
+    }
+}
+
+/// The layers of a disk of this hypervisor, and its size: the image, what it stands on, and so on. The formats are those that
+/// the domain and the images say; none is guessed, for a guest may write what it likes into a raw disk.
+///
+/// # Errors
+/// An image that cannot be read, or that tpl does not copy.
+pub fn layers(disk: &Path, format: VolumeFormat) -> Result<DiskImage> {
+    let mut layers: Vec<Layer> = Vec::new();
+    let (mut path, mut format, mut size) = (disk.to_owned(), format, None);
+    loop {
+        let what = format!("reading {}", path.display());
+        let (layer, length) = Layer::open(&path, format).context(what.clone())?;
+        layers.push(layer);
+        if layers.len() > DEEPEST {
+            bail!("{what}: more than {DEEPEST} images stand on each other");
+        }
+        if format == VolumeFormat::Raw {
+            return Ok(DiskImage::of(layers, size.unwrap_or(length)));
+        }
+        let file = File::open(&path).context(what.clone())?;
+        let mut head = vec![0; usize::try_from(length.min(HEAD as u64))?];
+        file.read_exact_at(&mut head, 0).context(what.clone())?;
+        let fault = |fault: String| Refusal::new(format!("{} is not copied: {fault}", path.display()));
+        let header = Header::parse(&head, length).map_err(fault)?;
+        size.get_or_insert(header.size);
+        if header.encrypted {
+            return Err(fault("it is encrypted".to_owned()).into());
+        }
+        if header.data_file {
+            return Err(fault("it keeps its data in another file".to_owned()).into());
+        }
+        let Some(backing) = header.backing else {
+            return Ok(DiskImage::of(layers, size.unwrap_or(length)));
+        };
+        format = match backing.format.as_deref() {
+            Some("raw") => VolumeFormat::Raw,
+            Some("qcow2") => VolumeFormat::Qcow2,
+            Some(other) => return Err(fault(format!("it stands on an image of the format {other:?}")).into()),
+            None => {
+                let advice = "`qemu-img rebase -u -F FORMAT -b FILE` writes it down";
+                return Err(fault("it does not say which format the image has that it stands on".to_owned())
+                    .advise(advice)
+                    .into());
+            }
+        };
+        let name = backing.name.strip_prefix("file:").unwrap_or(&backing.name);
+        // As QEMU sees it: a colon before the first slash ends the name of a protocol.
+        if name.split('/').next().is_some_and(|first| first.contains(':')) {
+            return Err(fault(format!("it stands on {name:?}, which is no file")).into());
+        }
+        path = path.parent().unwrap_or(Path::new("/")).join(name);
+    }
+}
