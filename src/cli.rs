@@ -101,6 +101,10 @@ pub enum Command {
     Doctor,
     /// List the seal operations: what each does, and whether it runs by default
     SealOps,
+    /// Check pipelines and their answer files without building anything: no hypervisor is asked, nothing is fetched
+    Validate(ValidateArgs),
+    /// Print the JSON Schema of a pipeline's file, or of a fleet's, for editors
+    Schema(SchemaArgs),
     /// Say where the time went: each stage over all VMs, and the VMs that took longest
     Timings(TimingsArgs),
     /// Print a completion script for a shell
@@ -520,6 +524,38 @@ pub struct CachePruneArgs {
     /// Say what would be removed and change nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `tpl validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Each a NAME or a FILE.toml, as for `tpl build` [default: all that would be found by name]
+    #[arg(value_name = "PIPELINE")]
+    pub pipelines: Vec<String>,
+    /// Write into DIR/NAME what would be used: the pipeline, the answers as the installer gets them, its kernel's arguments, its
+    /// VM and its source
+    #[arg(long, value_name = "DIR")]
+    pub render: Option<PathBuf>,
+    /// The guest's architecture: amd64 or arm64 [default: the pipeline's]
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<Arch>,
+}
+
+/// `tpl schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Whose schema
+    #[arg(value_enum, default_value_t = Schema::Pipeline)]
+    pub what: Schema,
+}
+
+/// The files that have a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Schema {
+    /// pipelines/NAME.toml
+    Pipeline,
+    /// fleets/NAME.toml
+    Fleet,
 }
 
 /// `tpl timings`.

@@ -9,3 +9,7 @@ mod input;
 mod listing;
 #[path = "cli/program.rs"]
 mod program;
+#[path = "cli/schema.rs"]
+mod schema;
+#[path = "cli/validate.rs"]
+mod validate;

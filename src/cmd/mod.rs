@@ -18,11 +18,13 @@ pub mod promote;
 pub mod prune;
 pub mod remove;
 pub mod rm;
+pub mod schema;
 pub mod seal_ops;
 pub mod settings;
 pub mod show;
 pub mod timings;
 pub mod undo;
+pub mod validate;
 pub mod verify;
 pub mod vms;
 pub mod world;
@@ -39,17 +41,18 @@ pub fn run(cli: &Cli) -> Result<()> {
     let output = cli.global.output;
     match &cli.command {
         Command::SealOps => return seal_ops::run(output),
+        Command::Schema(args) => return schema::run(args),
         Command::Timings(args) => return timings::run(args, output),
         Command::Completions { shell } => return docs::completions(*shell),
         Command::Man { folder } => return docs::man(folder),
         _ => {}
     }
     let config = settings::load(&cli.global)?;
-    if matches!(cli.command, Command::Doctor) {
-        return doctor::run(&config, output);
-    }
-    if let Command::Cache(command) = &cli.command {
-        return cache::run(&config, command, output);
+    match &cli.command {
+        Command::Doctor => return doctor::run(&config, output),
+        Command::Validate(args) => return validate::run(&config, args, output),
+        Command::Cache(command) => return cache::run(&config, command, output),
+        _ => {}
     }
     world::Opened::new(&config)?.with(|world| match &cli.command {
         Command::Build(args) => build::run(world, &config, args, output),
@@ -67,6 +70,8 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Prune(args) => prune::run(world, args, output),
         Command::Cache(_)
         | Command::Doctor
+        | Command::Validate(_)
+        | Command::Schema(_)
         | Command::SealOps
         | Command::Timings(_)
         | Command::Completions { .. }

@@ -8,22 +8,28 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use include_dir::{Dir, include_dir};
 use sha2::{Digest as _, Sha256};
 
 use crate::core::{
     build_plan::template_of,
+    check::document::Document,
     config::Config,
     digest::hex,
     error::Invalid,
     names::TemplateName,
-    pipeline::{self, Pipeline},
+    pipeline::{self, Answers, Pipeline, Seal},
 };
 
-/// What tpl brings along, so that it works before anybody has written a pipeline.
-const BUILT_IN: [(&str, &str); 2] = [
-    ("pipelines/debian13.toml", include_str!("../../pipelines/debian13.toml")),
-    ("preseed/debian.cfg", include_str!("../../preseed/debian.cfg")),
+/// What tpl brings along, so that it works before anybody has written a pipeline: whole folders, so that no file is forgotten.
+static BUILT_IN: [Dir<'_>; 4] = [
+    include_dir!("$CARGO_MANIFEST_DIR/pipelines"),
+    include_dir!("$CARGO_MANIFEST_DIR/preseed"),
+    include_dir!("$CARGO_MANIFEST_DIR/autoinstall"),
+    include_dir!("$CARGO_MANIFEST_DIR/kickstart"),
 ];
+/// Their names, in the same order.
+const FOLDERS: [&str; 4] = ["pipelines", "preseed", "autoinstall", "kickstart"];
 
 /// No pipeline or answer file is near this size; something else would be read whole into memory.
 const LARGEST: u64 = 1 << 20;
@@ -56,38 +62,75 @@ enum Root {
     BuiltIn,
 }
 
+/// A pipeline's file, found.
+pub struct Found {
+    /// The template that it makes.
+    pub name: TemplateName,
+    /// As errors name it.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    root: Root,
+}
+
 /// Finds a pipeline by its name or path, and reads it with its answer file.
 ///
 /// # Errors
 /// [`Invalid`]: there is none of this name, or something is wrong in it.
 pub fn load(wanted: &str, config: &Config) -> Result<Loaded> {
-    let name = template_of(wanted)?;
-    let (root, file, text) = find(wanted, &name, config)?;
-    let pipeline = pipeline::parse(&file, &text)?;
-    crate::seal::Selection::new(&pipeline.seal.enable, &pipeline.seal.disable)
-        .map_err(|invalid| invalid_in(&file, &text, &invalid))?;
-    let answers =
-        pipeline.answers.as_ref().map(|answers| answer_file(&root, answers.file.as_path(), (&file, &text))).transpose()?;
-    let digest = hex(&Sha256::digest(&text));
-    Ok(Loaded { name, pipeline, digest, answers })
+    find(wanted, config)?.load()
 }
 
-fn answer_file(root: &Root, answers_path: &Path, (file, text): (&str, &str)) -> Result<AnswerFile> {
-    let missing = || {
-        let what = format!("the answer file {} does not exist", answers_path.display());
-        crate::core::toml_text::invalid_at_key(file, text, "answers.file", &what)
-    };
-    Ok(match root {
-        Root::Folder(folder) => {
-            let path = folder.join(answers_path);
-            let text = read(&path)?.ok_or_else(missing)?;
-            AnswerFile { path: path.display().to_string(), text }
+impl Found {
+    /// Reads it, with its answer file.
+    ///
+    /// # Errors
+    /// [`Invalid`]: everything that is wrong in the pipeline.
+    pub fn load(self) -> Result<Loaded> {
+        let mut answers = Ok(None);
+        let pipeline = pipeline::parse_with(&self.file, &self.text, |document| {
+            seal_faults(document);
+            let Some(wanted) = document.part::<Answers>("answers") else { return };
+            answers = self.root.answer_file(wanted.file.as_path());
+            if let Ok(None) = answers {
+                document.add("answers.file", format!("the answer file {} does not exist", wanted.file.as_path().display()));
+            }
+        })?;
+        Ok(Loaded { name: self.name, digest: hex(&Sha256::digest(&self.text)), answers: answers?, pipeline })
+    }
+
+    /// Whether it is one of those that tpl brings along.
+    pub fn is_built_in(&self) -> bool {
+        matches!(self.root, Root::BuiltIn)
+    }
+}
+
+impl Root {
+    /// The answer file at a path below it; none where there is none.
+    fn answer_file(&self, below: &Path) -> Result<Option<AnswerFile>> {
+        match self {
+            Self::Folder(folder) => {
+                let path = folder.join(below);
+                Ok(read(&path)?.map(|text| AnswerFile { path: path.display().to_string(), text }))
+            }
+            Self::BuiltIn => {
+                let path = below.display().to_string();
+                Ok(built_in(&path).map(|text| AnswerFile { path, text: text.to_owned() }))
+            }
         }
-        Root::BuiltIn => {
-            let (path, text) = BUILT_IN.iter().find(|(file, _)| Path::new(file) == answers_path).ok_or_else(missing)?;
-            AnswerFile { path: (*path).to_owned(), text: (*text).to_owned() }
-        }
-    })
+    }
+}
+
+/// A file that tpl brings along, by its path: `pipelines/NAME.toml`.
+fn built_in(path: &str) -> Option<&'static str> {
+    let (folder, file) = path.split_once('/')?;
+    let (_, dir) = FOLDERS.iter().zip(&BUILT_IN).find(|(name, _)| **name == folder)?;
+    dir.get_file(file)?.contents_utf8()
+}
+
+/// The names of the pipelines that tpl brings along, sorted.
+fn built_in_names() -> BTreeSet<String> {
+    BUILT_IN[0].files().filter_map(|file| Some(file.path().to_str()?.strip_suffix(".toml")?.to_owned())).collect()
 }
 
 /// The names of all pipelines that would be found by name, sorted.
@@ -95,8 +138,7 @@ fn answer_file(root: &Root, answers_path: &Path, (file, text): (&str, &str)) -> 
 /// # Errors
 /// A folder of pipelines cannot be read.
 pub fn names(config: &Config) -> Result<Vec<String>> {
-    let built_in = BUILT_IN.iter().filter_map(|(file, _)| file.strip_prefix("pipelines/")?.strip_suffix(".toml"));
-    let mut names: BTreeSet<String> = built_in.map(str::to_owned).collect();
+    let mut names = built_in_names();
     for folder in folders(config) {
         let reading = || format!("reading {}", folder.display());
         let entries = match fs::read_dir(&folder) {
@@ -112,34 +154,50 @@ pub fn names(config: &Config) -> Result<Vec<String>> {
     Ok(names.into_iter().collect())
 }
 
-/// A finding about a seal operation, at its line in the pipeline.
-fn invalid_in(file: &str, text: &str, invalid: &Invalid) -> Invalid {
-    let messages: Vec<_> = invalid.findings.iter().map(|finding| finding.message.as_str()).collect();
-    let key = if text.lines().any(|line| line.trim_start().starts_with("enable")) { "seal.enable" } else { "seal.disable" };
-    crate::core::toml_text::invalid_at_key(file, text, key, &messages.join("; "))
+/// Notes seal operations that there are none of.
+fn seal_faults(document: &mut Document<'_>) {
+    let Some(seal) = document.part::<Seal>("seal") else { return };
+    for (key, list) in [("enable", &seal.enable), ("disable", &seal.disable)] {
+        for (index, name) in list.iter().enumerate() {
+            let one = std::slice::from_ref(name);
+            // An operation that is in both lists is said once.
+            let both = if key == "disable" { seal.enable.as_slice() } else { &[] };
+            let both: Vec<String> = both.iter().filter(|other| *other == name).cloned().collect();
+            if let Err(invalid) = crate::seal::Selection::new(&both, one) {
+                let messages: BTreeSet<String> = invalid.findings.into_iter().map(|finding| finding.message).collect();
+                document.add(&format!("seal.{key}.{index}"), messages.into_iter().collect::<Vec<_>>().join("; "));
+            }
+        }
+    }
 }
 
-fn find(wanted: &str, name: &TemplateName, config: &Config) -> Result<(Root, String, String)> {
+/// Finds a pipeline by its name or path.
+///
+/// # Errors
+/// [`Invalid`]: there is none of this name, or it is no text.
+pub fn find(wanted: &str, config: &Config) -> Result<Found> {
+    let name = template_of(wanted)?;
     if wanted.contains('/') || wanted.ends_with(".toml") {
         let path = Path::new(wanted);
         let text = read(path)?.ok_or_else(|| Invalid::file(wanted, "there is no such file"))?;
-        return Ok((Root::Folder(root_of(path)), wanted.to_owned(), text));
+        return Ok(Found { name, file: wanted.to_owned(), text, root: Root::Folder(root_of(path)) });
     }
     let mut looked = Vec::new();
     for folder in folders(config) {
         let path = folder.join(format!("{name}.toml"));
         let shown = path.display().to_string();
         if let Some(text) = read(&path)? {
-            return Ok((Root::Folder(root_of(&path)), shown, text));
+            return Ok(Found { name, file: shown, text, root: Root::Folder(root_of(&path)) });
         }
         looked.push(shown);
     }
     let file = format!("pipelines/{name}.toml");
-    match BUILT_IN.iter().find(|(built_in, _)| *built_in == file) {
-        Some((_, text)) => Ok((Root::BuiltIn, format!("{file} (built in)"), (*text).to_owned())),
+    match built_in(&file) {
+        Some(text) => Ok(Found { name, file: format!("{file} (built in)"), text: text.to_owned(), root: Root::BuiltIn }),
         None => {
-            Err(Invalid::argument(format!("there is no pipeline {name}: looked for {}; built in: debian13", looked.join(", ")))
-                .into())
+            let there = built_in_names().into_iter().collect::<Vec<_>>().join(", ");
+            let message = format!("there is no pipeline {name}: looked for {}; built in: {there}", looked.join(", "));
+            Err(Invalid::argument(message).into())
         }
     }
 }
@@ -178,4 +236,26 @@ pub(super) fn read(path: &Path) -> Result<Option<String>> {
     let bytes = fs::read(path).with_context(|| format!("reading {shown}"))?;
     let text = String::from_utf8(bytes).map_err(|_| Invalid::file(&shown, "this is no UTF-8 text"))?;
     Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pipeline_and_answer_file_is_built_in() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for folder in FOLDERS {
+            let files: Vec<_> = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert!(!files.is_empty(), "{folder}");
+            for file in files {
+                let path = format!("{folder}/{}", file.file_name().unwrap().to_str().unwrap());
+                // `cargo clean -p tpl` where this fails after a file came or went: cargo does not look into folders.
+                assert_eq!(built_in(&path), Some(fs::read_to_string(&file).unwrap().as_str()), "{path}");
+            }
+        }
+        let known: usize = BUILT_IN.iter().map(|folder| folder.files().count() + folder.dirs().count()).sum();
+        assert_eq!(known, FOLDERS.iter().map(|folder| fs::read_dir(root.join(folder)).unwrap().count()).sum::<usize>());
+        assert_eq!([built_in("pipelines/../Cargo.toml"), built_in("fnord/x"), built_in("x")], [None; 3]);
+    }
 }

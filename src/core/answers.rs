@@ -134,10 +134,11 @@ fn json(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn variables(packages: &[Word]) -> Variables<'_> {
+    /// Variables with something in each of them.
+    pub(crate) fn variables(packages: &[Word]) -> Variables<'_> {
         let path = "/debian".to_owned();
         let mirror = GuestMirror { protocol: "http".into(), host: "mirror.example".into(), path, loopback: false };
         Variables {

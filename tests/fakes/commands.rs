@@ -33,6 +33,10 @@ disk = "8G"
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJDYnDuuh7rnNYFBEgcsHmOPVXo4pQ5bEeoHc+C+n3Ml operator@here\n";
 
+/// The least that a build takes.
+const ANSWERS: &str = "d-i passwd/root-password-crypted password {{ root_password_hash }}\n\
+                       d-i debian-installer/exit/poweroff boolean true\n";
+
 impl Machine {
     /// A machine with the pipeline `debian13`, its answers, and an operator's key on it.
     pub fn prepared() -> Self {
@@ -40,8 +44,7 @@ impl Machine {
         let folder = machine.folder.path();
         fs::create_dir_all(folder.join("pipelines")).unwrap();
         fs::create_dir_all(folder.join("preseed")).unwrap();
-        fs::write(folder.join("preseed/debian.cfg"), "d-i passwd/root-password-crypted password {{ root_password_hash }}\n")
-            .unwrap();
+        fs::write(folder.join("preseed/debian.cfg"), ANSWERS).unwrap();
         for (file, text) in [("key.pub", KEY), ("linux", "kernel"), ("initrd.gz", "initrd")] {
             fs::write(folder.join(file), text).unwrap();
         }

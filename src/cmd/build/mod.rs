@@ -28,8 +28,8 @@ use crate::{
         world::World,
     },
     core::{
-        answers,
         build_plan::{BuildPlan, Choices},
+        check,
         config::Config,
         domain::Accelerator,
         error::{Advised, Refusal},
@@ -79,7 +79,7 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
     let choices = choices(args, &loaded, config);
     let id = TemplateId { name: loaded.name.clone(), version: Version::of(world.local.now()) };
     let plan = BuildPlan::new(id, loaded.pipeline.clone(), loaded.digest.clone(), config, &choices)?;
-    // An undefined variable must be found before anything is touched.
+    // What an installer would not take, or would stop at, must be found before anything is touched.
     let answers_digest = answers_digest(&plan, loaded.answers.as_ref())?;
     if args.dry_run && !args.if_changed {
         return dry_run(&plan, output);
@@ -144,7 +144,7 @@ pub(super) fn adopt(
 fn answers_digest(plan: &BuildPlan, file: Option<&AnswerFile>) -> Result<String> {
     let (Some(install), Some(file)) = (plan.installation(), file) else { return Ok(hex_digest("")) };
     let variables = install.variables(plan.arch, plan.machine.firmware);
-    Ok(hex_digest(&answers::render(&file.path, &file.text, &variables)?))
+    Ok(hex_digest(&check::answers::check(&file.path, &file.text, install.answers.kind, &variables)?))
 }
 
 /// Finds the source's files, and who vouches for them.

@@ -8,6 +8,7 @@
 pub mod destroy;
 pub mod diff;
 mod expand;
+mod schema;
 mod table;
 
 use super::{
@@ -16,6 +17,8 @@ use super::{
     pipeline::PlainText,
     vm_spec::{Label, VmSpec},
 };
+pub use schema::schema;
+
 use expand::{Group, Single, expand};
 use table::{Faults, Placed, Table};
 
@@ -52,6 +55,12 @@ impl Fleet {
     pub fn names(&self) -> impl Iterator<Item = &VmName> {
         self.vms.iter().map(|vm| &vm.name)
     }
+}
+
+/// Whether a text looks like a fleet's, whatever is wrong in it.
+pub fn is_one(text: &str) -> bool {
+    let Ok(root) = toml::from_str::<toml::Table>(text) else { return false };
+    !root.contains_key("source") && ["groups", "vms"].iter().any(|key| root.contains_key(*key))
 }
 
 /// Reads a fleet. `file` names it in errors.

@@ -1,12 +1,13 @@
 //! `[answers]`: what an installer is told.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::words::{AnswerPath, GroupName, PlainText, Script, VolumeGroup, Word};
-use crate::core::{names::UserName, ssh_key::PublicKey, units::ByteSize};
+use crate::core::{mirror, names::UserName, ssh_key::PublicKey, units::ByteSize};
 
 /// What the installer is told.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Answers {
     /// Which installer it is, and so what the answer file is written in.
@@ -58,7 +59,7 @@ pub struct Answers {
 }
 
 /// The installers, by what they read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AnswersKind {
     /// debian-installer.
@@ -70,7 +71,7 @@ pub enum AnswersKind {
 }
 
 /// How a disk is laid out. Everywhere the root comes last, so that it can grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// One root filesystem on a partition.
@@ -81,7 +82,7 @@ pub enum Layout {
 }
 
 /// The file systems that a root can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RootFileSystem {
     /// ext4.
@@ -92,7 +93,7 @@ pub enum RootFileSystem {
 }
 
 /// A user that every clone has: with keys, and without a password.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExtraUser {
     /// The name.
@@ -137,26 +138,32 @@ fn plain(text: &str) -> Word {
 }
 
 impl Answers {
-    /// What cannot be meant, with the key.
-    ///
-    /// # Errors
-    /// The first such key.
-    pub fn check(&self) -> Result<(), (&'static str, String)> {
+    /// What cannot be meant, each with its key.
+    pub(super) fn faults(&self) -> Vec<(String, String)> {
+        let mut faults = Vec::new();
         if !(ByteSize::mib(256)..=ByteSize::mib(16 << 10)).contains(&self.boot) {
-            return Err(("boot", "/boot needs 256 MiB to 16 GiB".to_owned()));
+            faults.push(("boot".to_owned(), "/boot needs 256 MiB to 16 GiB".to_owned()));
         }
         if self.swap.0 != 0 && !(ByteSize::mib(16)..=ByteSize(1 << 40)).contains(&self.swap) {
-            return Err(("swap", "swap is 0, or 16 MiB to 1 TiB".to_owned()));
+            faults.push(("swap".to_owned(), "swap is 0, or 16 MiB to 1 TiB".to_owned()));
         }
-        // A colon would begin another field of passwd.
-        if let Some(user) = self.users.iter().find(|user| user.comment.as_str().contains(':')) {
-            return Err(("users", format!("the comment of {} holds a ':', which passwd cannot", user.name)));
+        for (key, url) in [("proxy", &self.proxy), ("mirror", &self.mirror)] {
+            if let Err(fault) = mirror::checked(url.as_str())
+                && !url.as_str().is_empty()
+            {
+                faults.push((key.to_owned(), fault));
+            }
         }
-        let mut names: Vec<_> = self.users.iter().map(|user| user.name.as_str()).collect();
-        names.sort_unstable();
-        match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(("users", format!("the user {} stands there twice", pair[0]))),
-            None => Ok(()),
+        for (index, user) in self.users.iter().enumerate() {
+            // A colon would begin another field of passwd.
+            if user.comment.as_str().contains(':') {
+                let message = format!("the comment of {} holds a ':', which passwd cannot", user.name);
+                faults.push((format!("users.{index}.comment"), message));
+            }
+            if self.users[..index].iter().any(|other| other.name == user.name) {
+                faults.push((format!("users.{index}.name"), format!("the user {} stands there twice", user.name)));
+            }
         }
+        faults
     }
 }

@@ -1,24 +1,29 @@
 //! The pipeline file: how a template is made.
 
 mod answers;
+mod faults;
 mod source;
 mod words;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
+    check::document::Document,
     error::Invalid,
     names::UserName,
     units::{ByteSize, Span},
     vm_spec::Firmware,
 };
 
+use faults::Parts;
+
 pub use answers::{Answers, AnswersKind, ExtraUser, Layout, RootFileSystem};
 pub use source::{Origin, Source, SourceKind};
 pub use words::{AnswerPath, GroupName, MediumPath, Place, PlainText, Script, VolumeGroup, Word};
 
 /// A pipeline, as `pipelines/NAME.toml` has it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
     /// One line for people.
@@ -38,11 +43,12 @@ pub struct Pipeline {
     pub clone: CloneSettings,
     /// How many published versions stay.
     #[serde(default = "three")]
+    #[schemars(range(min = 1))]
     pub keep: usize,
 }
 
 /// The machine that the installer runs on.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Install {
     /// The build disk.
@@ -50,6 +56,7 @@ pub struct Install {
     /// Memory.
     pub memory: ByteSize,
     /// vCPUs.
+    #[schemars(range(min = 1, max = 512))]
     pub vcpus: u32,
     /// How long the installation may take.
     pub deadline: Span,
@@ -77,7 +84,7 @@ impl Default for Install {
 }
 
 /// Changes to the seal's defaults.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Seal {
     /// Operations that are off by default.
@@ -95,13 +102,14 @@ impl Default for Seal {
 }
 
 /// What clones get by default.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CloneSettings {
     /// The user that the clones' operators log in as.
     pub user: UserName,
     /// vCPUs.
     #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 512))]
     pub vcpus: u32,
     /// Memory.
     pub memory: ByteSize,
@@ -120,60 +128,23 @@ fn one() -> u32 {
 /// Reads a pipeline. `file` names it in errors.
 ///
 /// # Errors
-/// [`Invalid`] with line and column.
+/// [`Invalid`]: every fault at once, each with line and column.
 pub fn parse(file: &str, text: &str) -> Result<Pipeline, Invalid> {
-    let pipeline: Pipeline = super::toml_text::parse(file, text)?;
-    match pipeline.fault() {
-        None => Ok(pipeline),
-        Some((key, message)) => Err(super::toml_text::invalid_at_key(file, text, &key, &message)),
-    }
+    parse_with(file, text, |_| {})
 }
 
-impl Pipeline {
-    /// What the types let pass and cannot be meant: the key, with its table, and why.
-    fn fault(&self) -> Option<(String, String)> {
-        if let Err((key, message)) = self.source.origin(self.source.arch) {
-            return Some((format!("source.{key}"), message));
-        }
-        let low = |key: &str, message: &str| Some((key.to_owned(), message.to_owned()));
-        match (&self.answers, self.source.kind) {
-            (Some(_), SourceKind::Image) => {
-                return low("source.kind", "an image is installed already: [answers] means nothing for it");
-            }
-            (None, SourceKind::Netboot | SourceKind::Iso) => return low("source.kind", "an installer needs [answers]"),
-            (Some(answers), _) => {
-                if let Err((key, message)) = answers.check() {
-                    return Some((format!("answers.{key}"), message));
-                }
-                if self.source.suite.is_some() && answers.kind != AnswersKind::Preseed {
-                    return low("answers.kind", "a Debian archive's installer reads a preseed");
-                }
-            }
-            (None, SourceKind::Image) => {}
-        }
-        let (install, clone) = (&self.install, &self.clone);
-        if !(ByteSize::mib(1024)..=ByteSize(64 << 40)).contains(&install.disk) {
-            return low("install.disk", "a build disk needs at least 1 GiB, and cannot have more than 64 TiB");
-        }
-        if install.deadline.0.as_secs() < 60 {
-            return low("install.deadline", "a deadline needs at least a minute");
-        }
-        if install.boot_deadline.0.as_secs() < 30 {
-            return low("install.boot_deadline", "the boot test's deadline needs at least 30 seconds");
-        }
-        if install.memory < ByteSize::mib(256) {
-            return low("install.memory", "an installer needs at least 256 MiB of memory");
-        }
-        if clone.memory < ByteSize::mib(128) {
-            return low("clone.memory", "a clone needs at least 128 MiB of memory");
-        }
-        for (key, vcpus) in [("install.vcpus", install.vcpus), ("clone.vcpus", clone.vcpus)] {
-            if !(1..=512).contains(&vcpus) {
-                return low(key, "vcpus must be 1 to 512");
-            }
-        }
-        (self.keep == 0).then(|| ("keep".to_owned(), "keep must be at least 1: the version just built is one".to_owned()))
+/// The same with something else that is to be looked at: what is noted in the document counts.
+///
+/// # Errors
+/// [`Invalid`]: every fault at once, each with line and column.
+pub fn parse_with(file: &str, text: &str, also: impl FnOnce(&mut Document<'_>)) -> Result<Pipeline, Invalid> {
+    let mut document = Document::parse(file, text)?;
+    document.check::<Pipeline>();
+    for (key, message) in Parts::of(&document).faults() {
+        document.add(&key, message);
     }
+    also(&mut document);
+    document.read()
 }
 
 #[cfg(test)]
@@ -231,7 +202,12 @@ disk = "8G"
             (("kind = \"netboot\"", ""), "p.toml:2:1: missing field `kind`"),
             (("suite = \"trixie\"", ""), "p.toml:2:1: netboot needs a suite of a Debian archive, or a kernel and an initrd"),
             (("suite = ", "url = \"/x.iso\"\nsuite = "), "p.toml:4:1: url means nothing for this source of kind netboot"),
-            (("netboot", "image"), "p.toml:4:1: suite means nothing for this source of kind image"),
+            (
+                ("netboot", "image"),
+                "p.toml:3:1: an image is installed already: [answers] means nothing for it\n\
+                 p.toml:3:1: image needs url, the file's place\n\
+                 p.toml:4:1: suite means nothing for this source of kind image",
+            ),
             (("preseed\"", "kickstart\""), "p.toml:7:1: a Debian archive's installer reads a preseed"),
             (("[clone]", "swap = \"1M\"\n[clone]"), "p.toml:9:1: swap is 0, or 16 MiB to 1 TiB"),
         ];

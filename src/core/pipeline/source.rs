@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::words::{MediumPath, Place, PlainText, Word};
 use crate::core::{
+    mirror,
     sha256::Sha256Digest,
     source::{Arch, Location, Proof},
 };
 
 /// Where an installer, or an installed system, comes from, as the pipeline says it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// The kind of source.
@@ -58,7 +60,7 @@ pub struct Source {
 }
 
 /// The kinds of source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceKind {
     /// An installer's kernel and initrd, of a Debian archive or by their places.
@@ -126,20 +128,40 @@ impl Source {
     /// # Errors
     /// The first key that is missing, or too much.
     pub fn origin(&self, arch: Arch) -> Result<Origin, Fault> {
+        let mut faults = Vec::new();
+        match (self.decide(arch, &mut faults), faults.into_iter().next()) {
+            (Some(origin), None) => Ok(origin),
+            (_, Some(fault)) => Err(fault),
+            (None, None) => Err(("kind", "this source cannot be understood".to_owned())),
+        }
+    }
+
+    /// Every key that is missing, or too much.
+    pub(super) fn faults(&self, arch: Arch) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        self.decide(arch, &mut faults);
+        faults
+    }
+
+    /// The origin, where there is no fault.
+    fn decide(&self, arch: Arch, faults: &mut Vec<Fault>) -> Option<Origin> {
         let suite = self.suite.as_ref().map(Word::as_str);
         match (self.kind, suite) {
-            (SourceKind::Netboot, Some(suite)) => self.archive(suite),
-            (SourceKind::Netboot, None) => self.netboot(arch),
+            (SourceKind::Netboot, Some(suite)) => self.archive(suite, faults),
+            (SourceKind::Netboot, None) => self.netboot(arch, faults),
             (SourceKind::Iso, _) => {
-                self.only_here(&["suite", "mirror"])?;
-                for key in [("kernel", &self.kernel), ("initrd", &self.initrd)] {
-                    key.1.as_ref().map(|path| path.as_str().parse::<MediumPath>()).transpose().map_err(|fault| (key.0, fault))?;
+                self.only_here(&["suite", "mirror"], faults);
+                for (key, path) in [("kernel", &self.kernel), ("initrd", &self.initrd)] {
+                    let read = path.as_ref().map(|path| path.as_str().parse::<MediumPath>()).transpose();
+                    faults.extend(read.map_err(|fault| (key, fault)).err());
                 }
-                Ok(Origin::Iso { medium: self.file(arch)?, proof: self.proof(arch)? })
+                let (medium, proof) = (self.file(arch, faults), self.proof(arch, faults));
+                Some(Origin::Iso { medium: medium?, proof })
             }
             (SourceKind::Image, _) => {
-                self.only_here(&["suite", "mirror", "kernel", "initrd"])?;
-                Ok(Origin::Image { image: self.file(arch)?, proof: self.proof(arch)? })
+                self.only_here(&["suite", "mirror", "kernel", "initrd"], faults);
+                let (image, proof) = (self.file(arch, faults), self.proof(arch, faults));
+                Some(Origin::Image { image: image?, proof })
             }
         }
     }
@@ -150,64 +172,79 @@ impl Source {
         (path(&self.kernel), path(&self.initrd))
     }
 
-    fn archive(&self, suite: &str) -> Result<Origin, Fault> {
+    fn archive(&self, suite: &str, faults: &mut Vec<Fault>) -> Option<Origin> {
         let plain = suite.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c)) && !suite.contains("..");
         if !plain {
-            return Err(("suite", "a suite is one name, as in \"trixie\"".to_owned()));
+            faults.push(("suite", "a suite is one name, as in \"trixie\"".to_owned()));
         }
-        self.only_here(&["url", "kernel", "initrd", "sha256", "checksums", "signature"])?;
+        self.only_here(&["url", "kernel", "initrd", "sha256", "checksums", "signature"], faults);
         let mirror = self.mirror.as_ref().map(|mirror| mirror.as_str().to_owned());
-        Ok(Origin::Archive { suite: suite.to_owned(), mirror, keyring: self.keyring.clone() })
+        if let Some(fault) = mirror.as_deref().and_then(|mirror| mirror::checked(mirror).err()) {
+            faults.push(("mirror", fault));
+        }
+        Some(Origin::Archive { suite: suite.to_owned(), mirror, keyring: self.keyring.clone() })
     }
 
-    fn netboot(&self, arch: Arch) -> Result<Origin, Fault> {
-        self.only_here(&["mirror", "url", "sha256"])?;
-        let place = |key: &'static str, word: &Option<Word>| {
-            let missing = || (key, "netboot needs a suite of a Debian archive, or a kernel and an initrd".to_owned());
-            let place: Place = word.as_ref().ok_or_else(missing)?.as_str().parse().map_err(|fault| (key, fault))?;
-            place.expand(arch, self.release.as_str()).map_err(|fault| (key, fault))
+    fn netboot(&self, arch: Arch, faults: &mut Vec<Fault>) -> Option<Origin> {
+        self.only_here(&["mirror", "url", "sha256"], faults);
+        if self.kernel.is_none() && self.initrd.is_none() {
+            faults.push(("kernel", "netboot needs a suite of a Debian archive, or a kernel and an initrd".to_owned()));
+        }
+        let mut place = |key: &'static str, word: &Option<Word>| {
+            let Some(word) = word else {
+                // Where both are missing, that has been said.
+                if self.kernel.is_some() || self.initrd.is_some() {
+                    faults.push((key, format!("{key} is missing: netboot needs a kernel and an initrd")));
+                }
+                return None;
+            };
+            let expanded = word.as_str().parse::<Place>().and_then(|place| place.expand(arch, self.release.as_str()));
+            expanded.map_err(|fault| faults.push((key, fault))).ok()
         };
-        Ok(Origin::Netboot {
-            kernel: place("kernel", &self.kernel)?,
-            initrd: place("initrd", &self.initrd)?,
-            proof: self.proof(arch)?,
-        })
+        let (kernel, initrd) = (place("kernel", &self.kernel), place("initrd", &self.initrd));
+        let proof = self.proof(arch, faults);
+        Some(Origin::Netboot { kernel: kernel?, initrd: initrd?, proof })
     }
 
-    fn file(&self, arch: Arch) -> Result<Location, Fault> {
-        let missing = || ("kind", format!("{} needs url, the file's place", self.kind.as_str()));
-        self.url.as_ref().ok_or_else(missing)?.expand(arch, self.release.as_str()).map_err(|fault| ("url", fault))
-    }
-
-    fn proof(&self, arch: Arch) -> Result<Proof, Fault> {
-        let url = |key: &'static str, place: &Option<Place>| {
-            let expanded = place.as_ref().map(|place| place.expand(arch, self.release.as_str())).transpose();
-            Ok::<_, Fault>(expanded.map_err(|fault| (key, fault))?.map(|location| location.to_string()))
+    fn file(&self, arch: Arch, faults: &mut Vec<Fault>) -> Option<Location> {
+        let Some(url) = &self.url else {
+            faults.push(("kind", format!("{} needs url, the file's place", self.kind.as_str())));
+            return None;
         };
-        let digest = self.sha256.as_ref().map(|word| word.as_str().parse::<Sha256Digest>()).transpose();
-        let digest = digest.map_err(|_| ("sha256", "a SHA-256 has 64 hexadecimal digits".to_owned()))?;
-        if digest.is_some() && self.checksums.is_some() {
-            return Err(("sha256", "sha256 stands in the place of checksums: one of both".to_owned()));
+        url.expand(arch, self.release.as_str()).map_err(|fault| faults.push(("url", fault))).ok()
+    }
+
+    fn proof(&self, arch: Arch, faults: &mut Vec<Fault>) -> Proof {
+        let digest = self.sha256.as_ref().and_then(|word| {
+            let wrong = |_| faults.push(("sha256", "a SHA-256 has 64 hexadecimal digits".to_owned()));
+            word.as_str().parse::<Sha256Digest>().map_err(wrong).ok()
+        });
+        if self.sha256.is_some() && self.checksums.is_some() {
+            faults.push(("sha256", "sha256 stands in the place of checksums: one of both".to_owned()));
         }
         if self.signature.is_some() && self.checksums.is_none() {
-            return Err(("signature", "a signature is one of a list: checksums names it".to_owned()));
+            faults.push(("signature", "a signature is one of a list: checksums names it".to_owned()));
         }
         let hex = |word: &Word| word.as_str().len() >= 40 && word.as_str().bytes().all(|b| b.is_ascii_hexdigit());
-        if let Some(odd) = self.fingerprints.iter().find(|word| !hex(word)) {
-            return Err(("fingerprints", format!("{:?} is no fingerprint: 40 or 64 hexadecimal digits", odd.as_str())));
+        for odd in self.fingerprints.iter().filter(|word| !hex(word)) {
+            faults.push(("fingerprints", format!("{:?} is no fingerprint: 40 or 64 hexadecimal digits", odd.as_str())));
         }
-        Ok(Proof {
+        let mut url = |key: &'static str, place: &Option<Place>| {
+            let expanded = place.as_ref()?.expand(arch, self.release.as_str());
+            expanded.map(|location| location.to_string()).map_err(|fault| faults.push((key, fault))).ok()
+        };
+        Proof {
             digest,
-            checksums: url("checksums", &self.checksums)?,
-            signature: url("signature", &self.signature)?,
+            checksums: url("checksums", &self.checksums),
+            signature: url("signature", &self.signature),
             keyring: self.keyring.clone(),
             keyring_from: self.keyring_from.as_ref().map(|text| text.as_str().to_owned()),
             fingerprints: self.fingerprints.iter().map(|word| word.as_str().to_ascii_uppercase()).collect(),
-        })
+        }
     }
 
-    /// Refuses keys that mean nothing for this kind.
-    fn only_here(&self, keys: &[&'static str]) -> Result<(), Fault> {
+    /// Notes keys that mean nothing for this kind.
+    fn only_here(&self, keys: &[&'static str], faults: &mut Vec<Fault>) {
         let set = |key: &str| match key {
             "suite" => self.suite.is_some(),
             "mirror" => self.mirror.is_some(),
@@ -218,9 +255,7 @@ impl Source {
             "checksums" => self.checksums.is_some(),
             _ => self.signature.is_some(),
         };
-        match keys.iter().find(|key| set(key)) {
-            Some(key) => Err((key, format!("{key} means nothing for this source of kind {}", self.kind.as_str()))),
-            None => Ok(()),
-        }
+        let odd = keys.iter().filter(|key| set(key));
+        faults.extend(odd.map(|key| (*key, format!("{key} means nothing for this source of kind {}", self.kind.as_str()))));
     }
 }

@@ -14,7 +14,7 @@ pub(in crate::core) use digest::hex_bytes;
 pub use digest::{Algorithm, Digest};
 
 /// A guest's architecture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Arch {
     /// 64-bit x86.

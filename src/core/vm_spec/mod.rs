@@ -7,6 +7,7 @@ mod values;
 
 use std::{net::IpAddr, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
 pub use values::{Addressing, DomainName, FileMode, FileSystem, Firmware, GuestPath, IpChoice, Label, MacChoice, Topology};
 
 /// What is asked of one VM.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct VmSpec {
     /// vCPUs.
@@ -64,7 +65,7 @@ pub struct VmSpec {
 }
 
 /// What the guest is told. Files are named here and read elsewhere.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuestSpec {
     /// Who logs in.
@@ -94,7 +95,7 @@ pub struct GuestSpec {
 }
 
 /// A further user of a guest.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GuestUser {
     /// The user's name.
@@ -117,7 +118,7 @@ pub struct GuestUser {
 }
 
 /// A file that the guest writes at its first boot: with `content`, or with what the file `source` here holds.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GuestFile {
     /// Where, in the guest.
@@ -137,7 +138,7 @@ pub struct GuestFile {
 }
 
 /// A disk besides the system disk, with a file system on it or without.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExtraDisk {
     /// Its virtual size.

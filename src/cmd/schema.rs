@@ -1,0 +1,20 @@
+//! `tpl schema`: the JSON Schema of what operators write.
+
+use anyhow::Result;
+
+use crate::{
+    cli::{Schema, SchemaArgs},
+    core::{fleet, schema},
+    ui,
+};
+
+/// Runs `tpl schema`.
+///
+/// # Errors
+/// stdout cannot be written to.
+pub fn run(args: &SchemaArgs) -> Result<()> {
+    ui::json(&match args.what {
+        Schema::Pipeline => schema::pipeline(),
+        Schema::Fleet => fleet::schema(),
+    })
+}
