@@ -26,6 +26,7 @@ mod e2e {
     mod firmware;
     mod fleet;
     mod image;
+    mod media;
     mod names;
     mod names_in_dns;
     mod offline;

@@ -14,7 +14,7 @@ fn a_bad_pipeline_is_refused_at_its_place() {
     let fields = "expected one of `kind`, `arch`, `release`, `suite`, `mirror`, `url`, `kernel`, `initrd`, `sha256`, `checksums`, \
                   `signature`, `keyring`, `fingerprints`, `keyring_from`";
     let table = [
-        ("suite = ", "siute = ", &format!("7:1: unknown field `siute`, {fields}")),
+        ("suite = ", "siute = ", format!("7:1: unknown field `siute`, {fields}").as_str()),
         ("keep = 3", "keep = \"three\"", "3:8: invalid type: string \"three\", expected usize"),
         ("keep = 3", "keep = 0", "3:1: keep must be at least 1: the version just built is one"),
         ("keep = 3", "keep = ", "3:8: string values must be quoted, expected literal string"),
