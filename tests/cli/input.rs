@@ -13,8 +13,9 @@ fn a_bad_pipeline_is_refused_at_its_place() {
     let words = "is not one plain word: letters, digits and + - . _ ~ : / @ , = % [ ] ? only";
     let fields = "expected one of `kind`, `arch`, `release`, `suite`, `mirror`, `url`, `kernel`, `initrd`, `sha256`, `checksums`, \
                   `signature`, `keyring`, `fingerprints`, `keyring_from`";
+    let siute = format!("7:1: unknown field `siute`, {fields}");
     let table = [
-        ("suite = ", "siute = ", format!("7:1: unknown field `siute`, {fields}").as_str()),
+        ("suite = ", "siute = ", siute.as_str()),
         ("keep = 3", "keep = \"three\"", "3:8: invalid type: string \"three\", expected usize"),
         ("keep = 3", "keep = 0", "3:1: keep must be at least 1: the version just built is one"),
         ("keep = 3", "keep = ", "3:8: string values must be quoted, expected literal string"),
