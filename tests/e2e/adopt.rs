@@ -11,7 +11,7 @@ const VM: &str = "tpl-e2e-vm";
 const GOLD: &str = "tpl-e2e-gold";
 
 /// A VM of somebody else's: the shared template's content on a disk of its own, an overlay on a base, in a machine that is
-/// none of tpl's: its disk is on a SATA bus, behind a drive's controller. Its kernel is one for clouds, and has drivers for few cards.
+/// none of tpl's: its disk is on a SATA bus. Its card is virtio all the same, for a kernel for clouds has drivers for few others.
 struct Vm;
 
 impl Vm {
