@@ -252,6 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn the_first_person_is_nobody_of_the_system() {
+        let table = [
+            (
+                "root:x:0:0::/root:/bin/bash\nops:x:1001:1001::/home/ops:/bin/bash\nann:x:1000:1000::/home/ann:/bin/sh\n",
+                Some("ann"),
+            ),
+            ("ann:x:1000:1000::/home/ann:/usr/sbin/nologin\nops:x:1001:1001::/home/ops:/bin/bash\n", Some("ops")),
+            ("nobody:x:65534:65534::/:/bin/sh\nsync:x:4:65534::/bin:/bin/sync\n", None),
+            ("a b:x:1000:1000::/:/bin/sh\nx:1000\n\0:x:y:z\n", None),
+            ("", None),
+        ];
+        for (passwd, expected) in table {
+            assert_eq!(first_person(passwd).as_ref().map(UserName::as_str), expected, "{passwd}");
+        }
+    }
+
+    #[test]
     fn a_user_is_made_once() {
         let mut accounts = Accounts::parse(&texts());
         let home = "/home/admin".parse().unwrap();

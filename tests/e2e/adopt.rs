@@ -11,7 +11,7 @@ const VM: &str = "tpl-e2e-vm";
 const GOLD: &str = "tpl-e2e-gold";
 
 /// A VM of somebody else's: the shared template's content on a disk of its own, an overlay on a base, in a machine that is
-/// none of tpl's: another chipset's bus, another card.
+/// none of tpl's: its disk is on a SATA bus. Its card is virtio all the same, for a kernel for clouds has drivers for few others.
 struct Vm;
 
 impl Vm {
@@ -31,7 +31,7 @@ impl Vm {
              <os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features><cpu mode='{cpu}'/><devices>\
              <disk type='volume' device='disk'><driver name='qemu' type='qcow2'/><source pool='{}' volume='{VM}-disk'/>\
              <target dev='sda' bus='sata'/></disk><disk type='file' device='cdrom'><target dev='sdb' bus='sata'/></disk>\
-             <interface type='network'><source network='default'/><model type='e1000e'/></interface>\
+             <interface type='network'><source network='default'/><model type='virtio'/></interface>\
              <serial type='pty'/><graphics type='vnc' autoport='yes'/></devices></domain>",
             pool()
         );
@@ -94,9 +94,9 @@ fn somebodys_vm_becomes_a_template_and_is_not_touched() {
     ];
     let clone = tpl(&call).json();
     let seen = ssh(&known_hosts, clone["clones"][0]["addresses"][0].as_str().unwrap(), "hostname; ls /sys/block | grep -c ^sd");
-    // The machine is the VM's own: its disk, and its drive.
+    // The machine is the VM's own: its disk is on the bus that it was on.
     assert_eq!(seen.lines().next(), Some("tpl-e2e-golden"));
-    assert!(virsh(&["dumpxml", "--inactive", "tpl-e2e-golden"]).contains("<model type='e1000e'/>"));
+    assert_eq!(seen.lines().nth(1), Some("1"), "{seen}");
     tpl(&["destroy", "tpl-e2e-golden"]).ok();
     tpl(&["rm", &id]).ok();
     assert_eq!(vm.state(), before);
