@@ -21,16 +21,14 @@ pub(super) struct FakeDisks {
     pub(super) calls: RefCell<Vec<String>>,
     /// The size of the whole disk, what is behind the guest's own end included.
     pub(super) disk_size: u64,
-    /// The first bytes of filesystems made anew, by their place on the disk.
-    pub(super) anew: RefCell<BTreeMap<u64, Vec<u8>>>,
     /// The change that fails.
     pub(super) fail_at: Option<&'static str>,
 }
 
 impl FakeDisks {
     pub(super) fn new(usage: Usage, minimum: u64) -> Self {
-        let (devices, metadata, calls, anew) = Default::default();
-        Self { devices, usage, minimum, metadata, calls, disk_size: 2 << 30, anew, fail_at: None }
+        let (devices, metadata, calls) = Default::default();
+        Self { devices, usage, minimum, metadata, calls, disk_size: 2 << 30, fail_at: None }
     }
 
     fn change(&self, call: String) -> Result<()> {
@@ -49,9 +47,6 @@ impl Disks for FakeDisks {
     }
 
     fn read_device(&self, device: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
-        if let Some(head) = self.anew.borrow().get(&offset).filter(|_| device == DISK) {
-            return Ok(head.clone());
-        }
         let devices = self.devices.borrow();
         let bytes = devices.get(device).with_context(|| format!("no device {device}"))?;
         Ok(bytes.get(offset as usize..).map(|rest| rest[..rest.len().min(length)].to_vec()).unwrap_or_default())
@@ -139,11 +134,10 @@ impl Blocks for FakeDisks {
         Ok("crc=0|1,ftype=0|1".to_owned())
     }
 
-    fn rebuild(&self, device: &str, rebuild: &Rebuild) -> Result<bool> {
+    fn rebuild(&self, device: &str, rebuild: &Rebuild) -> Result<Option<Vec<u8>>> {
         self.change(format!("rebuild {device} at {} of {}", rebuild.start, rebuild.size))?;
         let head = self.devices.borrow().get(device).context("no such device")?.clone();
-        self.anew.borrow_mut().insert(rebuild.start, head);
-        Ok(rebuild.size >= self.minimum)
+        Ok((rebuild.size >= self.minimum).then_some(head))
     }
 
     fn shrink_btrfs(&self, device: &str, size: u64) -> Result<bool> {

@@ -288,7 +288,7 @@ impl Blocks for FakeGuest {
         bail!("there is no XFS")
     }
 
-    fn rebuild(&self, device: &str, _: &Rebuild) -> Result<bool> {
+    fn rebuild(&self, device: &str, _: &Rebuild) -> Result<Option<Vec<u8>>> {
         bail!("{device} is no XFS")
     }
 

@@ -185,11 +185,11 @@ pub trait Blocks: Disks {
 
     /// Makes a filesystem elsewhere on the disk and copies the files of the one on `device` into it, with all that they have:
     /// owners, modes, times, extended attributes and so SELinux's labels, ACLs and capabilities, hard links, holes, devices.
-    /// Says whether there was room; if not, what was made is of no use.
+    /// Gives the first 4 KiB of the new one; none if there was no room, and what was made is of no use.
     ///
     /// # Errors
     /// It cannot be made, or something could not be copied.
-    fn rebuild(&self, device: &str, rebuild: &Rebuild) -> Result<bool>;
+    fn rebuild(&self, device: &str, rebuild: &Rebuild) -> Result<Option<Vec<u8>>>;
 
     /// Shrinks a btrfs to `size` bytes and gives unused blocks back; says whether there was room.
     ///

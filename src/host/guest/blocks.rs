@@ -1,7 +1,7 @@
 //! [`Blocks`] by libguestfs: the work below a guest's files for which libguestfs has no call of its own. It is done by small
 //! scripts, which run in the appliance as its root, with the appliance's own programs; nothing of the guest is run.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{Blocks, Checker, DISK, Rebuild, Stretch, appliance::Session};
 
@@ -12,6 +12,19 @@ const NO_ROOM: &str = "tpl: no room";
 const ARGUMENT_LIMIT: usize = 120 << 10;
 /// So many stretches go into one call: their numbers are arguments, too.
 const AT_ONCE: usize = 500;
+
+/// udev has a disk's table read again whenever a program that could write to the disk closes it, and all partitions are gone for
+/// a moment then; the kernel's own ones for good. It is told not to watch.
+const QUIET: &str = r#"
+rules=/run/udev/rules.d/99-tpl.rules
+if [ ! -e $rules ]; then
+  mkdir -p ${rules%/*}
+  echo 'SUBSYSTEM=="block", OPTIONS+="nowatch"' >$rules
+  udevadm control --reload
+  udevadm trigger --subsystem-match=block --action=change
+fi
+udevadm settle
+"#;
 
 /// Makes a filesystem in a part of the disk that no table names, and copies another one's files into it.
 ///
@@ -70,9 +83,10 @@ done </tmp/tpl-flags
 cd /
 umount /tmp/tpl-new >"$log" 2>&1 || fail
 umount /tmp/tpl-old >"$log" 2>&1 || fail
+sync
+dd if="$new" bs=4096 count=1 iflag=direct status=none | od -An -v -tx1
 udevadm settle
 drop
-blockdev --flushbufs "$disk"
 exit 0
 "#;
 
@@ -93,15 +107,15 @@ exit 1
 
 /// Arguments: the disk, then for each stretch: its source or `zero`, its place, its length. Always ascending, and a place never
 /// lies behind its source. What is zeroed first takes no room on the host, and holes need not be written then. Where a source
-/// is so near that this would take too many small steps, everything is written.
+/// is so near that this would take too many small steps, everything is written. What filesystems and volumes have written is
+/// on the disk, and not in the cache that its device has: hence `direct`.
 const RELOCATE: &str = r#"
 set -e
 disk=$1
 shift
-udevadm settle
 blockdev --flushbufs "$disk"
 copy() {
-  dd if="$disk" of="$disk" bs=256K iflag=skip_bytes,count_bytes,fullblock oflag=seek_bytes skip="$1" seek="$2" count="$3" \
+  dd if="$disk" of="$disk" bs=256K iflag=skip_bytes,count_bytes,direct oflag=seek_bytes,direct skip="$1" seek="$2" count="$3" \
     conv=notrunc$4 status=none
 }
 while [ $# -gt 0 ]; do
@@ -173,14 +187,19 @@ impl Blocks for Session {
         self.script("asking what mkfs.xfs knows", "mkfs.xfs 2>&1; exit 0", &[])
     }
 
-    fn rebuild(&self, name: &str, rebuild: &Rebuild) -> Result<bool> {
+    fn rebuild(&self, name: &str, rebuild: &Rebuild) -> Result<Option<Vec<u8>>> {
         let (disk, old) = (self.device(DISK)?, self.device(name)?);
         ensure!(rebuild.start.is_multiple_of(SECTOR) && rebuild.size.is_multiple_of(SECTOR), "no whole sectors");
         let (start, count) = ((rebuild.start / SECTOR).to_string(), (rebuild.size / SECTOR).to_string());
         let mut args = vec![disk.as_str(), old.as_str(), &start, &count];
         args.extend(rebuild.program.iter().map(String::as_str));
-        let said = self.script(&format!("making the filesystem on {old} anew"), REBUILD, &args)?;
-        Ok(!said.contains(NO_ROOM))
+        let what = format!("making the filesystem on {old} anew");
+        let said = self.script(&what, &format!("{QUIET}{REBUILD}"), &args)?;
+        if said.contains(NO_ROOM) {
+            return Ok(None);
+        }
+        let bytes = said.split_whitespace().map(|byte| u8::from_str_radix(byte, 16));
+        Ok(Some(bytes.collect::<Result<_, _>>().with_context(|| what)?))
     }
 
     fn shrink_btrfs(&self, name: &str, size: u64) -> Result<bool> {
@@ -205,7 +224,7 @@ impl Blocks for Session {
             });
             let words: Vec<String> = std::iter::once(disk.clone()).chain(words).collect();
             let args: Vec<&str> = words.iter().map(String::as_str).collect();
-            self.script(&format!("moving what is on {disk}"), RELOCATE, &args)?;
+            self.script(&format!("moving what is on {disk}"), &format!("{QUIET}{RELOCATE}"), &args)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 
 use super::xfs::Xfs;
 use crate::{
-    host::guest::{Blocks, Checker, DISK, Rebuild, Usage},
+    host::guest::{Blocks, Checker, Rebuild, Usage},
     seal::{
         geometry::{Geometry, ROOM},
         layout::Volume,
@@ -87,7 +87,7 @@ fn fit_xfs(guest: &dyn Blocks, device: &str, room: u64, unit: u64, scratch: &mut
     let program = old.program(&guest.xfs_options()?);
     let mut size = old.wanted(room).next_multiple_of(unit);
     let start = scratch.next;
-    loop {
+    let head = loop {
         // Copying everything takes a while: not for a few MiB.
         if size + size / 16 >= old.size {
             return Ok(full());
@@ -95,12 +95,12 @@ fn fit_xfs(guest: &dyn Blocks, device: &str, room: u64, unit: u64, scratch: &mut
         if start + size > scratch.end {
             return Ok(Fit::Kept("an XFS cannot shrink, and there is no room to make it anew".to_owned()));
         }
-        if guest.rebuild(device, &Rebuild { start, size, program: program.clone() })? {
-            break;
+        if let Some(head) = guest.rebuild(device, &Rebuild { start, size, program: program.clone() })? {
+            break head;
         }
         size = (size + size / 8).next_multiple_of(unit);
-    }
-    let new = Xfs::parse(&guest.read_device(DISK, start, HEAD)?).context("reading the superblock of the new XFS")?;
+    };
+    let new = Xfs::parse(&head).context("reading the superblock of the new XFS")?;
     if new.exceeds(&old) {
         return Ok(Fit::Kept("the appliance's mkfs.xfs makes none that the guest's kernel is sure to know".to_owned()));
     }
