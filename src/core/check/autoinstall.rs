@@ -161,7 +161,7 @@ fn at(place: Location, message: String) -> Fault {
 mod tests {
     use proptest::prelude::{any, proptest};
 
-    use super::*;
+    use super::{super::Said, *};
 
     const GOOD: &str = "#cloud-config\nautoinstall:\n  version: 1\n  locale: \"C\"\n  late-commands:\n    - |\n      snaap: 1\n\
                         \x20 user-data:\n    disable_root: true\n  shutdown: poweroff\n";
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn each_fault_has_its_place() {
         let off = "the machine is not powered off at the end: `shutdown: poweroff` does that";
-        let table: [(&str, &str, &[(usize, usize, &str)]); 11] = [
+        let table: [(&str, &str, &[Said<'_>]); 11] = [
             ("", "", &[]),
             ("#cloud-config", "# cloud-config", &[(1, 1, "the first line must be #cloud-config")]),
             ("version: 1", "version: 2", &[(3, 12, "the version of autoinstall is 1")]),

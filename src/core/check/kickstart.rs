@@ -180,7 +180,7 @@ fn short(text: &str) -> String {
 mod tests {
     use proptest::prelude::{any, proptest};
 
-    use super::*;
+    use super::{super::Said, *};
 
     #[test]
     fn what_anaconda_takes_passes() {
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_line() {
-        let table: [(&str, &[(usize, usize, &str)]); 11] = [
+        let table: [(&str, &[Said<'_>]); 11] = [
             ("poweroff\n  fnord x\n", &[(2, 3, "\"fnord\" is no command of a kickstart")]),
             ("poweroff\n%packages\n@core\n", &[(2, 1, "%packages has no %end")]),
             ("poweroff\n%end\n", &[(2, 1, "%end ends no section")]),

@@ -26,3 +26,7 @@ impl Fault {
         Self { line, column, message: message.into() }
     }
 }
+
+/// A fault as tests write it.
+#[cfg(test)]
+type Said<'a> = (usize, usize, &'a str);

@@ -81,7 +81,7 @@ fn tags(template: &str) -> Vec<(usize, usize, bool)> {
     let mut at = 0;
     while let Some(found) = template[at..].find('{') {
         let begin = at + found;
-        let end_mark = match template[begin..].as_bytes().get(1) {
+        let end_mark = match template.as_bytes().get(begin + 1) {
             Some(b'{') => "}}",
             Some(b'%') => "%}",
             Some(b'#') => "#}",

@@ -1,6 +1,6 @@
 use proptest::prelude::{any, proptest};
 
-use super::*;
+use super::{super::Said, *};
 use crate::core::{
     answers::{render, tests::variables},
     pipeline::Word,
@@ -12,7 +12,7 @@ fn words() -> Vec<Word> {
 
 #[test]
 fn each_undefined_variable_has_its_place() {
-    let table: [(&str, &[(usize, usize, &str)]); 8] = [
+    let table: [(&str, &[Said<'_>]); 8] = [
         ("{{ locale }} {{ mirror.host }} {% for p in packages %}{{ p }}{{ loop.index }}{% endfor %}", &[]),
         ("{{ a }} x\n {{ b.c }} {{ locale }}{{ a }}", &[(1, 4, "a"), (2, 5, "b.c"), (2, 27, "a")]),
         ("{% if layout == 'lvm' %}\n{% if fnord %}{% endif %}{% endif %}", &[(2, 7, "fnord")]),
