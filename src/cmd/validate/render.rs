@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Checked;
 use crate::core::{
+    boot_args::{self, Rest},
     build_plan::{BuildPlan, InstallPlan, suffix},
     domain::{self, Accelerator, InstallMedia},
     manifest::{IdentityMethod, Inputs, Manifest, Run, State},
@@ -61,20 +62,11 @@ fn files(checked: &Checked) -> Result<BTreeMap<&'static str, String>> {
 
 /// The kernel's arguments. A medium's label is known when the medium is: LABEL stands for it.
 fn command_line(plan: &BuildPlan, install: &InstallPlan) -> String {
-    let console = "console=ttyS0,115200";
-    let more: String = plan.machine.arguments.iter().map(|word| format!("{} ", word.as_str())).collect();
-    match install.answers.kind {
-        AnswersKind::Preseed => format!("priority=critical DEBIAN_FRONTEND=text {more}{console} --- {console}"),
-        AnswersKind::Autoinstall => format!("autoinstall {more}{console} ---"),
-        AnswersKind::Kickstart => {
-            let rest = match (&install.guest_mirror, has_medium(plan)) {
-                (_, true) => "inst.stage2=hd:LABEL=LABEL ".to_owned(),
-                (Some(mirror), false) => format!("inst.repo={} ", mirror.url),
-                (None, false) => String::new(),
-            };
-            format!("inst.ks=file:/ks.cfg {rest}inst.text {more}{console}")
-        }
-    }
+    let rest = match has_medium(plan) {
+        true => Rest::Medium("LABEL".to_owned()),
+        false => install.repository().map_or(Rest::None, Rest::Repository),
+    };
+    boot_args::command_line(install.answers.kind, &rest, &plan.machine.arguments)
 }
 
 fn has_medium(plan: &BuildPlan) -> bool {
