@@ -134,7 +134,7 @@ fn modules_import_only_what_they_may() {
         ("seal/", &["seal", "core", "host"]),
         ("offline/", &["offline", "core", "seal", "host"]),
         ("ui/", &["core", "ui"]),
-        ("cli.rs", &["core"]),
+        ("cli/", &["core", "cli"]),
         ("lib.rs", &[]),
         ("main.rs", &[]),
     ];
