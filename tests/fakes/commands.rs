@@ -93,6 +93,14 @@ impl Machine {
         let source = "kind = \"netboot\"\nsuite = \"trixie\"";
         let text = PIPELINE.replace(source, "kind = \"iso\"\nurl = \"https://v.example/medium.iso\"");
         let text = text.replace("kind = \"preseed\"", &format!("kind = \"{kind}\""));
+        // The least that each installer takes, with the same words in it.
+        let answers = match kind {
+            "autoinstall" => "#cloud-config\nautoinstall:\n  version: 1\n  user-data: {}\n  shutdown: poweroff\n",
+            "kickstart" => "poweroff\n",
+            _ => "",
+        };
+        let answers = format!("{answers}# {}", ANSWERS.lines().next().unwrap());
+        fs::write(self.folder.path().join("preseed/debian.cfg"), answers).unwrap();
         assert_ne!(text, PIPELINE);
         self.write_pipeline(&text);
         fs::write(self.folder.path().join("medium.iso"), medium).unwrap();
