@@ -43,16 +43,18 @@ fn appliance() -> Libguestfs {
     Libguestfs { tcg: accel != "kvm" }
 }
 
-/// libguestfs without tpl in between, with these disks as `/dev/sda`, `/dev/sdb`, …
+/// libguestfs without tpl in between, with these disks.
 fn outside(disks: &[PathBuf], readonly: bool) -> Handle {
     let g = Handle::create().unwrap();
     g.set_backend("direct").unwrap();
     g.set_backend_settings(if appliance().tcg { &["force_tcg"] } else { &[] }).unwrap();
-    for disk in disks {
+    for (index, disk) in disks.iter().enumerate() {
+        let label = label(index);
         let options = AddDriveOptArgs {
             readonly: Some(readonly),
             format: Some("raw"),
             cachemode: (!readonly).then_some("unsafe"),
+            label: Some(&label),
             ..AddDriveOptArgs::default()
         };
         g.add_drive(disk.to_str().unwrap(), options).unwrap();
@@ -115,8 +117,13 @@ fn identity(g: &Handle, disk: &Disk, device: &str) -> String {
     sh(g, IDENTITY, &devices)
 }
 
-fn device(index: usize) -> String {
-    format!("/dev/sd{}", char::from(b'a' + index as u8))
+fn label(index: usize) -> String {
+    format!("test{}", char::from(b'a' + index as u8))
+}
+
+/// The kernel's own name of a disk: it finds them in any order, and only libguestfs's calls know that.
+fn device(g: &Handle, index: usize) -> String {
+    sh(g, "udevadm settle; readlink -f \"/dev/disk/guestfs/$1\"", &[&label(index)]).trim().to_owned()
 }
 
 /// Compares two texts line by line: the first lines that differ say more than both texts.
@@ -218,7 +225,7 @@ fn every_layout_gets_small_and_loses_nothing() {
     };
     let files: Vec<_> = disks.iter().map(file).collect();
     let g = outside(&files, false);
-    let before: Vec<_> = disks.iter().enumerate().map(|(index, disk)| make(&g, disk, &device(index))).collect();
+    let before: Vec<_> = disks.iter().enumerate().map(|(index, disk)| make(&g, disk, &device(&g, index))).collect();
     g.shutdown().unwrap();
     drop(g);
 
@@ -229,7 +236,7 @@ fn every_layout_gets_small_and_loses_nothing() {
     let g = outside(&volumes, true);
     g.vg_activate_all(true).unwrap();
     for (index, (disk, (files, known))) in disks.iter().zip(&before).enumerate() {
-        let device = device(index);
+        let device = device(&g, index);
         let devices: Vec<String> = disk.volumes.iter().map(|spec| on(&device, spec)).collect();
         sh(&g, CHECK, &devices.iter().map(String::as_str).collect::<Vec<_>>());
         same(disk.name, known, &identity(&g, disk, &device));
@@ -244,8 +251,9 @@ fn an_encrypted_disk_is_refused() {
     let disk = folder.path().join("luks");
     File::create(&disk).unwrap().set_len(64 * MIB).unwrap();
     let g = outside(std::slice::from_ref(&disk), false);
-    let script = "printf 'label: dos\\nstart=2048, size=32768\\nstart=34816\\n' | sfdisk -q /dev/sda; udevadm settle
-        mkfs.ext4 -q /dev/sda1; printf secret | cryptsetup -q luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations 1000 /dev/sda2 -";
+    let script = "udevadm settle; disk=$(readlink -f /dev/disk/guestfs/testa)
+        printf 'label: dos\\nstart=2048, size=32768\\nstart=34816\\n' | sfdisk -q --lock=yes $disk; udevadm settle
+        mkfs.ext4 -q ${disk}1; printf secret | cryptsetup -q luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations 1000 ${disk}2 -";
     sh(&g, script, &[]);
     g.shutdown().unwrap();
     drop(g);

@@ -1,7 +1,7 @@
 # By what a volume is known, and what its filesystem can. Arguments: devices.
 set -e
 for device; do
-  echo "# $device"
+  echo "# ${device#/dev/sd?}"
   blkid -p -o export "$device" |
     grep -vE '^(DEVNAME|FSSIZE|FSLASTBLOCK|FSBLOCKSIZE|PART_ENTRY_(OFFSET|SIZE|DISK)|MINIMUM_IO_SIZE|PHYSICAL_SECTOR_SIZE|LOGICAL_SECTOR_SIZE)='
   if [ "$(blkid -p -s TYPE -o value "$device")" = xfs ]; then

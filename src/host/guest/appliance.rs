@@ -58,6 +58,19 @@ impl Appliance for Libguestfs {
 /// So many disks go into one appliance. libguestfs takes 255; the kernel's search for each of them takes its time, too.
 const AT_ONCE: usize = 100;
 
+/// The label of a disk: `tpl` and what libguestfs puts behind `/dev/sd` for it.
+fn label(index: usize) -> String {
+    let letter = |index: usize| char::from(b'a' + (index % 26) as u8);
+    let more = (index >= 26).then(|| letter(index / 26 - 1));
+    ["tpl".chars().collect(), more.map(String::from).unwrap_or_default(), letter(index).to_string()].concat()
+}
+
+/// The appliance's own name of a device. libguestfs's `/dev/sda` is its first disk, and the kernel, which finds disks in any
+/// order, may call it otherwise; only libguestfs's calls translate that.
+pub(super) fn own_name(device: &str) -> String {
+    device.strip_prefix("/dev/sd").map_or_else(|| device.to_owned(), |rest| format!("/dev/disk/guestfs/tpl{rest}"))
+}
+
 /// A launched appliance.
 pub(super) struct Session {
     // Before the log: fields go in this order, and the handle writes to the log until it is gone.
@@ -84,7 +97,7 @@ impl Session {
     fn launch(appliance: Libguestfs, disks: &[(PathBuf, VolumeFormat)], access: Access, progress: &dyn Progress) -> Result<Self> {
         let session = Self::new()?;
         session.configure(appliance)?;
-        disks.iter().try_for_each(|(disk, format)| session.add(disk, *format, access))?;
+        disks.iter().enumerate().try_for_each(|(index, (disk, format))| session.add(index, disk, *format, access))?;
         let launched = with_progress(&session.handle, "launch", progress, || session.call("launching", |g| g.launch()));
         if let Err(error) = launched {
             let log = session.log.tail();
@@ -165,7 +178,8 @@ impl Session {
         })
     }
 
-    fn add(&self, disk: &Path, format: VolumeFormat, access: Access) -> Result<()> {
+    fn add(&self, index: usize, disk: &Path, format: VolumeFormat, access: Access) -> Result<()> {
+        let label = label(index);
         let path = disk.to_str().with_context(|| format!("{} is no UTF-8", disk.display()))?;
         let throw_away = access == Access::ThrowAway;
         let options = AddDriveOptArgs {
@@ -174,6 +188,7 @@ impl Session {
             format: Some(format.as_str()),
             cachemode: throw_away.then_some("unsafe"),
             discard: throw_away.then_some("besteffort"),
+            label: Some(&label),
             ..AddDriveOptArgs::default()
         };
         self.call(&format!("adding {path}"), |g| g.add_drive(path, options))
@@ -211,5 +226,21 @@ impl Session {
 impl Guest for Session {
     fn close(self: Box<Self>) -> Result<()> {
         self.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{label, own_name};
+
+    #[test]
+    fn a_disk_is_known_by_its_label() {
+        for (index, expected) in [(0, "tpla"), (25, "tplz"), (26, "tplaa"), (51, "tplaz"), (52, "tplba"), (99, "tplcv")] {
+            assert_eq!(label(index), expected);
+        }
+        for (device, own) in [("/dev/sda", "tpla"), ("/dev/sdb12", "tplb12"), ("/dev/sdaa1", "tplaa1")] {
+            assert_eq!(own_name(device), format!("/dev/disk/guestfs/{own}"));
+        }
+        assert_eq!(own_name("/dev/vg/root"), "/dev/vg/root");
     }
 }

@@ -3,7 +3,10 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{Blocks, Checker, DISK, Rebuild, Stretch, appliance::Session};
+use super::{
+    Blocks, Checker, DISK, Rebuild, Stretch,
+    appliance::{Session, own_name},
+};
 
 const SECTOR: u64 = 512;
 /// What a script says when a filesystem was too small for what was to go into it.
@@ -34,7 +37,7 @@ udevadm settle
 /// only an error with `--preserve=xattr` of its own. Attributes of lsattr (immutable files) come last, when all is written.
 const REBUILD: &str = r#"
 export LC_ALL=C
-disk=$1 old=$2 start=$3 count=$4
+disk=$(readlink -f "$1") old=$(readlink -f "$2") start=$3 count=$4
 shift 4
 new=${disk}200
 log=/tmp/tpl-rebuild.log
@@ -111,7 +114,7 @@ exit 1
 /// on the disk, and not in the cache that its device has: hence `direct`.
 const RELOCATE: &str = r#"
 set -e
-disk=$1
+disk=$(readlink -f "$1")
 shift
 blockdev --flushbufs "$disk"
 copy() {
@@ -157,11 +160,12 @@ export LC_ALL=C
 "#;
 
 impl Session {
-    /// Runs a script in the appliance; what it said on its standard output. The arguments are its positional parameters.
+    /// Runs a script in the appliance; what it said on its standard output. The arguments are its positional parameters, and
+    /// devices among them get the appliance's own names.
     fn script(&self, what: &str, script: &str, args: &[&str]) -> Result<String> {
         // libguestfs makes one text of all its words, for a shell.
-        let words: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
-        let text = format!("set -- {}\n{script}", words.join(" "));
+        let words: Vec<String> = args.iter().map(|arg| quoted(&own_name(arg))).collect();
+        let text = format!("set -- {}\n{QUIET}{script}", words.join(" "));
         self.call(what, |g| g.debug("sh", &[&text]))
     }
 
@@ -194,7 +198,7 @@ impl Blocks for Session {
         let mut args = vec![disk.as_str(), old.as_str(), &start, &count];
         args.extend(rebuild.program.iter().map(String::as_str));
         let what = format!("making the filesystem on {old} anew");
-        let said = self.script(&what, &format!("{QUIET}{REBUILD}"), &args)?;
+        let said = self.script(&what, REBUILD, &args)?;
         if said.contains(NO_ROOM) {
             return Ok(None);
         }
@@ -224,7 +228,7 @@ impl Blocks for Session {
             });
             let words: Vec<String> = std::iter::once(disk.clone()).chain(words).collect();
             let args: Vec<&str> = words.iter().map(String::as_str).collect();
-            self.script(&format!("moving what is on {disk}"), &format!("{QUIET}{RELOCATE}"), &args)?;
+            self.script(&format!("moving what is on {disk}"), RELOCATE, &args)?;
         }
         Ok(())
     }
