@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     error::Invalid,
     mirror::GuestMirror,
-    pipeline::{ExtraUser, Layout, RootFileSystem, Script, Word},
+    pipeline::{ExtraUser, Layout, PackageName, RootFileSystem, Script},
 };
 
 /// What stands in the place of the root password's hash when the answers are digested: the real one is new in each build.
@@ -23,7 +23,7 @@ pub struct Variables<'a> {
     /// The time zone.
     pub timezone: &'a str,
     /// Packages besides those that the answer file itself names.
-    pub packages: &'a [Word],
+    pub packages: &'a [PackageName],
     /// An HTTP proxy, as the guest sees it; may be empty.
     pub proxy: String,
     /// The mirror as the guest sees it; none: the vendor's, or the medium.
@@ -138,7 +138,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// Variables with something in each of them.
-    pub(crate) fn variables(packages: &[Word]) -> Variables<'_> {
+    pub(crate) fn variables(packages: &[PackageName]) -> Variables<'_> {
         let path = "/debian".to_owned();
         let mirror = GuestMirror { protocol: "http".into(), host: "mirror.example".into(), path, loopback: false };
         Variables {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     names::{NamePattern, TemplateRef, UserName, VmName},
     numbers::Numbers,
-    pipeline::{AnswerPath, GroupName, Pipeline, Place, PlainText, Script, VolumeGroup, Word},
+    pipeline::{AnswerPath, GroupName, PackageName, Pipeline, Place, PlainText, Script, VolumeGroup, Word},
     ssh_key::PublicKey,
     units::{ByteSize, Span},
     vm_spec::{Addressing, DomainName, FileMode, FileSystem, Firmware, GuestPath, IpChoice, Label, MacChoice, Topology},
@@ -108,6 +108,10 @@ texts! {
         "type": "string", "maxLength": 1000, "pattern": r"^(/|https?://)[A-Za-z0-9+._~:/@,=%\[\]?{}-]*$",
         "description": "an http:// or https:// URL, or an absolute path; {arch}, {cpu} and {release} are filled in",
         "examples": ["https://releases.ubuntu.com/{release}/ubuntu-{release}-live-server-{arch}.iso"],
+    };
+    PackageName, "PackageName": {
+        "type": "string", "pattern": r"^[A-Za-z0-9@][A-Za-z0-9+._~:/@=^-]{0,199}$",
+        "description": "a package, or a group of packages", "examples": ["vim", "@core"],
     };
     GroupName, "GroupName": {
         "type": "string", "pattern": r"^[a-z_][a-z0-9_-]{0,31}$", "description": "a group in the guest", "examples": ["adm"],

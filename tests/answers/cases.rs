@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tpl::core::{
     answers::{self, Url, Variables},
-    pipeline::{Answers, ExtraUser, Layout, Pipeline, RootFileSystem, Script, Word},
+    pipeline::{Answers, ExtraUser, Layout, PackageName, Pipeline, RootFileSystem, Script, Word},
 };
 
 /// Late commands in which everything stands that means something to one of the formats or to a shell.
@@ -72,7 +72,7 @@ impl Family {
 
     /// The answer file for a variation, and the variables that it was rendered with.
     pub fn render(&self, variation: &Variation) -> (String, Value) {
-        let packages: [Word; 2] = ["vim-enhanced", "python3.11"].map(|word| word.parse().unwrap());
+        let packages: [PackageName; 2] = ["vim-enhanced", "python3.11"].map(|word| word.parse().unwrap());
         let users: Users = toml::from_str(&USERS.replace("KEY", KEY)).unwrap();
         let commands: Vec<Script> = HOSTILE.iter().map(|text| text.parse().unwrap()).collect();
         // Debian's always has one.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::words::{AnswerPath, GroupName, PlainText, Script, VolumeGroup, Word};
+use super::words::{AnswerPath, GroupName, PackageName, PlainText, Script, VolumeGroup, Word};
 use crate::core::{mirror, names::UserName, ssh_key::PublicKey, units::ByteSize};
 
 /// What the installer is told.
@@ -25,7 +25,7 @@ pub struct Answers {
     pub timezone: Word,
     /// Packages besides those that the answer file itself names.
     #[serde(default)]
-    pub packages: Vec<Word>,
+    pub packages: Vec<PackageName>,
     /// An HTTP proxy for the installer; none when empty.
     #[serde(default)]
     pub proxy: Word,

@@ -20,7 +20,7 @@ use faults::Parts;
 
 pub use answers::{Answers, AnswersKind, ExtraUser, Layout, RootFileSystem};
 pub use source::{Origin, Source, SourceKind};
-pub use words::{AnswerPath, GroupName, MediumPath, Place, PlainText, Script, VolumeGroup, Word};
+pub use words::{AnswerPath, GroupName, MediumPath, PackageName, Place, PlainText, Script, VolumeGroup, Word};
 
 /// A pipeline, as `pipelines/NAME.toml` has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -20,7 +20,7 @@ macro_rules! read_by_parsing {
     )*};
 }
 
-read_by_parsing!(Word, PlainText, Script, AnswerPath, Place, MediumPath, GroupName, VolumeGroup);
+read_by_parsing!(Word, PlainText, Script, AnswerPath, Place, MediumPath, PackageName, GroupName, VolumeGroup);
 
 /// One word for an answer file or a URL: printable ASCII without blanks, quotes, backslashes, and what a shell would act on.
 /// An answer file has a setting a line and, in places, shell: nothing that a pipeline says may begin a new one.
@@ -188,6 +188,31 @@ impl FromStr for Place {
     }
 }
 
+/// A package, or a group of packages, in the words of the guest's package manager: `vim`, `@core`. What begins with another
+/// character would mean something else to an installer: leave out, or the end of the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct PackageName(String);
+
+impl PackageName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PackageName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "+-._~:/@=^".contains(c);
+        if text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '@') && text.len() <= 200 && text.chars().all(plain) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!("{text:?} is no package: letters, digits and + - . _ ~ : / @ = ^, a letter, a digit or @ first"))
+    }
+}
+
 /// A group of a Linux system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -271,6 +296,8 @@ mod tests {
         assert!(refused::<Place>("ftp://a.example/x") && refused::<Place>("x.iso") && refused::<Place>("http://a.example/a b"));
         assert!(refused::<Script>("a\nb") && refused::<Script>(" ") && !refused::<Script>("echo \"it's\" %end {{ x }}"));
         assert!(refused::<GroupName>("a b") && refused::<GroupName>("-x") && refused::<GroupName>(""));
+        assert!(refused::<PackageName>("%end") && refused::<PackageName>("-vim") && refused::<PackageName>(""));
+        assert!(!refused::<PackageName>("@^minimal-environment") && !refused::<PackageName>("vim=2:9/trixie"));
         assert!(refused::<VolumeGroup>("vg-0") && refused::<VolumeGroup>("0") && !refused::<VolumeGroup>("vg_0"));
         assert!(refused::<MediumPath>("../x") && refused::<MediumPath>("") && !refused::<MediumPath>("/casper/vmlinuz"));
         assert!(refused::<AnswerPath>("/etc/passwd") && refused::<AnswerPath>("a/../../b"));

@@ -34,6 +34,7 @@ fn the_schemas_of_texts_say_what_their_parsers_do() {
         &["/srv/{arch}.iso", "http://a.example/", "https://a.example/x?y=1"],
         &["", "a", "ftp://x", "/a b", "http:/x"],
     );
+    agree::<PackageName>(&["vim", "@core", "g++", "a=1:2~b"], &["", "-a", "%end", "a b", &"a".repeat(201)]);
     agree::<GroupName>(&["adm", "_x-1"], &["", "1a", "A", "-a", &"a".repeat(33)]);
     agree::<UserName>(&["adm", "_x-1"], &["", "1a", "Root;", &"a".repeat(33)]);
     agree::<VolumeGroup>(&["vg0", "VG_1"], &["", "0", "vg-0", &"a".repeat(33)]);

@@ -28,7 +28,7 @@ fn every_fault_is_found_at_once() {
         format!("p:5:10: \"a b\" {words}"),
         "p:6:1: missing field `kind`".to_owned(),
         "p:7:8: \"/a\" leaves the folder that holds pipelines/: write a path below it, as in preseed/debian.cfg".to_owned(),
-        format!("p:8:18: \"b c\" {words}"),
+        "p:8:18: \"b c\" is no package: letters, digits and + - . _ ~ : / @ = ^, a letter, a digit or @ first".to_owned(),
         "p:8:25: invalid type: integer `7`, expected a string".to_owned(),
         "p:10:31: invalid type: integer `1`, expected a boolean".to_owned(),
         "p:10:36: missing field `name`".to_owned(),

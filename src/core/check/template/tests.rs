@@ -3,10 +3,10 @@ use proptest::prelude::{any, proptest};
 use super::{super::Said, *};
 use crate::core::{
     answers::{render, tests::variables},
-    pipeline::Word,
+    pipeline::PackageName,
 };
 
-fn words() -> Vec<Word> {
+fn words() -> Vec<PackageName> {
     ["vim", "htop"].map(|word| word.parse().unwrap()).to_vec()
 }
 
