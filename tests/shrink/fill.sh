@@ -5,7 +5,7 @@ mkdir -p etc var/lib usr boot home/user/a/b/c/d/e/f/g/h dev run
 printf 'ID=test\n' >etc/os-release
 cp -a /usr/sbin usr/bin
 tr '\0' x </dev/zero | head -c 60000000 >var/lib/blob
-head -c 60000000 /dev/zero >var/lib/zeros
+head -c 400000000 /dev/zero >usr/zeros
 : >var/lib/empty
 printf data >home/user/a/b/c/d/e/f/g/h/deep
 ln home/user/a/b/c/d/e/f/g/h/deep home/user/second-name

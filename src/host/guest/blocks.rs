@@ -93,11 +93,13 @@ drop
 exit 0
 "#;
 
-/// Arguments: the device, the size in bytes.
+/// Chunks that are not full are merged first: new ones are a tenth of the filesystem, and so the smaller it is the smaller they
+/// are. Arguments: the device, the size in bytes.
 const SHRINK_BTRFS: &str = r#"
 export LC_ALL=C
 mkdir -p /tmp/tpl-new
 mount -o subvolid=5,nodev,nosuid "$1" /tmp/tpl-new || exit 1
+btrfs balance start -dusage=90 -musage=90 /tmp/tpl-new >/dev/null 2>&1
 out=$(btrfs filesystem resize "$2" /tmp/tpl-new 2>&1)
 code=$?
 [ $code = 0 ] && fstrim /tmp/tpl-new 2>/dev/null

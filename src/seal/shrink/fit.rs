@@ -38,9 +38,16 @@ pub(super) enum Fit {
     Kept(String),
 }
 
-/// How much stays free besides 5 %: nothing makes a clone's boot partition larger, and its next kernel has to go there.
+/// What stays free in a filesystem of its own below the root: there can be several.
+const ROOM_BELOW: u64 = 32 * MIB;
+
+/// How much stays free besides 5 %. Nothing makes a clone's boot partition larger, and its next kernel has to go there.
 fn room(mount_point: &str, usage: Usage) -> u64 {
-    if mount_point == "/boot" { usage.used.max(ROOM) } else { ROOM }
+    match mount_point {
+        "/" => ROOM,
+        "/boot" => usage.used.max(ROOM),
+        _ => ROOM_BELOW,
+    }
 }
 
 /// Makes the filesystem on an unmounted volume smaller, to a whole number of `unit` bytes.
@@ -120,15 +127,24 @@ fn fit_btrfs(guest: &dyn Blocks, device: &str, usage: Usage, room: u64, unit: u6
         return Ok(Fit::Kept(format!("it is on {devices} devices")));
     }
     // Trees grow by whole chunks, in two copies.
-    let mut size = (usage.used + usage.used / 10 + 2 * room).max(BTRFS_SMALLEST).next_multiple_of(unit);
-    for attempt in 0..BTRFS_TRIES {
-        if size >= old {
+    let wanted = (usage.used + usage.used / 10 + 2 * room).max(BTRFS_SMALLEST).next_multiple_of(unit);
+    let mut reached = old;
+    // A second round: what did not fit before can fit now, for chunks are smaller in a smaller filesystem.
+    for _ in 0..2 {
+        let mut size = wanted;
+        for attempt in 0..BTRFS_TRIES {
+            if size >= reached {
+                break;
+            }
+            if guest.shrink_btrfs(device, size)? {
+                reached = size;
+                break;
+            }
+            size = (size + ((64 * MIB) << attempt)).next_multiple_of(unit);
+        }
+        if reached == old {
             return Ok(full());
         }
-        if guest.shrink_btrfs(device, size)? {
-            return Ok(Fit::Smaller(size));
-        }
-        size = (size + ((64 * MIB) << attempt)).next_multiple_of(unit);
     }
-    Ok(Fit::Kept("it has no room to move its chunks".to_owned()))
+    Ok(Fit::Smaller(reached))
 }

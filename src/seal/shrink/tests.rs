@@ -183,7 +183,7 @@ fn an_xfs_that_finds_no_room_gets_more() {
 fn a_btrfs_gets_more_room_until_it_fits() {
     // 100 and a tenth, and twice 64, are less than 256.
     for (minimum, sizes, shrunk) in
-        [(0, &[256][..], Some(257)), (400, &[256, 320, 448], Some(449)), (2000, &[256, 320, 448, 704], None)]
+        [(0, &[256][..], Some(257)), (400, &[256, 320, 448, 256, 320], Some(449)), (2000, &[256, 320, 448, 704], None)]
     {
         let disk = mbr(&[(0x83, 2048, 1_843_200)]);
         let mut guest = fake("/dev/sda1", disk.clone());
