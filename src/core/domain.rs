@@ -135,7 +135,7 @@ fn head(name: &str, uuid: Uuid, metadata: &Metadata, machine: &Machine, boot: &s
     format!(
         "<domain type='{kind}'>\n  <name>{name}</name>\n  <uuid>{uuid}</uuid>\n  <metadata>{metadata}</metadata>\n  \
          <memory unit='KiB'>{memory}</memory>\n  <vcpu>{vcpus}</vcpu>\n  \
-         <os{firmware}><type arch='x86_64' machine='q35'>hvm</type>{boot}</os>\n  <features><acpi/><apic/></features>\n  {cpu}\n  \
+         <os{firmware}<type arch='x86_64' machine='q35'>hvm</type>{boot}</os>\n  <features><acpi/><apic/></features>\n  {cpu}\n  \
          <clock offset='utc'><timer name='rtc' tickpolicy='catchup'/><timer name='hpet' present='no'/></clock>\n",
         kind = machine.accelerator.domain_type(),
         name = escape(name),
@@ -143,10 +143,14 @@ fn head(name: &str, uuid: Uuid, metadata: &Metadata, machine: &Machine, boot: &s
         memory = machine.memory.kib_ceil(),
         vcpus = machine.vcpus,
         cpu = machine.accelerator.cpu(),
-        // libvirt picks the firmware's files, and makes variables of the VM's own when it starts for the first time.
+        // libvirt picks the firmware's files, and makes variables of the VM's own when it starts for the first time. Without
+        // Secure Boot: a firmware that has a vendor's keys starts no boot loader that this vendor has not signed.
         firmware = match machine.firmware {
-            Firmware::Bios => "",
-            Firmware::Uefi => " firmware='efi'",
+            Firmware::Bios => ">",
+            Firmware::Uefi => {
+                " firmware='efi'><firmware><feature enabled='no' name='enrolled-keys'/>\
+                 <feature enabled='no' name='secure-boot'/></firmware>"
+            }
         },
     )
 }
