@@ -188,7 +188,9 @@ def configure(logs, answers, layout, target):
         consoles = [word for word in machine.words() if word.startswith("console=")]
         append = answers.bootloader.appendLine.split()
         arguments = " ".join(append + [word for word in consoles if word not in append])
-        target.bootloader(layout.boot_disk, "rocky", arguments, answers.bootloader.timeout)
+        # As the real one does where it runs on a serial console: GRUB would wait for a screen.
+        terminal = 'GRUB_TERMINAL="serial console"\nGRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"\n'
+        target.bootloader(layout.boot_disk, "rocky", arguments, answers.bootloader.timeout, terminal)
     logs.stage("Performing post-installation setup tasks")
     logs.stage("Configuring installed system")
     language = answers.lang.lang or "en_US.UTF-8"

@@ -83,12 +83,12 @@ class Target:
     def purge(self, *names):
         self.run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "purge", *names)
 
-    def bootloader(self, disk, name, arguments, timeout=None):
+    def bootloader(self, disk, name, arguments, timeout=None, terminal=""):
         """GRUB with these kernel arguments: in the disk's boot sector, or on the EFI system partition under both its paths."""
         self.write(
             "/etc/default/grub",
             f'GRUB_DEFAULT=0\nGRUB_TIMEOUT={5 if timeout is None else timeout}\nGRUB_DISTRIBUTOR={name}\n'
-            f'GRUB_CMDLINE_LINUX_DEFAULT=""\nGRUB_CMDLINE_LINUX="{arguments}"\n',
+            f'GRUB_CMDLINE_LINUX_DEFAULT=""\nGRUB_CMDLINE_LINUX="{arguments}"\n{terminal}',
         )
         if machine.uefi():
             self.run("grub-install", "--target=x86_64-efi", "--efi-directory=/boot/efi", f"--bootloader-id={name}", "--no-nvram",
