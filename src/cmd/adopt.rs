@@ -16,6 +16,7 @@ use crate::{
         names::{TemplateId, UserName, Version},
         pipeline::Seal,
         trust::Trust,
+        units::ByteSize,
         vm_spec::Label,
         xml::adopt::Original,
     },
@@ -50,6 +51,13 @@ fn plan(world: World<'_>, config: &Config, args: &AdoptArgs) -> Result<BuildPlan
     Original::ensure_off(&args.domain, Some(domain.state), world.hypervisor.has_saved_memory(&args.domain)?)?;
     let path = build::path_of(world, &original.source)?;
     let disk = world.images.layers(&path, original.format)?;
+    if args.memory.is_some_and(|memory| memory < ByteSize::mib(128)) {
+        return Err(Invalid::argument("--memory: a clone needs at least 128 MiB of memory").into());
+    }
+    if args.disk_size.is_some_and(|size| size.0 < disk.size) {
+        let message = format!("--disk-size: the VM's own disk has {}, and a clone's is at least as large", ByteSize(disk.size));
+        return Err(Invalid::argument(message).into());
+    }
     let wishes = Wishes {
         user: args.user.clone(),
         seal,

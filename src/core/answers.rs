@@ -13,6 +13,9 @@ use super::{
 /// What stands in the place of the root password's hash when the answers are digested: the real one is new in each build.
 pub const DIGEST_PASSWORD: &str = "$6$digest$";
 
+/// How many steps rendering may take. The answer files that come with tpl take a few thousand.
+const FUEL: u64 = 2_000_000;
+
 /// The variables of an answer file: one set for all families. docs/pipelines.md has the table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Variables<'a> {
@@ -96,6 +99,7 @@ impl From<GuestMirror> for Url {
 pub fn render(file: &str, template: &str, variables: &Variables<'_>) -> Result<String, Invalid> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
     environment.add_filter("b64", |text: String| STANDARD.encode(text));
     environment.add_filter("tojson", |text: String| json(&text));
     let invalid = |error: minijinja::Error| {
@@ -103,6 +107,7 @@ pub fn render(file: &str, template: &str, variables: &Variables<'_>) -> Result<S
             ErrorKind::UndefinedError => {
                 "undefined variable; docs/pipelines.md lists those that an answer file may use".to_owned()
             }
+            ErrorKind::OutOfFuel => "this goes on and on: no answer file needs so many steps".to_owned(),
             _ => error.to_string().split(" (in ").next().unwrap_or_default().to_owned(),
         };
         let line = error.line().unwrap_or(1);
@@ -185,6 +190,10 @@ pub(crate) mod tests {
             (
                 "b {{ mirror.hots }}",
                 Err("p.cfg:1:6: undefined variable; docs/pipelines.md lists those that an answer file may use"),
+            ),
+            (
+                "{% for i in range(9999) %}\n{% for j in range(9999) %}{% endfor %}{% endfor %}",
+                Err("p.cfg:2:13: this goes on and on: no answer file needs so many steps"),
             ),
             ("ok\n{% if %}", Err("p.cfg:2:7: syntax error: unexpected end of block")),
         ];

@@ -32,12 +32,12 @@ use crate::{
         check,
         config::Config,
         domain::Accelerator,
-        error::{Advised, Refusal},
+        error::{Advised, Invalid, Refusal},
         facts::is_local,
         manifest::{IdentityMethod, Inputs, Manifest, Metadata, SourceFile, StageTime, State},
         names::{TemplateId, Version},
         progress::Progress,
-        source::Arch,
+        source::{Arch, Location, Request},
         trust::Trust,
         vm_spec::Firmware,
     },
@@ -81,6 +81,11 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
     let plan = BuildPlan::new(id, loaded.pipeline.clone(), loaded.digest.clone(), config, &choices)?;
     // What an installer would not take, or would stop at, must be found before anything is touched.
     let answers_digest = answers_digest(&plan, loaded.answers.as_ref())?;
+    local_files(&plan)?;
+    if plan.arch != Arch::Amd64 {
+        let reason = format!("templates for {} are not built here", plan.arch);
+        return Err(Refusal::new(reason).advise("`tpl cache fetch --arch` fetches their sources").into());
+    }
     if args.dry_run && !args.if_changed {
         return dry_run(&plan, output);
     }
@@ -139,6 +144,21 @@ pub(super) fn adopt(
     build.report(output)
 }
 
+/// Looks whether the files that are named by their paths are there.
+fn local_files(plan: &BuildPlan) -> Result<()> {
+    let Some(Request::Files(request)) = plan.request() else { return Ok(()) };
+    for (role, place) in &request.files {
+        if let Location::File(path) = place
+            && !path.is_file()
+        {
+            return Err(
+                Invalid::argument(format!("{}, {}, is not there, or is no plain file", role.as_str(), path.display())).into()
+            );
+        }
+    }
+    Ok(())
+}
+
 /// SHA-256 of the rendered answer file, with a fixed text in the place of what is random in each build. Of nothing where there is
 /// no answer file.
 fn answers_digest(plan: &BuildPlan, file: Option<&AnswerFile>) -> Result<String> {
@@ -188,12 +208,6 @@ pub(super) fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
 /// Everything that can be seen to be missing before anything is made.
 pub(super) fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
     let mut reasons = Vec::new();
-    if plan.arch != Arch::Amd64 {
-        reasons.push(format!(
-            "templates for {} are not built here: their sources can be fetched, with `tpl cache fetch`",
-            plan.arch
-        ));
-    }
     if !is_local(world.hypervisor.uri()) {
         // Its disks and logs are opened by their paths.
         reasons.push(format!("{} is another machine, and a template is built on the hypervisor itself", world.hypervisor.uri()));

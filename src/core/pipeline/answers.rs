@@ -160,6 +160,14 @@ impl Answers {
                 let message = format!("the comment of {} holds a ':', which passwd cannot", user.name);
                 faults.push((format!("users.{index}.comment"), message));
             }
+            // Each user has a group of that name, which is made with the user and cannot be there already.
+            if self.users.iter().flat_map(|other| &other.groups).any(|group| group.as_str() == user.name.as_str()) {
+                let message = format!("{} is a group of this list too, and a user's own group has the user's name", user.name);
+                faults.push((format!("users.{index}.name"), message));
+            }
+            if user.name.as_str() == "root" {
+                faults.push((format!("users.{index}.name"), "root is there already".to_owned()));
+            }
             if self.users[..index].iter().any(|other| other.name == user.name) {
                 faults.push((format!("users.{index}.name"), format!("the user {} stands there twice", user.name)));
             }
