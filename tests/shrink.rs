@@ -184,7 +184,7 @@ fn look_and_grow(disks: &[Disk], templates: &[(PathBuf, u64)]) {
             for swap in layout.volumes.iter().filter(|volume| volume.holds(Kind::Swap)) {
                 used += guest.device_size(&swap.device)?;
             }
-            let limit = used * 5 / 4 + 256 * MIB;
+            let limit = used * 5 / 4 + (256 + disk.chunks) * MIB;
             eprintln!("{}: {} MiB for {} MiB in use, limit {}", disk.name, size / MIB, used / MIB, limit / MIB);
             assert!(size <= limit, "{}: {size} bytes for {used} in use", disk.name);
             let root = layout.mounts[0].clone();

@@ -17,6 +17,9 @@ pub struct Disk {
     pub fstab: &'static [&'static str],
     /// The last partition, which grows with the disk; `disk` if there is no table, nothing if it is not to grow.
     pub grow: &'static str,
+    /// How much more than 1.25 times what is in use and 256 MiB it may take, in MiB: btrfs has room in whole chunks only, of a
+    /// tenth of its size each, and its trees have two of each.
+    pub chunks: u64,
     /// Whether the root can have immutable files.
     pub flags: bool,
 }
@@ -34,6 +37,7 @@ pub fn disks() -> Vec<Disk> {
             volumes: &["1", "2"],
             fstab: &["LABEL=centos / xfs defaults 0 0", "LABEL=EFI /boot/efi vfat umask=0077 0 2"],
             grow: "2",
+            chunks: 0,
             flags: true,
         },
         Disk {
@@ -58,6 +62,7 @@ pub fn disks() -> Vec<Disk> {
                 "LABEL=swap none swap sw 0 0",
             ],
             grow: "3",
+            chunks: 0,
             flags: true,
         },
         Disk {
@@ -70,6 +75,7 @@ pub fn disks() -> Vec<Disk> {
             volumes: &["1", "2"],
             fstab: &["LABEL=root / ext4 errors=remount-ro 0 1", "UUID=0a0b0c0d-1111-2222-3333-444455556666 none swap sw 0 0"],
             grow: "",
+            chunks: 0,
             flags: true,
         },
         Disk {
@@ -87,6 +93,7 @@ pub fn disks() -> Vec<Disk> {
                 "LABEL=fedora /home btrfs subvol=home 0 0",
             ],
             grow: "3",
+            chunks: 128,
             flags: false,
         },
         Disk {
@@ -102,6 +109,7 @@ pub fn disks() -> Vec<Disk> {
             volumes: &["1", "rl/root", "rl/swap"],
             fstab: &["/dev/mapper/rl-root / xfs defaults 0 0", "LABEL=boot /boot xfs defaults 0 0", "LABEL=swap none swap sw 0 0"],
             grow: "2",
+            chunks: 0,
             flags: true,
         },
         Disk {
@@ -111,6 +119,7 @@ pub fn disks() -> Vec<Disk> {
             volumes: &[""],
             fstab: &["LABEL=data / xfs defaults 0 0"],
             grow: "disk",
+            chunks: 0,
             flags: true,
         },
     ]

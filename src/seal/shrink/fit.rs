@@ -15,8 +15,8 @@ use crate::{
 const MIB: u64 = 1 << 20;
 /// Below that, btrfs does not go.
 const BTRFS_SMALLEST: u64 = 256 * MIB;
-/// How often a btrfs gets more room before it keeps its size: by 64 MiB, then by twice as much each time.
-const BTRFS_TRIES: u32 = 6;
+/// A btrfs gets smaller by half of what is too much; less than that goes at once.
+const BTRFS_STEP: u64 = 64 * MIB;
 
 /// The part of the disk behind the guest's own end, where filesystems are made anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,23 +128,15 @@ fn fit_btrfs(guest: &dyn Blocks, device: &str, usage: Usage, room: u64, unit: u6
     }
     // Trees grow by whole chunks, in two copies.
     let wanted = (usage.used + usage.used / 10 + 2 * room).max(BTRFS_SMALLEST).next_multiple_of(unit);
-    let mut reached = old;
-    // A second round: what did not fit before can fit now, for chunks are smaller in a smaller filesystem.
-    for _ in 0..2 {
-        let mut size = wanted;
-        for attempt in 0..BTRFS_TRIES {
-            if size >= reached {
-                break;
-            }
-            if guest.shrink_btrfs(device, size)? {
-                reached = size;
-                break;
-            }
-            size = (size + ((64 * MIB) << attempt)).next_multiple_of(unit);
+    let mut size = old;
+    // In steps: a new chunk is a tenth of the filesystem, and so there is room for smaller ones the smaller it has become.
+    while size > wanted {
+        let gap = size - wanted;
+        let next = if gap < BTRFS_STEP { wanted } else { (size - gap / 2).next_multiple_of(unit) };
+        if next >= size || !guest.shrink_btrfs(device, next)? {
+            break;
         }
-        if reached == old {
-            return Ok(full());
-        }
+        size = next;
     }
-    Ok(Fit::Smaller(reached))
+    Ok(if size < old { Fit::Smaller(size) } else { full() })
 }
