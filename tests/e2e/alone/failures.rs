@@ -2,7 +2,7 @@
 
 use std::{env, fs, time::Duration};
 
-use super::lab::{Background, folder, left, other_pipeline, tpl};
+use crate::e2e::lab::{Background, folder, left, other_pipeline, tpl};
 
 #[test]
 fn a_question_of_the_installers_ends_the_build_with_its_text() {

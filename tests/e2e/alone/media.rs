@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use super::lab::{Ended, folder, left, login_key, pipeline, ssh, tpl, virsh};
+use crate::e2e::lab::{Ended, folder, left, login_key, pipeline, ssh, tpl, virsh};
 
 /// A family's installer: its medium, and the pipeline that the tests begin with.
 struct Family {
@@ -159,8 +159,8 @@ fn a_power_off_and_a_reboot_at_the_wrong_time_are_told() {
 
 #[test]
 fn an_installer_that_hangs_meets_its_deadline() {
-    let hang = [("install", "arguments", "[\"tpl.fail=hang\"]"), ("install", "deadline", "\"4m\"")];
-    fails_saying(&UBUNTU, "tpl-e2e-hang", &hang, &["was not done after 4m00s, its deadline"]);
+    let hang = [("install", "arguments", "[\"tpl.fail=hang\"]"), ("install", "deadline", "\"2m\"")];
+    fails_saying(&UBUNTU, "tpl-e2e-hang", &hang, &["was not done after 2m00s, its deadline"]);
 }
 
 #[test]
