@@ -15,6 +15,8 @@ impl Session {
         let (disk, partition) = (self.device(DISK)?, i32::try_from(number)?);
         let size = self.device_size(DISK)?;
         self.call(&format!("growing partition {number} of {disk}"), |g| {
+            // The signature of an MBR, by which PARTUUID= knows its partitions: parted can give the disk another one.
+            let signature = g.pread_device(&disk, 4, 440)?;
             let end = if g.part_get_parttype(&disk)? == "gpt" {
                 g.part_expand_gpt(&disk)?;
                 // The last MiB has the second copy.
@@ -23,7 +25,8 @@ impl Session {
                 size.min(MBR_LIMIT) / MIB * MIB
             };
             let last = end / SECTOR - 1;
-            g.part_resize(&disk, partition, i64::try_from(last).unwrap_or(i64::MAX))
+            g.part_resize(&disk, partition, i64::try_from(last).unwrap_or(i64::MAX))?;
+            g.pwrite_device(&disk, &signature, 440).map(|_| ())
         })
     }
 
