@@ -104,7 +104,7 @@ fn make(g: &Handle, disk: &Disk, device: &str) -> (String, String) {
     sh(g, &format!("set -e\n{script}\nudevadm settle"), &[]);
     let mounts: String = disk.mounts.iter().map(|(spec, at)| format!("{}\n", mount_line(device, spec, at))).collect();
     sh(g, &format!("set -e; mkdir -p /tmp/root; cd /\n{mounts}"), &[]);
-    sh(g, FILL, &["/tmp/root", if disk.flags { "flags" } else { "" }]);
+    sh(g, FILL, &["/tmp/root", disk.fill]);
     let fstab: String = disk.fstab.iter().map(|line| format!("{line}\n")).collect();
     sh(g, "printf %s \"$1\" >/tmp/root/etc/fstab; cd /; umount -R /tmp/root", &[&fstab]);
     let identity = identity(g, disk, device);
@@ -184,7 +184,7 @@ fn look_and_grow(disks: &[Disk], templates: &[(PathBuf, u64)]) {
             for swap in layout.volumes.iter().filter(|volume| volume.holds(Kind::Swap)) {
                 used += guest.device_size(&swap.device)?;
             }
-            let limit = used * 5 / 4 + (256 + disk.chunks) * MIB;
+            let limit = used * 5 / 4 + 256 * MIB;
             eprintln!("{}: {} MiB for {} MiB in use, limit {}", disk.name, size / MIB, used / MIB, limit / MIB);
             assert!(size <= limit, "{}: {size} bytes for {used} in use", disk.name);
             let root = layout.mounts[0].clone();

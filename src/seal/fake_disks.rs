@@ -140,6 +140,11 @@ impl Blocks for FakeDisks {
         Ok((rebuild.size >= self.minimum).then_some(head))
     }
 
+    fn cut_btrfs(&self, device: &str) -> Result<u64> {
+        self.change(format!("cut {device}"))?;
+        Ok(self.usage.used)
+    }
+
     fn shrink_btrfs(&self, device: &str, size: u64) -> Result<bool> {
         self.change(format!("btrfs {device} to {size}"))?;
         Ok(size >= self.minimum)

@@ -1,11 +1,13 @@
-# Fills a root: what an installed system has, and what is easily lost in a copy. Argument: where it is mounted.
+# Fills a root: what an installed system has, and what is easily lost in a copy. Arguments: where it is mounted,
+# and what else it can have: `flags`, `random`.
 set -e
 cd "$1"
 mkdir -p etc var/lib usr boot home/user/a/b/c/d/e/f/g/h dev run
 printf 'ID=test\n' >etc/os-release
 cp -a /usr/sbin usr/bin
 tr '\0' x </dev/zero | head -c 60000000 >var/lib/blob
-head -c 400000000 /dev/zero >usr/zeros
+[ "$2" = random ] && from=urandom || from=zero
+head -c 400000000 /dev/$from >usr/large
 : >var/lib/empty
 printf data >home/user/a/b/c/d/e/f/g/h/deep
 ln home/user/a/b/c/d/e/f/g/h/deep home/user/second-name

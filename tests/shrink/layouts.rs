@@ -17,11 +17,8 @@ pub struct Disk {
     pub fstab: &'static [&'static str],
     /// The last partition, which grows with the disk; `disk` if there is no table, nothing if it is not to grow.
     pub grow: &'static str,
-    /// How much more than 1.25 times what is in use and 256 MiB it may take, in MiB: btrfs has room in whole chunks only, of a
-    /// tenth of its size each, and its trees have two of each.
-    pub chunks: u64,
-    /// Whether the root can have immutable files.
-    pub flags: bool,
+    /// What its root can have: `flags`, immutable files; `random`, a large file that compressing makes no smaller.
+    pub fill: &'static str,
 }
 
 /// All of them.
@@ -37,8 +34,7 @@ pub fn disks() -> Vec<Disk> {
             volumes: &["1", "2"],
             fstab: &["LABEL=centos / xfs defaults 0 0", "LABEL=EFI /boot/efi vfat umask=0077 0 2"],
             grow: "2",
-            chunks: 0,
-            flags: true,
+            fill: "flags",
         },
         Disk {
             name: "bios-lvm-xfs-and-more",
@@ -62,8 +58,7 @@ pub fn disks() -> Vec<Disk> {
                 "LABEL=swap none swap sw 0 0",
             ],
             grow: "3",
-            chunks: 0,
-            flags: true,
+            fill: "flags",
         },
         Disk {
             name: "bios-ext4-and-swap-behind",
@@ -75,8 +70,7 @@ pub fn disks() -> Vec<Disk> {
             volumes: &["1", "2"],
             fstab: &["LABEL=root / ext4 errors=remount-ro 0 1", "UUID=0a0b0c0d-1111-2222-3333-444455556666 none swap sw 0 0"],
             grow: "",
-            chunks: 0,
-            flags: true,
+            fill: "flags",
         },
         Disk {
             name: "uefi-btrfs-of-fedora",
@@ -93,8 +87,7 @@ pub fn disks() -> Vec<Disk> {
                 "LABEL=fedora /home btrfs subvol=home 0 0",
             ],
             grow: "3",
-            chunks: 128,
-            flags: false,
+            fill: "random",
         },
         Disk {
             name: "bios-lvm-and-boot-on-xfs",
@@ -109,8 +102,7 @@ pub fn disks() -> Vec<Disk> {
             volumes: &["1", "rl/root", "rl/swap"],
             fstab: &["/dev/mapper/rl-root / xfs defaults 0 0", "LABEL=boot /boot xfs defaults 0 0", "LABEL=swap none swap sw 0 0"],
             grow: "2",
-            chunks: 0,
-            flags: true,
+            fill: "flags",
         },
         Disk {
             name: "whole-disk-xfs",
@@ -119,8 +111,7 @@ pub fn disks() -> Vec<Disk> {
             volumes: &[""],
             fstab: &["LABEL=data / xfs defaults 0 0"],
             grow: "disk",
-            chunks: 0,
-            flags: true,
+            fill: "flags",
         },
     ]
 }

@@ -191,10 +191,16 @@ pub trait Blocks: Disks {
     /// It cannot be made, or something could not be copied.
     fn rebuild(&self, device: &str, rebuild: &Rebuild) -> Result<Option<Vec<u8>>>;
 
-    /// Shrinks a btrfs to `size` bytes and gives unused blocks back; says whether there was room.
+    /// Cuts what a btrfs has in large pieces, so that it finds a place anywhere; the bytes in use after that.
     ///
     /// # Errors
     /// The appliance has no programs for btrfs, or a broken disk.
+    fn cut_btrfs(&self, device: &str) -> Result<u64>;
+
+    /// Shrinks a btrfs to `size` bytes and gives unused blocks back; says whether there was room.
+    ///
+    /// # Errors
+    /// A broken disk.
     fn shrink_btrfs(&self, device: &str, size: u64) -> Result<bool>;
 
     /// Replaces the metadata of a volume group, in LVM's own text format, and takes the group out of use.

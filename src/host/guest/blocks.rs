@@ -33,8 +33,9 @@ udevadm settle
 ///
 /// Arguments: the disk, the old device, the first sector and the number of sectors of the new one, then the program that makes
 /// it. It is a partition that only the kernel knows; where the old one fills the disk itself the kernel mounts no partition
-/// besides, and it is a loop device. A mounted XFS has its UUID for itself, hence `nouuid`. `cp` looks for holes itself; that it copied every attribute is
-/// only an error with `--preserve=xattr` of its own. Attributes of lsattr (immutable files) come last, when all is written.
+/// besides, and it is a loop device. A mounted XFS has its UUID for itself, hence `nouuid`. `cp` looks for holes itself; that it
+/// copied every attribute is only an error with `--preserve=xattr` of its own. Attributes of lsattr (immutable files) come last, when
+/// all is written.
 const REBUILD: &str = r#"
 export LC_ALL=C
 disk=$(readlink -f "$1") old=$(readlink -f "$2") start=$3 count=$4
@@ -93,12 +94,41 @@ drop
 exit 0
 "#;
 
-/// Where a chunk finds no new place the kernel says so, or gives up in the midst: what was on the disk before counts then, and
-/// nothing is lost. Arguments: the device, the size in bytes.
+/// A piece of a file that is larger than a chunk's free room finds no new place, and a btrfs's pieces have up to 128 MiB: what is
+/// written over in small parts is in small pieces. Not what is compressed, for that is in small pieces; nor what has a capability,
+/// which would be lost; holes stay. Read-only subvolumes and immutable files are as they were. Argument: the device.
+const CUT_BTRFS: &str = r#"
+export LC_ALL=C
+mkdir -p /tmp/tpl-new
+mount -o subvolid=5,noatime,nodev,nosuid "$1" /tmp/tpl-new || exit 1
+cat >/tmp/tpl-cut <<'END'
+part=8388608
+for file; do
+  filefrag -v "$file" | grep -q encoded && continue
+  getfattr -n security.capability "$file" >/dev/null 2>&1 && continue
+  size=$(stat -c %s "$file") time=$(stat -c %.9Y "$file") at=0
+  while [ $at -lt $size ]; do
+    dd if="$file" of="$file" bs=64K iflag=skip_bytes,count_bytes oflag=seek_bytes conv=notrunc,sparse,fsync \
+      skip=$at seek=$at count=$part status=none || break
+    at=$((at + part))
+  done
+  touch -m -d "@$time" "$file"
+done
+END
+find /tmp/tpl-new -type f -size +8M -exec sh /tmp/tpl-cut {} + >/dev/null 2>&1
+sync
+stat -f -c '%b %f %S' /tmp/tpl-new
+umount /tmp/tpl-new
+"#;
+
+/// Chunks that are far from full are merged, or made anew in a fitting size, before the filesystem's end moves. Where a chunk finds
+/// no new place the kernel says so, or gives up in the midst: what was on the disk before counts then, and nothing is lost.
+/// Arguments: the device, the size in bytes.
 const SHRINK_BTRFS: &str = r#"
 export LC_ALL=C
 mkdir -p /tmp/tpl-new
-mount -o subvolid=5,nodev,nosuid "$1" /tmp/tpl-new || exit 1
+mount -o subvolid=5,noatime,nodev,nosuid "$1" /tmp/tpl-new || exit 1
+btrfs balance start -dusage=75 -musage=50 /tmp/tpl-new >/dev/null 2>&1
 out=$(btrfs filesystem resize "$2" /tmp/tpl-new 2>&1)
 code=$?
 [ $code = 0 ] && fstrim /tmp/tpl-new 2>/dev/null
@@ -207,8 +237,17 @@ impl Blocks for Session {
         Ok(Some(bytes.collect::<Result<_, _>>().with_context(|| what)?))
     }
 
-    fn shrink_btrfs(&self, name: &str, size: u64) -> Result<bool> {
+    fn cut_btrfs(&self, name: &str) -> Result<u64> {
         self.need("btrfs")?;
+        let what = format!("cutting large pieces of the filesystem on {name}");
+        let said = self.script(&what, CUT_BTRFS, &[&self.device(name)?])?;
+        let figures: Vec<u64> =
+            said.split_whitespace().map(str::parse).collect::<Result<_, _>>().with_context(|| what.clone())?;
+        let [blocks, free, size] = figures[..] else { bail!("{what}: no figures in {said:?}") };
+        Ok(blocks.saturating_sub(free).saturating_mul(size))
+    }
+
+    fn shrink_btrfs(&self, name: &str, size: u64) -> Result<bool> {
         let name = self.device(name)?;
         let what = format!("resizing the filesystem on {name} to {size} bytes");
         Ok(!self.script(&what, SHRINK_BTRFS, &[&name, &size.to_string()])?.contains(NO_ROOM))

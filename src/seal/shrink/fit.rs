@@ -15,8 +15,10 @@ use crate::{
 const MIB: u64 = 1 << 20;
 /// Below that, btrfs does not go.
 const BTRFS_SMALLEST: u64 = 256 * MIB;
-/// A btrfs gets smaller by half of what is too much; less than that goes at once.
-const BTRFS_STEP: u64 = 64 * MIB;
+/// A btrfs gets smaller by half of what is too much, and by half of that where there is no room for it; less is not worth it.
+const BTRFS_STEP: u64 = 16 * MIB;
+/// So often there may be no room.
+const BTRFS_FAILURES: u32 = 5;
 
 /// The part of the disk behind the guest's own end, where filesystems are made anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +64,7 @@ pub(super) fn fit(
     match volume.content.as_ref().map(|content| content.kind) {
         Some(Kind::Ext) => fit_ext(guest, &volume.device, usage, room, unit),
         Some(Kind::Xfs) => fit_xfs(guest, &volume.device, room, unit, scratch),
-        Some(Kind::Btrfs) => fit_btrfs(guest, &volume.device, usage, room, unit),
+        Some(Kind::Btrfs) => fit_btrfs(guest, &volume.device, room, unit),
         Some(Kind::Fat) => {
             // What it finds is in its log; a volume that is still broken is found by the proof.
             guest.check(&volume.device, Checker::FatRepair)?;
@@ -115,7 +117,7 @@ fn fit_xfs(guest: &dyn Blocks, device: &str, room: u64, unit: u64, scratch: &mut
     Ok(Fit::Anew { start, size })
 }
 
-fn fit_btrfs(guest: &dyn Blocks, device: &str, usage: Usage, room: u64, unit: u64) -> Result<Fit> {
+fn fit_btrfs(guest: &dyn Blocks, device: &str, room: u64, unit: u64) -> Result<Fit> {
     let head = guest.read_device(device, 0, HEAD)?;
     // Source: btrfs's on-disk format; the superblock is at 64 KiB.
     let number = |offset: usize| {
@@ -126,17 +128,25 @@ fn fit_btrfs(guest: &dyn Blocks, device: &str, usage: Usage, room: u64, unit: u6
     if devices != 1 {
         return Ok(Fit::Kept(format!("it is on {devices} devices")));
     }
+    let used = guest.cut_btrfs(device)?;
     // Trees grow by whole chunks, in two copies.
-    let wanted = (usage.used + usage.used / 10 + 2 * room).max(BTRFS_SMALLEST).next_multiple_of(unit);
-    let mut size = old;
+    let wanted = (used + used / 10 + 2 * room).max(BTRFS_SMALLEST).next_multiple_of(unit);
+    let half = |size: u64| if size - wanted < 2 * BTRFS_STEP { size - wanted } else { (size - wanted) / 2 };
+    let (mut size, mut failures) = (old, 0);
+    let mut step = half(size.max(wanted));
     // In steps: a new chunk is a tenth of the filesystem, and so there is room for smaller ones the smaller it has become.
-    while size > wanted {
-        let gap = size - wanted;
-        let next = if gap < BTRFS_STEP { wanted } else { (size - gap / 2).next_multiple_of(unit) };
-        if next >= size || !guest.shrink_btrfs(device, next)? {
+    while size > wanted && failures < BTRFS_FAILURES && (step >= BTRFS_STEP || size - step == wanted) {
+        let next = (size - step).next_multiple_of(unit);
+        if next >= size {
             break;
         }
-        size = next;
+        if guest.shrink_btrfs(device, next)? {
+            size = next;
+            step = half(size);
+        } else {
+            failures += 1;
+            step /= 2;
+        }
     }
     Ok(if size < old { Fit::Smaller(size) } else { full() })
 }

@@ -182,8 +182,11 @@ fn an_xfs_that_finds_no_room_gets_more() {
 #[test]
 fn a_btrfs_gets_smaller_until_there_is_no_room() {
     // 100 and a tenth, and twice 64, are less than 256. The MBR's disk ends behind its partition whatever it holds.
-    for (minimum, sizes, shrunk) in [(0, &[578, 417, 337, 297, 256][..], 257), (400, &[578, 417, 337], 418), (2000, &[578], 901)]
-    {
+    for (minimum, sizes, shrunk) in [
+        (0, &[578, 417, 337, 297, 277, 256][..], 257),
+        (400, &[578, 417, 337, 377, 397], 418),
+        (2000, &[578, 739, 820, 860, 880], 901),
+    ] {
         let disk = mbr(&[(0x83, 2048, 1_843_200)]);
         let mut guest = fake("/dev/sda1", disk.clone());
         guest.minimum = minimum * MIB;
