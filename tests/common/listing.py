@@ -35,6 +35,9 @@ def main():
                 "meta": f"{member.mode:04o} {member.uid}:{member.gid} {json.dumps(attributes, sort_keys=True)}",
                 "content": digests[member.name],
             }
+    # Else who writes the padding behind the archive's end would find a closed pipe.
+    while sys.stdin.buffer.read(1 << 20):
+        pass
     json.dump(listing, sys.stdout)
 
 

@@ -64,7 +64,7 @@ fn an_image_of_a_vendor_becomes_a_template() {
     fs::write(pipeline(NAME), text).unwrap();
     let file = pipeline(NAME);
 
-    let refused = tpl(&["build", &file]);
+    let refused = tpl(&["build", &file, "--allow-unsigned=false"]);
     assert_eq!(refused.code, 3, "nobody has signed the list: {refused:#?}");
     assert_eq!(left(&format!("{NAME}.")), Vec::<String>::new());
     let report = tpl(&["build", &file, "--allow-unsigned", "--output", "json"]).json();
