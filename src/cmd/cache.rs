@@ -16,10 +16,13 @@ use crate::{
         trust::Trust,
         units::ByteSize,
     },
-    host::source::{
-        Access, Source, Sources,
-        cache::Cache,
-        stock::{Fate, Stored},
+    host::{
+        local::Stop,
+        source::{
+            Access, Source, Sources,
+            cache::Cache,
+            stock::{Fate, Stored},
+        },
     },
     ui::{self, StageLine},
 };
@@ -65,7 +68,7 @@ pub fn run(config: &Config, command: &CacheCommand, output: Output) -> Result<()
     match command {
         CacheCommand::List => list(&Cache::new(config.cache.clone()), output),
         CacheCommand::Fetch(args) => {
-            let source = Sources::new(config.cache.clone()).context("preparing downloads")?;
+            let source = Sources::new(config.cache.clone(), Stop::default()).context("preparing downloads")?;
             fetch(&source, &requests(config, args)?, output)
         }
         CacheCommand::Prune(args) => prune(&Cache::new(config.cache.clone()), args, output),

@@ -179,11 +179,12 @@ impl Opened {
     /// # Errors
     /// libvirt does not answer, or this run cannot be registered.
     pub fn new(config: &Config) -> Result<Self> {
+        let local = crate::host::local::ThisMachine::register()?;
         Ok(Self {
-            local: crate::host::local::ThisMachine::register()?,
             hypervisor: crate::host::libvirt::Libvirt::open(&config.uri)?,
             appliances: [Libguestfs { tcg: false }, Libguestfs { tcg: true }],
-            source: crate::host::source::Sources::new(config.cache.clone()).context("preparing downloads")?,
+            source: crate::host::source::Sources::new(config.cache.clone(), local.stop()).context("preparing downloads")?,
+            local,
             pool: config.pool.clone(),
             dns: Directory::of(&config.dns),
         })

@@ -63,11 +63,32 @@ impl Lock {
     }
 }
 
+/// Whether the operator, or the system, has asked for the end.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Whether to go on.
+    ///
+    /// # Errors
+    /// The end has been asked for.
+    pub fn go_on(&self) -> Result<()> {
+        ensure!(!self.0.load(Ordering::Relaxed), "interrupted");
+        Ok(())
+    }
+}
+
+impl From<Arc<AtomicBool>> for Stop {
+    fn from(asked: Arc<AtomicBool>) -> Self {
+        Self(asked)
+    }
+}
+
 /// The real machine.
 pub struct ThisMachine {
     folder: PathBuf,
     run: Run,
-    interrupted: Arc<AtomicBool>,
+    stop: Stop,
     _held: File,
 }
 
@@ -85,19 +106,26 @@ impl ThisMachine {
         let held = open(&folder.join(run_file(&run)))?;
         held.lock().context("locking this run's own file")?;
         sweep(&folder);
-        Ok(Self { folder, run, interrupted: watch_signals()?, _held: held })
+        Ok(Self { folder, run, stop: watch_signals()?, _held: held })
     }
 }
 
 /// The first interrupt sets the flag; the second ends the process, as if nobody had caught it.
-fn watch_signals() -> Result<Arc<AtomicBool>> {
+fn watch_signals() -> Result<Stop> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         // In this order: the second interrupt finds the flag already set.
         let second = signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag));
         second.and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag))).context("catching interrupts")?;
     }
-    Ok(flag)
+    Ok(flag.into())
+}
+
+impl ThisMachine {
+    /// For what waits without asking [`Local`].
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
 }
 
 impl Drop for ThisMachine {
@@ -171,8 +199,7 @@ impl Local for ThisMachine {
     }
 
     fn go_on(&self) -> Result<()> {
-        ensure!(!self.interrupted.load(Ordering::Relaxed), "interrupted");
-        Ok(())
+        self.stop.go_on()
     }
 
     fn run(&self) -> &Run {

@@ -292,6 +292,10 @@ impl Blocks for FakeGuest {
         bail!("{device} is no XFS")
     }
 
+    fn cut_btrfs(&self, device: &str) -> Result<u64> {
+        bail!("{device} is no btrfs")
+    }
+
     fn shrink_btrfs(&self, device: &str, _: u64) -> Result<bool> {
         bail!("{device} is no btrfs")
     }

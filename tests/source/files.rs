@@ -4,6 +4,10 @@ use std::{
     fs,
     io::Write as _,
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -21,11 +25,14 @@ use tempfile::TempDir;
 use tpl::{
     core::{
         error::{Invalid, Refusal},
-        progress::Silent,
+        progress::{Progress, Silent},
         source::{Digest, FilesRequest, Location, Proof, Request, Role},
         trust::Trust,
     },
-    host::source::{Access, Fetched, Resolved, Source as _, Sources, Wanted},
+    host::{
+        local::Stop,
+        source::{Access, Fetched, Resolved, Source as _, Sources, Wanted},
+    },
 };
 
 use crate::{
@@ -90,7 +97,7 @@ impl Vendor {
     }
 
     pub fn source(&self) -> Sources {
-        Sources::new(self.folder.path().join("cache")).unwrap()
+        Sources::new(self.folder.path().join("cache"), Stop::default()).unwrap()
     }
 
     pub fn request(&self) -> FilesRequest {
@@ -329,6 +336,31 @@ fn a_download_with_sha_512_is_resumed() {
     vendor.assert_good(&vendor.request(), &vendor.signed());
     let iso = "jammy-live-server-amd64.iso";
     assert_eq!(vendor.server.seen(), ["SHA256SUMS", "SHA256SUMS.gpg", iso, &format!("{iso} 100000-")]);
+}
+
+/// Interrupts as soon as something has come.
+struct Impatient(Arc<AtomicBool>);
+
+impl Progress for Impatient {
+    fn update(&self, _: &str, _: Option<u8>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+    fn note(&self, _: &str) {}
+}
+
+#[test]
+fn an_interrupted_download_ends_and_is_resumed() {
+    let vendor = Vendor::new();
+    let resolved = vendor.resolve(&vendor.request(), Access::Online).unwrap();
+    let impatient = Impatient(Arc::default());
+    let source = Sources::new(vendor.folder.path().join("cache"), Arc::clone(&impatient.0).into()).unwrap();
+    let error = source.fetch(&resolved, Access::Online, &impatient).unwrap_err();
+    assert_eq!(format!("{error:#}"), format!("fetching {}: interrupted", vendor.url(ISO)));
+    let error = source.resolve(&Request::Files(vendor.request()), Access::Online, &Silent).unwrap_err();
+    assert!(format!("{error:#}").ends_with(": interrupted"), "{error:#}");
+    vendor.assert_good(&vendor.request(), &vendor.signed());
+    let seen = vendor.server.seen();
+    assert!(seen.last().unwrap().starts_with("jammy-live-server-amd64.iso "), "{seen:?}");
 }
 
 #[test]

@@ -25,7 +25,10 @@ use tpl::{
         sha256::Sha256Digest,
         source::{ArchiveRequest, Request, Role},
     },
-    host::source::{Access, Fetched, Resolved, Source as _, Sources, Wanted},
+    host::{
+        local::Stop,
+        source::{Access, Fetched, Resolved, Source as _, Sources, Wanted},
+    },
 };
 
 use crate::server::Server;
@@ -96,7 +99,7 @@ impl World {
     }
 
     pub fn source(&self) -> Sources {
-        Sources::new(self.folder.path().join("cache")).unwrap()
+        Sources::new(self.folder.path().join("cache"), Stop::default()).unwrap()
     }
 
     pub fn resolve(&self, request: &ArchiveRequest, progress: &dyn Progress) -> anyhow::Result<Resolved> {

@@ -76,7 +76,7 @@ impl Cache {
         let path = self.path(digest);
         let folder = path.parent().context("a cached file is in a folder")?;
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        let mut partial = Partial::lock(folder.join(format!("{digest}.partial")), digest.algorithm(), watch)?;
+        let mut partial = Partial::lock(folder.join(format!("{digest}.partial")), digest.algorithm(), http, watch)?;
         // Whoever held the lock may have been busy with just this file.
         if let Some(held) = self.whole(digest, watch)? {
             partial.discard()?;
@@ -105,7 +105,7 @@ impl Cache {
     pub fn get_unknown(&self, http: &Http, url: &str, watch: &mut dyn Watch) -> Result<Digest> {
         let folder = self.0.join("unverified");
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-        let mut partial = Partial::lock(folder.join(format!("{}.partial", sha256(url))), Algorithm::Sha256, watch)?;
+        let mut partial = Partial::lock(folder.join(format!("{}.partial", sha256(url))), Algorithm::Sha256, http, watch)?;
         let known = self.record(url).filter(|record| self.has(record.digest));
         let validator = known.as_ref().and_then(|record| record.validator.as_ref());
         let fetched = match partial.download_unknown(http, url, validator, watch) {

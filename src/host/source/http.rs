@@ -1,8 +1,8 @@
 //! HTTP with patience: time limits on every wait, a few more tries where another try may help, small lists under a limit.
 
-use std::{io::Read as _, thread, time::Duration};
+use std::{env, io::Read as _, thread, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use reqwest::{
     StatusCode, Url,
     blocking::{Client, Response},
@@ -10,6 +10,8 @@ use reqwest::{
     redirect::{Attempt, Policy},
 };
 use serde::{Deserialize, Serialize};
+
+use crate::host::local::Stop;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// For the answer to a request, and then for each read: not for a whole file, which may take long on a slow line.
@@ -64,20 +66,31 @@ impl Validator {
 }
 
 /// A client for a mirror. Takes its proxies from the usual variables (`http_proxy`, `https_proxy`, `no_proxy`).
-pub struct Http(Client);
+pub struct Http {
+    client: Client,
+    stop: Stop,
+}
 
 impl Http {
     /// A client that has not connected yet.
     ///
     /// # Errors
     /// The system's certificates cannot be used.
-    pub fn new() -> Result<Self> {
+    pub fn new(stop: Stop) -> Result<Self> {
         let builder = Client::builder()
             .user_agent(concat!("tpl/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(READ_TIMEOUT)
             .redirect(Policy::custom(redirect));
-        Ok(Self(builder.build().context("preparing HTTP")?))
+        Ok(Self { client: builder.build().context("preparing HTTP")?, stop })
+    }
+
+    /// Whether to go on with what takes long.
+    ///
+    /// # Errors
+    /// The operator, or the system, has asked for the end.
+    pub fn go_on(&self) -> Result<()> {
+        self.stop.go_on()
     }
 
     /// A whole small file; none if the server says that there is no such file.
@@ -129,7 +142,8 @@ impl Http {
     }
 
     fn get<'a>(&self, url: &str, headers: impl IntoIterator<Item = (HeaderName, &'a str)>) -> Result<Response, Fault> {
-        let request = headers.into_iter().fold(self.0.get(url), |request, (name, value)| request.header(name, value));
+        self.go_on().and_then(|()| proxies(&|name| env::var(name).ok())).map_err(Fault::Lasting)?;
+        let request = headers.into_iter().fold(self.client.get(url), |request, (name, value)| request.header(name, value));
         request.send().map_err(|error| {
             let lasting = error.is_builder() || error.is_redirect();
             // The URL stands in the context already.
@@ -155,6 +169,17 @@ pub fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Fault>) -> Result<T> 
             },
         }
     }
+}
+
+/// What is no address would be as if it were not there, and the request would go another way than it was meant to.
+fn proxies(variable: &dyn Fn(&str) -> Option<String>) -> Result<()> {
+    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+        let Some(value) = variable(name).filter(|value| !value.is_empty()) else { continue };
+        let full = if value.contains("://") { value } else { format!("http://{value}") };
+        // Not the value: it can have a password.
+        ensure!(Url::parse(&full).is_ok_and(|url| url.has_host()), "the variable {name} is no proxy's address: http://HOST:PORT");
+    }
+    Ok(())
 }
 
 fn accepted(response: Response) -> Result<Response, Fault> {
@@ -217,6 +242,17 @@ mod tests {
         for (followed, from, to, fault) in table {
             let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
             assert_eq!(redirect_fault(followed, Some(&from), &to), fault, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_is_none_is_told_without_its_password() {
+        for value in ["http://10.0.0.1:3128", "10.0.0.1:3128", "socks5://user:pw@[::1]:1080/", "proxy", ""] {
+            assert!(proxies(&|name| (name == "http_proxy").then(|| value.to_owned())).is_ok(), "{value}");
+        }
+        for value in ["http://", "http://me:secret@host:port", "::secret"] {
+            let error = proxies(&|name| (name == "https_proxy").then(|| value.to_owned())).unwrap_err().to_string();
+            assert_eq!(error, "the variable https_proxy is no proxy's address: http://HOST:PORT", "{value}");
         }
     }
 

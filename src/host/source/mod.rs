@@ -31,10 +31,13 @@ use anyhow::{Context as _, Result};
 
 pub use self::archive::debian_keyring;
 use self::{cache::Cache, http::Http, lists::Lists, progress::Meters};
-use crate::core::{
-    progress::Progress,
-    source::{Digest, Request, Role},
-    trust::Trust,
+use crate::{
+    core::{
+        progress::Progress,
+        source::{Digest, Request, Role},
+        trust::Trust,
+    },
+    host::local::Stop,
 };
 
 /// Whether the network may be used.
@@ -150,12 +153,12 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Sources that keep what they download in that folder.
+    /// Sources that keep what they download in that folder, and end a download when `stop` says so.
     ///
     /// # Errors
     /// HTTP cannot be prepared.
-    pub fn new(cache: PathBuf) -> Result<Self> {
-        Ok(Self { http: Http::new()?, cache: Cache::new(cache) })
+    pub fn new(cache: PathBuf, stop: Stop) -> Result<Self> {
+        Ok(Self { http: Http::new(stop)?, cache: Cache::new(cache) })
     }
 
     fn lists(&self, access: Access) -> Lists<'_> {

@@ -5,6 +5,8 @@ use std::{
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -22,6 +24,8 @@ use crate::core::{
 
 /// A server that never stops sending must not fill the disk. The largest media, Red Hat's DVDs, have 12 GiB.
 const MAX_FILE: u64 = 16 << 30;
+/// Between two looks at whether another process is done with a download.
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
 
 /// A file that grows, locked against other processes until it is dropped. `hasher` has seen its first `length` bytes, which
 /// are all it has.
@@ -38,8 +42,8 @@ impl Partial {
     ///
     /// # Errors
     /// It cannot be made, locked or read.
-    pub fn lock(path: PathBuf, algorithm: Algorithm, watch: &mut dyn Watch) -> Result<Self> {
-        let mut file = locked(&path, watch).with_context(|| format!("locking {}", path.display()))?;
+    pub fn lock(path: PathBuf, algorithm: Algorithm, http: &Http, watch: &mut dyn Watch) -> Result<Self> {
+        let mut file = locked(&path, http, watch).with_context(|| format!("locking {}", path.display()))?;
         let mut hashers = [Hasher::new(algorithm)];
         let read = hash_rest(&mut file, &mut hashers, &mut |_| ());
         let length = read.with_context(|| format!("reading {}", path.display()))?;
@@ -94,7 +98,7 @@ impl Partial {
             self.restart().map_err(Fault::Lasting)?;
             let Some(response) = http.open_unless(url, known)? else { return Ok(None) };
             let validator = Validator::of(&response);
-            self.append(response, watch)?;
+            self.append(http, response, watch)?;
             Ok(Some(validator))
         })
     }
@@ -109,16 +113,16 @@ impl Partial {
             reply => reply,
         };
         match reply {
-            Reply::Rest(response) => self.append(response, watch),
+            Reply::Rest(response) => self.append(http, response, watch),
             Reply::Whole(response) => {
                 self.restart().map_err(Fault::Lasting)?;
-                self.append(response, watch)
+                self.append(http, response, watch)
             }
             Reply::NothingThere => Err(Fault::Lasting(anyhow!("the server answers with ranges that nobody asked for"))),
         }
     }
 
-    fn append(&mut self, mut response: Response, watch: &mut dyn Watch) -> Result<(), Fault> {
+    fn append(&mut self, http: &Http, mut response: Response, watch: &mut dyn Watch) -> Result<(), Fault> {
         let rest = response.content_length();
         let total = rest.map(|rest| self.length.saturating_add(rest));
         if total.is_some_and(|total| total > MAX_FILE) {
@@ -127,6 +131,7 @@ impl Partial {
         self.room(rest.unwrap_or(0)).map_err(Fault::Lasting)?;
         let mut buffer = vec![0; BUFFER];
         loop {
+            http.go_on().map_err(Fault::Lasting)?;
             let count = match response.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => count,
@@ -203,16 +208,22 @@ fn enough(available: u64, rest: u64, folder: &Path) -> Result<()> {
 
 /// Opens and locks a partial file. The one who had the lock before may have renamed or removed the file that was waited for;
 /// then the lock is on a file that is no longer there under this name, and it takes another round.
-fn locked(path: &Path, watch: &mut dyn Watch) -> io::Result<File> {
+fn locked(path: &Path, http: &Http, watch: &mut dyn Watch) -> Result<File> {
+    let mut told = false;
     loop {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                watch.waits();
-                file.lock()?;
+                if !told {
+                    watch.waits();
+                }
+                told = true;
+                http.go_on()?;
+                thread::sleep(LOCK_PAUSE);
+                continue;
             }
-            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         if is_still(&file, path)? {
             return Ok(file);
