@@ -12,7 +12,7 @@ const TEST: &str = "test:///default";
 fn a_bad_pipeline_is_refused_at_its_place() {
     let words = "is not one plain word: letters, digits and + - . _ ~ : / @ , = % [ ] ? only";
     let fields = "expected one of `kind`, `arch`, `release`, `suite`, `mirror`, `url`, `kernel`, `initrd`, `sha256`, `checksums`, \
-                  `signature`, `keyring`, `fingerprints`, `keyring_from`";
+                  `signature`, `keyring`, `fingerprints`, `keyring_from`, `arm64`";
     let siute = format!("7:1: unknown field `siute`, {fields}");
     let table = [
         ("suite = ", "siute = ", siute.as_str()),

@@ -150,6 +150,7 @@ pub fn parse_with(file: &str, text: &str, also: impl FnOnce(&mut Document<'_>)) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::source::Arch;
 
     const GOOD: &str = r#"description = "Debian"
 [source]
@@ -174,12 +175,34 @@ disk = "8G"
     }
 
     #[test]
+    fn another_architectures_files_may_be_elsewhere() {
+        let here = GOOD.replace("netboot", "iso").replace("suite = \"trixie\"", "url = \"http://a/x.iso\"\nsha256 = \"00\"");
+        let here = here.replace(
+            "sha256 = \"00\"",
+            "checksums = \"http://a/SUMS\"\nfingerprints = [\"0123456789012345678901234567890123456789\"]",
+        );
+        let text = here.replace("[answers]", "[source.arm64]\nurl = \"http://b/{cpu}.iso\"\nkeyring = \"/b.gpg\"\n[answers]");
+        let source = parse("p.toml", &text).unwrap().source;
+        let places = |arch| match source.origin(arch).unwrap() {
+            Origin::Iso { medium, proof } => (medium.to_string(), proof),
+            other => panic!("{other:?}"),
+        };
+        let (medium, proof) = places(Arch::Amd64);
+        assert_eq!((medium.as_str(), proof.checksums.as_deref(), proof.keyring), ("http://a/x.iso", Some("http://a/SUMS"), None));
+        let (medium, proof) = places(Arch::Arm64);
+        assert_eq!((medium.as_str(), proof.checksums, proof.keyring), ("http://b/aarch64.iso", None, Some("/b.gpg".into())));
+        assert_eq!(proof.fingerprints.len(), 1);
+        let broken = parse("p.toml", &text.replace("{cpu}", "{x}")).unwrap_err().to_string();
+        assert!(broken.contains("only {arch}, {cpu} and {release} are filled in"), "{broken}");
+    }
+
+    #[test]
     fn each_fault_has_its_place() {
         let table = [
             (
                 ("suite = ", "siute = "),
                 "p.toml:4:1: unknown field `siute`, expected one of `kind`, `arch`, `release`, `suite`, `mirror`, `url`, `kernel`, \
-                 `initrd`, `sha256`, `checksums`, `signature`, `keyring`, `fingerprints`, `keyring_from`",
+                 `initrd`, `sha256`, `checksums`, `signature`, `keyring`, `fingerprints`, `keyring_from`, `arm64`",
             ),
             (("\"512M\"", "[1]"), "p.toml:11:10: a size: bytes, or text as in \"20G\""),
             (

@@ -57,6 +57,32 @@ pub struct Source {
     /// Where the keyring comes from, for people.
     #[serde(default)]
     pub keyring_from: Option<PlainText>,
+    /// What is elsewhere for arm64: vendors keep its media on other servers, with lists of their own.
+    #[serde(default)]
+    pub arm64: Option<Elsewhere>,
+}
+
+/// Where the files of another architecture are; what it does not name is the same.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Elsewhere {
+    /// The file.
+    pub url: Place,
+    /// Its digest in hexadecimal, in the place of a list: SHA-256.
+    #[serde(default)]
+    pub sha256: Option<Word>,
+    /// Its checksum list.
+    #[serde(default)]
+    pub checksums: Option<Place>,
+    /// The list's detached signature; without it the list itself is signed.
+    #[serde(default)]
+    pub signature: Option<Place>,
+    /// The keyring, where it is another one.
+    #[serde(default)]
+    pub keyring: Option<PathBuf>,
+    /// The certificates of the keyring that count; all where it is empty.
+    #[serde(default)]
+    pub fingerprints: Option<Vec<Word>>,
 }
 
 /// The kinds of source.
@@ -140,11 +166,40 @@ impl Source {
     pub(super) fn faults(&self, arch: Arch) -> Vec<Fault> {
         let mut faults = Vec::new();
         self.decide(arch, &mut faults);
+        if self.arm64.is_some() && arch != Arch::Arm64 && faults.is_empty() {
+            self.decide(Arch::Arm64, &mut faults);
+        }
         faults
     }
 
     /// The origin, where there is no fault.
     fn decide(&self, arch: Arch, faults: &mut Vec<Fault>) -> Option<Origin> {
+        match &self.arm64 {
+            Some(_) if self.kind == SourceKind::Netboot => {
+                faults.push(("arm64", "arm64 means nothing for this source of kind netboot".to_owned()));
+                None
+            }
+            Some(elsewhere) if arch == Arch::Arm64 => self.moved(elsewhere).decide(arch, faults),
+            _ => self.decide_here(arch, faults),
+        }
+    }
+
+    /// The same source, with its files in another place.
+    fn moved(&self, elsewhere: &Elsewhere) -> Self {
+        let Elsewhere { url, sha256, checksums, signature, keyring, fingerprints } = elsewhere.clone();
+        Self {
+            url: Some(url),
+            sha256,
+            checksums,
+            signature,
+            keyring: keyring.or_else(|| self.keyring.clone()),
+            fingerprints: fingerprints.unwrap_or_else(|| self.fingerprints.clone()),
+            arm64: None,
+            ..self.clone()
+        }
+    }
+
+    fn decide_here(&self, arch: Arch, faults: &mut Vec<Fault>) -> Option<Origin> {
         let suite = self.suite.as_ref().map(Word::as_str);
         match (self.kind, suite) {
             (SourceKind::Netboot, Some(suite)) => self.archive(suite, faults),

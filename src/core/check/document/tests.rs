@@ -87,7 +87,7 @@ fn what_belongs_together_is_checked_where_it_can_be() {
         (
             "suite",
             "siute",
-            "p:4:1: unknown field `siute`, expected one of `kind`, `arch`, `release`, `suite`, `mirror`, `url`, `kernel`, `initrd`, `sha256`, `checksums`, `signature`, `keyring`, `fingerprints`, `keyring_from`",
+            "p:4:1: unknown field `siute`, expected one of `kind`, `arch`, `release`, `suite`, `mirror`, `url`, `kernel`, `initrd`, `sha256`, `checksums`, `signature`, `keyring`, `fingerprints`, `keyring_from`, `arm64`",
         ),
     ];
     for (from, to, expected) in table {
