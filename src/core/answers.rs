@@ -102,12 +102,16 @@ pub fn render(file: &str, template: &str, variables: &Variables<'_>) -> Result<S
     environment.set_fuel(Some(FUEL));
     environment.add_filter("b64", |text: String| STANDARD.encode(text));
     environment.add_filter("tojson", |text: String| json(&text));
+    environment.add_function("fail", |message: String| -> Result<String, minijinja::Error> {
+        Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+    });
     let invalid = |error: minijinja::Error| {
         let message = match error.kind() {
             ErrorKind::UndefinedError => {
                 "undefined variable; docs/pipelines.md lists those that an answer file may use".to_owned()
             }
             ErrorKind::OutOfFuel => "this goes on and on: no answer file needs so many steps".to_owned(),
+            ErrorKind::InvalidOperation if error.detail().is_some() => error.detail().unwrap_or_default().to_owned(),
             _ => error.to_string().split(" (in ").next().unwrap_or_default().to_owned(),
         };
         let line = error.line().unwrap_or(1);

@@ -131,6 +131,28 @@ fn what_would_be_used_is_written() {
 }
 
 #[test]
+fn two_pipelines_of_one_name_are_not_rendered_over_each_other() {
+    let home = home(PIPELINE, ANSWERS);
+    home.write("other/pipelines/lab.toml", &PIPELINE.replace("trixie", "bookworm"));
+    home.write("other/preseed/a.cfg", ANSWERS);
+    let ran = validate(&home, &["lab", "other/pipelines/lab.toml", "--render", "out"]);
+    let refused = "tpl: other/pipelines/lab.toml: pipelines/lab.toml has been rendered into out/lab just now\n";
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (2, "ok lab pipelines/lab.toml\n", refused));
+    assert_eq!(fs::read_to_string(home.path().join("out/lab/pipeline.toml")).unwrap(), PIPELINE);
+}
+
+#[test]
+fn an_answer_file_says_what_it_needs() {
+    let home = Home::new();
+    let built_in = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/rocky9.toml")).unwrap();
+    home.write("pipelines/lab.toml", &built_in.replace("release = \"9\"\n", ""));
+    home.write("kickstart/redhat.ks", include_str!("../../kickstart/redhat.ks"));
+    let ran = validate(&home, &["lab"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("kickstart/redhat.ks:1:") && ran.stderr.contains("source.release is missing"), "{}", ran.stderr);
+}
+
+#[test]
 fn every_kind_of_installer_is_rendered() {
     let home = Home::new();
     let ran = validate(&home, &["ubuntu24", "rocky9", "rocky9-cloud", "--render", "out"]);

@@ -140,6 +140,10 @@ fn the_cache_is_filled_listed_and_pruned() {
     let pruned = site.json(&["cache", "prune", "--older-than", "0d"]);
     assert_eq!((&pruned["removed"], &pruned["dry_run"]), (&dry["removed"], &Value::Bool(false)));
     assert_eq!(site.json(&["cache", "list"]), serde_json::json!([]));
+    fs::remove_dir_all(site.cache()).unwrap();
+    fs::write(site.cache(), "x").unwrap();
+    let said = stderr(&site.tpl(&["cache", "list"]));
+    assert_eq!(said, format!("tpl: {} is no folder, and so it is no cache\n", site.cache().display()));
 }
 
 #[test]

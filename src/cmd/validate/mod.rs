@@ -66,7 +66,7 @@ pub fn run(config: &Config, args: &ValidateArgs, output: Output) -> Result<()> {
     let mut rows = Vec::new();
     let mut findings = Vec::new();
     for wanted in &wanted {
-        let (row, found) = one(wanted, config, args)?;
+        let (row, found) = one(wanted, config, args, &rows)?;
         rows.push(row);
         findings.extend(found);
     }
@@ -90,7 +90,7 @@ fn text(rows: &[Row]) -> String {
 }
 
 /// Looks at one pipeline, and renders it where that is wanted.
-fn one(wanted: &str, config: &Config, args: &ValidateArgs) -> Result<(Row, Vec<Finding>)> {
+fn one(wanted: &str, config: &Config, args: &ValidateArgs, before: &[Row]) -> Result<(Row, Vec<Finding>)> {
     let mut row = Row { name: wanted.to_owned(), file: None, ok: false, findings: Vec::new(), rendered: None };
     let found = match findings_of(pipelines::find(wanted, config))? {
         Ok(found) => found,
@@ -101,12 +101,18 @@ fn one(wanted: &str, config: &Config, args: &ValidateArgs) -> Result<(Row, Vec<F
         Ok(checked) => checked,
         Err(findings) => return Ok((row.with(&findings), findings)),
     };
-    row.ok = true;
     if let Some(folder) = &args.render {
         let folder = folder.join(checked.loaded.name.as_str());
+        let place = folder.display().to_string();
+        if let Some(other) = before.iter().find(|other| other.rendered.as_ref() == Some(&place) && other.file != row.file) {
+            let message = format!("{} has been rendered into {place} just now", other.file.as_deref().unwrap_or_default());
+            let findings = vec![Finding { file: row.file.clone(), at: None, message }];
+            return Ok((row.with(&findings), findings));
+        }
         render::write(&folder, &checked)?;
-        row.rendered = Some(folder.display().to_string());
+        row.rendered = Some(place);
     }
+    row.ok = true;
     Ok((row, Vec::new()))
 }
 

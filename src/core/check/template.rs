@@ -7,8 +7,8 @@ use minijinja::Environment;
 use super::Fault;
 use crate::core::{answers::Variables, toml_text::position};
 
-/// What minijinja itself defines.
-const GLOBALS: [&str; 4] = ["range", "dict", "namespace", "debug"];
+/// What minijinja itself defines, and what tpl adds.
+const GLOBALS: [&str; 5] = ["range", "dict", "namespace", "debug", "fail"];
 /// Around the number of a template's line while it is rendered: characters that Unicode leaves to nobody.
 const MARKS: [char; 2] = ['\u{f0000}', '\u{f0001}'];
 

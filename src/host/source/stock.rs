@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 
 use super::{cache::Cache, partial::is_still, records::Record};
@@ -57,6 +57,9 @@ impl Cache {
         let mut records: BTreeMap<Digest, Vec<Record>> = BTreeMap::new();
         for (_, record) in self.records() {
             records.entry(record.digest).or_default().push(record);
+        }
+        if self.folder().exists() && !self.folder().is_dir() {
+            bail!("{} is no folder, and so it is no cache", self.folder().display());
         }
         let mut stock = Vec::new();
         for algorithm in Algorithm::ALL {
