@@ -45,6 +45,7 @@ pub mod seed;
 pub mod sha256;
 pub mod source;
 pub mod ssh_key;
+pub mod timezone;
 pub mod timings;
 pub mod toml_text;
 pub mod trust;

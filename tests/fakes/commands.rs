@@ -96,7 +96,7 @@ impl Machine {
         // The least that each installer takes, with the same words in it.
         let answers = match kind {
             "autoinstall" => "#cloud-config\nautoinstall:\n  version: 1\n  user-data: {}\n  shutdown: poweroff\n",
-            "kickstart" => "poweroff\n",
+            "kickstart" => "autopart\npoweroff\n",
             _ => "",
         };
         let answers = format!("{answers}# {}", ANSWERS.lines().next().unwrap());

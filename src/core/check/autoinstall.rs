@@ -9,7 +9,7 @@ use serde::{
 use serde_json::Value;
 use serde_saphyr::{Location, Spanned};
 
-use super::Fault;
+use super::{Fault, storage};
 
 /// The keys below `autoinstall`, from Ubuntu 22.04 to 26.04.
 const KEYS: [&str; 32] = [
@@ -134,6 +134,15 @@ fn inside(entries: &[(Spanned<String>, Spanned<Value>)], top: Location, faults: 
     if value("identity").is_none() && value("user-data").is_none() {
         low(top, "autoinstall has neither identity nor user-data: the installer refuses that".to_owned());
     }
+    if let Some(identity) = value("identity").filter(|identity| identity.value["password"].as_str().is_some_and(is_plain)) {
+        low(
+            identity.referenced,
+            "identity has a password as it is: the installer wants its hash, and anybody could read this".into(),
+        );
+    }
+    if let Some(storage) = value("storage") {
+        storage::check(&storage.value).into_iter().for_each(|fault| low(storage.referenced, fault));
+    }
     for list in ["early-commands", "late-commands", "error-commands", "packages"] {
         if let Some(odd) = value(list).filter(|value| !value.value.is_array()) {
             low(odd.referenced, format!("{list} is a list"));
@@ -144,6 +153,11 @@ fn inside(entries: &[(Spanned<String>, Spanned<Value>)], top: Location, faults: 
             low(odd.referenced, format!("{table} is a mapping"));
         }
     }
+}
+
+/// Whether a password is no hash of crypt(3)'s, and none that lets nobody in.
+fn is_plain(password: &str) -> bool {
+    !password.starts_with(['$', '!', '*'])
 }
 
 fn broken(error: &serde_saphyr::Error) -> Fault {
@@ -169,8 +183,13 @@ mod tests {
     #[test]
     fn each_fault_has_its_place() {
         let off = "the machine is not powered off at the end: `shutdown: poweroff` does that";
-        let table: [(&str, &str, &[Said<'_>]); 11] = [
+        let plain = "identity has a password as it is: the installer wants its hash, and anybody could read this";
+        let no_root = "storage.config has no root: an entry with type: mount and path: / is missing";
+        let table: [(&str, &str, &[Said<'_>]); 14] = [
             ("", "", &[]),
+            ("locale: \"C\"", "identity: {password: secret}", &[(4, 13, plain)]),
+            ("locale: \"C\"", "identity: {password: $6$a$b}", &[]),
+            ("locale: \"C\"", "storage: {config: []}", &[(4, 12, no_root)]),
             ("#cloud-config", "# cloud-config", &[(1, 1, "the first line must be #cloud-config")]),
             ("version: 1", "version: 2", &[(3, 12, "the version of autoinstall is 1")]),
             ("  version: 1\n", "", &[(2, 1, "autoinstall has no version: `version: 1`")]),

@@ -96,6 +96,7 @@ pub fn check(text: &str) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut open: Option<(usize, &str)> = None;
     let mut ends: Option<&str> = None;
+    let mut has_root = false;
     for (index, line) in text.lines().enumerate() {
         let column = line.chars().take_while(|c| c.is_whitespace()).count() + 1;
         let mut low = |message: String| faults.push(Fault::at(index + 1, column, message));
@@ -119,11 +120,15 @@ pub fn check(text: &str) -> Vec<Fault> {
             (None, word) if word.starts_with('#') => {}
             (None, word) => {
                 ends = command(line, word, ends, &mut low);
+                has_root |= makes_root(line, word);
             }
         }
     }
     if let Some((begun, section)) = open {
         faults.push(Fault::at(begun, 1, format!("{section} has no %end")));
+    }
+    if !has_root {
+        faults.push(Fault::at(1, 1, "there is no root: part, logvol, btrfs or mount for /, or autopart, makes one"));
     }
     if ends.is_none() {
         faults.push(Fault::at(1, 1, "the machine is not powered off at the end: `poweroff` does that"));
@@ -147,11 +152,33 @@ fn command<'t>(line: &'t str, word: &'t str, ends: Option<&'t str>, low: &mut im
             // One finding is enough.
             Some(word)
         }
+        "rootpw" | "user" | "sshpw" if gives_password(line, word) && !line.contains("--iscrypted") => {
+            low(format!("{word} has a password as it is: --iscrypted takes its hash, and anybody could read this"));
+            ends
+        }
         "interactive" | "vnc" | "rdp" | "rescue" => {
             low(format!("{word} waits for somebody"));
             ends
         }
         _ => ends,
+    }
+}
+
+/// Whether a command makes the root file system.
+fn makes_root(line: &str, word: &str) -> bool {
+    match word {
+        "autopart" | "ostreesetup" => true,
+        "part" | "partition" | "logvol" | "btrfs" | "mount" => line.split_whitespace().any(|word| word == "/"),
+        _ => false,
+    }
+}
+
+/// Whether a command has a password: `rootpw` as a word of its own, `user` as an option, `sshpw` both ways.
+fn gives_password(line: &str, word: &str) -> bool {
+    let mut words = line.split('#').next().unwrap_or_default().split_whitespace().skip(1);
+    match word {
+        "user" => words.any(|word| word.starts_with("--password")),
+        _ => words.any(|word| !word.starts_with('-')),
     }
 }
 
@@ -184,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_anaconda_takes_passes() {
-        let text = "# a comment\ncmdline\nurl --url=http://a.example/\nbootloader --append=\"a b\" # it's a comment\npoweroff\n\n\
+        let text = "# a comment\nautopart\nrootpw --iscrypted $6$a$b\ncmdline\nurl --url=http://a.example/\nbootloader --append=\"a b\" # it's a comment\npoweroff\n\n\
                     %packages --excludedocs\n@core\n-plymouth\n%end\n%addon com_redhat_kdump --disable\n%end\n\
                     %post --nochroot\necho %post 'it is\n%endless\n  not ours\n%end\n";
         assert_eq!(check(text), []);
@@ -217,9 +244,45 @@ mod tests {
             ("shutdown\nuser --name=a --gecos='it\\'\n", &[]),
         ];
         for (text, expected) in table {
-            let faults = check(text);
+            let mut faults = check(text);
+            faults.retain(|fault| !fault.message.starts_with("there is no root"));
             let shown: Vec<_> = faults.iter().map(|fault| (fault.line, fault.column, fault.message.as_str())).collect();
             assert_eq!(shown, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_root_is_made() {
+        let no_root = "there is no root: part, logvol, btrfs or mount for /, or autopart, makes one";
+        let table = [
+            ("autopart --type=lvm", true),
+            ("part / --grow", true),
+            ("logvol / --vgname=vg0 --name=root", true),
+            ("part /boot --size=1", false),
+            ("# part /", false),
+            ("%post\npart /\n%end", false),
+        ];
+        for (line, expected) in table {
+            let faults = check(&format!("poweroff\n{line}\n"));
+            assert_eq!(faults.iter().all(|fault| fault.message != no_root), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_hashes() {
+        let table = [
+            ("rootpw secret", false),
+            ("rootpw --plaintext secret", false),
+            ("rootpw --iscrypted $6$a$b", true),
+            ("rootpw --lock", true),
+            ("user --name=a --password=secret", false),
+            ("user --name=a --iscrypted --password=$6$a$b", true),
+            ("user --name=a # --password=x", true),
+            ("sshpw --username=root secret", false),
+        ];
+        for (line, expected) in table {
+            let faults = check(&format!("poweroff\nautopart\n{line}\n"));
+            assert_eq!(faults.is_empty(), expected, "{line}: {faults:?}");
         }
     }
 

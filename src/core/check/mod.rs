@@ -6,6 +6,7 @@ mod disk;
 pub mod document;
 mod kickstart;
 mod preseed;
+mod storage;
 mod template;
 
 pub use disk::smallest_disk;

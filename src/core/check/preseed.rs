@@ -78,6 +78,9 @@ fn one(line: &Line, faults: &mut Vec<Fault>) -> bool {
     if matches!(kind, "boolean" | "seen") && !matches!(value, Some("true" | "false")) {
         low(format!("{question} is true or false"));
     }
+    if kind == "password" && value.is_some() && !question.ends_with("-crypted") && !question.ends_with("-again") {
+        low(format!("{question} has a password as it is: {question}-crypted takes its hash, and anybody could read this"));
+    }
     let (exit, on) = ("debian-installer/exit/", value == Some("true"));
     if question == "debian-installer/exit/halt" && on {
         low("a machine that is halted and not powered off never ends its installation: use debian-installer/exit/poweroff".into());

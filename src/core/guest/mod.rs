@@ -16,6 +16,7 @@ use super::{
     pipeline::Word,
     secret::Secret,
     ssh_key::PublicKey,
+    timezone,
     vm_spec::{FileMode, GuestPath, GuestSpec},
 };
 pub use password::PasswordHash;
@@ -93,10 +94,7 @@ pub fn faults(spec: &GuestSpec) -> Vec<String> {
     // apt and dnf would take a dash for an option of theirs.
     let bad = |word: &&Word| !plain(word);
     faults.extend(spec.packages.iter().filter(bad).map(|word| format!("{:?} is no package", word.as_str())));
-    let zone = |word: &&Word| bad(word) || word.as_str().split('/').any(|part| matches!(part, "" | "." | ".."));
-    faults.extend(
-        spec.timezone.iter().filter(zone).map(|word| format!("{:?} is no time zone, as in Europe/Vienna", word.as_str())),
-    );
+    faults.extend(spec.timezone.iter().filter_map(|word| timezone::checked(word.as_str()).err()));
     faults.extend(spec.locale.iter().filter(bad).map(|word| format!("{:?} is no locale, as in en_US.UTF-8", word.as_str())));
     faults.extend(spec.apt_mirror.iter().filter_map(|word| mirror::checked(word.as_str()).err()));
     let empty = |command: &&String| command.trim().is_empty() || command.contains('\0');

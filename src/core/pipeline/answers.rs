@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::words::{AnswerPath, GroupName, PackageName, PlainText, Script, VolumeGroup, Word};
-use crate::core::{mirror, names::UserName, ssh_key::PublicKey, units::ByteSize};
+use crate::core::{mirror, names::UserName, ssh_key::PublicKey, timezone, units::ByteSize};
 
 /// What the installer is told.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -146,6 +146,9 @@ impl Answers {
         }
         if self.swap.0 != 0 && !(ByteSize::mib(16)..=ByteSize(1 << 40)).contains(&self.swap) {
             faults.push(("swap".to_owned(), "swap is 0, or 16 MiB to 1 TiB".to_owned()));
+        }
+        if let Err(fault) = timezone::checked(self.timezone.as_str()) {
+            faults.push(("timezone".to_owned(), fault));
         }
         for (key, url) in [("proxy", &self.proxy), ("mirror", &self.mirror)] {
             if let Err(fault) = mirror::checked(url.as_str())

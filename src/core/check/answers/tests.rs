@@ -42,7 +42,7 @@ fn faults_stand_at_their_place_in_the_template() {
 
 #[test]
 fn each_installer_has_its_own_words() {
-    let text = "poweroff\n";
+    let text = "autopart\npoweroff\n";
     assert!(said(AnswersKind::Kickstart, text).is_ok());
     assert!(said(AnswersKind::Preseed, text).is_err() && said(AnswersKind::Autoinstall, text).is_err());
 }
