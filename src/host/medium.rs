@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 
 use crate::core::{
     error::Refusal,
@@ -92,7 +92,7 @@ impl Medium {
     /// Looks for an installer that reads such answers. `name` is what the medium is called in errors.
     ///
     /// # Errors
-    /// [`Refusal`]: it is another family's, or holds no kernel. Else it cannot be read.
+    /// [`Refusal`]: it is none, another family's, or holds no kernel.
     pub fn installer(
         &self,
         name: &str,
@@ -103,7 +103,7 @@ impl Medium {
         medium::find(self, kind, arch, paths).map_err(|unfit| {
             let text = format!("{name} cannot be installed from: {unfit}");
             match unfit {
-                Unfit::Fault(_) => anyhow!("{text}\nanother medium may be whole: --iso names one"),
+                Unfit::Fault(_) => Refusal::new(text).advise("another medium may be whole: --iso names one").into(),
                 Unfit::OtherFamily(_) => {
                     Refusal::new(format!("{text}, and the pipeline's answers are for {}", installer_of(kind)))
                         .advise("--iso, or source.url in the pipeline, must name a medium of the answers' family")

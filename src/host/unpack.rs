@@ -36,7 +36,7 @@ const DEEPEST: usize = 32;
 /// [`Refusal`]: it is nothing that is taken, or too large. Else it cannot be read, or is damaged.
 pub fn open(image: &Path, folder: &Path, largest: ByteSize, progress: &dyn Progress) -> Result<DiskImage> {
     let what = || format!("opening {}", image.display());
-    let refused = |fault: String| Refusal::new(format!("{} is not taken: this is {fault}", image.display()));
+    let refused = |fault: String| refusal(image, &fault);
     let file = File::open(image).with_context(what)?;
     if !file.metadata().with_context(what)?.is_file() {
         return Err(Refusal::new(format!("{} is no file", image.display())).into());
@@ -57,6 +57,20 @@ pub fn open(image: &Path, folder: &Path, largest: ByteSize, progress: &dyn Progr
         return Err(refused(format!("a disk of {}, and there is room for {largest}", ByteSize(size))).into());
     }
     DiskImage::held(file, format, size).with_context(what)
+}
+
+/// Looks at an image without unpacking it: what it holds is found then.
+///
+/// # Errors
+/// As for [`open`].
+pub fn look(image: &Path) -> Result<()> {
+    let what = || format!("opening {}", image.display());
+    let found = File::open(image).map_err(Into::into).and_then(|file| content(&file)).with_context(what)?;
+    found.map(drop).map_err(|fault| refusal(image, &fault).into())
+}
+
+fn refusal(image: &Path, fault: &str) -> Refusal {
+    Refusal::new(format!("{} is not taken: this is {fault}", image.display()))
 }
 
 fn content(file: &File) -> Result<Result<Content, String>> {

@@ -131,6 +131,24 @@ fn what_would_be_used_is_written() {
 }
 
 #[test]
+fn what_is_given_is_looked_at_before_anything_is_planned() {
+    let home = Home::new();
+    home.write("x.iso", "no medium");
+    let medium = home.path().join("x.iso");
+    let image = home.path().join("x.qcow2");
+    let head = [b"QFI\xfb\0\0\0\x03".as_slice(), &[1; 600]].concat();
+    fs::write(&image, head).unwrap();
+    for (args, said) in [
+        (["rocky9", "--iso", medium.to_str().unwrap()], "cannot be installed from: it is no ISO 9660 image\nanother medium"),
+        (["rocky9-cloud", "--image", image.to_str().unwrap()], "is not taken: this is "),
+    ] {
+        let ran = home.tpl(&[&["--connect", "test:///default", "build", "--dry-run"], args.as_slice()].concat());
+        assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn two_pipelines_of_one_name_are_not_rendered_over_each_other() {
     let home = home(PIPELINE, ANSWERS);
     home.write("other/pipelines/lab.toml", &PIPELINE.replace("trixie", "bookworm"));

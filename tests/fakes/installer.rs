@@ -189,26 +189,23 @@ fn a_medium_of_another_family_is_refused_before_anything_is_made() {
             "building debian13@TIME: install: https://v.example/medium.iso cannot be installed from: it is a medium of subiquity, \
              Ubuntu's installer, and the pipeline's answers are for Anaconda, the Red Hat family's installer\n\
              --iso, or source.url in the pipeline, must name a medium of the answers' family",
-            3,
         ),
         (
             medium::image("ISOLINUX", "VMLINUZ", "README"),
             "building debian13@TIME: install: https://v.example/medium.iso cannot be installed from: it holds no kernel with an initrd \
              beside it\nsource.kernel and source.initrd in the pipeline say where on the medium they are",
-            3,
         ),
         (
             b"<html>Not found</html>".to_vec(),
             "building debian13@TIME: install: https://v.example/medium.iso cannot be installed from: it is no ISO 9660 image\n\
              another medium may be whole: --iso names one",
-            1,
         ),
     ];
-    for (minute, (bytes, text, code)) in (11..).zip(table) {
+    for (minute, (bytes, text)) in (11..).zip(table) {
         machine.install_from_medium("kickstart", &bytes);
         let error = machine.tpl("build debian13").unwrap_err();
         assert_eq!(format!("{error:#}"), text.replace("TIME", &format!("20261121-03{minute}00")));
-        assert_eq!(exit_code(&error), code);
+        assert_eq!(exit_code(&error), 3);
         assert_eq!(machine.everything(), [""; 0]);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::Build;
+use super::{Build, given};
 use crate::{
     cmd::undo::Undo,
     core::{
@@ -63,7 +63,7 @@ impl<'a> Build<'a> {
     /// Defines the VM, gives it its volumes, and starts it.
     pub(super) fn begin_install(&mut self, files: &Fetched, undo: &mut Undo<'a>, progress: &dyn Progress) -> Result<()> {
         // Whatever is wrong with a medium is found before anything is made.
-        let opened = self.open_medium(files)?;
+        let opened = files.path(Role::Medium).ok().map(|path| given::open_medium(&self.plan, path)).transpose()?;
         let files = match &opened {
             Some((medium, installer)) => Files::Medium(medium, installer),
             None => Files::Netboot(files),
@@ -81,18 +81,6 @@ impl<'a> Build<'a> {
         let stopped = name.clone();
         undo.push(&name, format!("stopping domain {name}"), move || world.hypervisor.power_off(&stopped));
         Ok(())
-    }
-
-    /// The medium, if there is one, and the installer on it.
-    fn open_medium(&self, files: &Fetched) -> Result<Option<(Medium, Installer)>> {
-        let install = self.plan.installation().context("nothing is to be installed")?;
-        let Ok(path) = files.path(Role::Medium) else { return Ok(None) };
-        let medium = Medium::open(path)?;
-        let paths = (install.medium_paths.0.as_ref(), install.medium_paths.1.as_ref());
-        // In the cache it has the name of its digest.
-        let name = install.request.place(Role::Medium).map_or_else(|| path.display().to_string(), ToString::to_string);
-        let installer = medium.installer(&name, install.answers.kind, self.plan.arch, paths)?;
-        Ok(Some((medium, installer)))
     }
 
     /// Where the installer's files will be, and what its kernel is told.

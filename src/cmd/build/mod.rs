@@ -4,6 +4,7 @@
 //! goes on behind the last one. Nothing before `publish` touches the current version.
 
 mod boot_test;
+mod given;
 mod image;
 mod install;
 mod publish;
@@ -32,12 +33,12 @@ use crate::{
         check,
         config::Config,
         domain::Accelerator,
-        error::{Advised, Invalid, Refusal},
+        error::{Advised, Refusal},
         facts::is_local,
         manifest::{IdentityMethod, Inputs, Manifest, Metadata, SourceFile, StageTime, State},
         names::{TemplateId, Version},
         progress::Progress,
-        source::{Arch, Location, Request},
+        source::Arch,
         trust::Trust,
         vm_spec::Firmware,
     },
@@ -81,11 +82,11 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
     let plan = BuildPlan::new(id, loaded.pipeline.clone(), loaded.digest.clone(), config, &choices)?;
     // What an installer would not take, or would stop at, must be found before anything is touched.
     let answers_digest = answers_digest(&plan, loaded.answers.as_ref())?;
-    local_files(&plan)?;
     if plan.arch != Arch::Amd64 {
         let reason = format!("templates for {} are not built here", plan.arch);
         return Err(Refusal::new(reason).advise("`tpl cache fetch --arch` fetches their sources").into());
     }
+    given::look(&plan)?;
     if args.dry_run && !args.if_changed {
         return dry_run(&plan, output);
     }
@@ -142,21 +143,6 @@ pub(super) fn adopt(
     }
     build.finish()?;
     build.report(output)
-}
-
-/// Looks whether the files that are named by their paths are there.
-fn local_files(plan: &BuildPlan) -> Result<()> {
-    let Some(Request::Files(request)) = plan.request() else { return Ok(()) };
-    for (role, place) in &request.files {
-        if let Location::File(path) = place
-            && !path.is_file()
-        {
-            return Err(
-                Invalid::argument(format!("{}, {}, is not there, or is no plain file", role.as_str(), path.display())).into()
-            );
-        }
-    }
-    Ok(())
 }
 
 /// SHA-256 of the rendered answer file, with a fixed text in the place of what is random in each build. Of nothing where there is
