@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{
     build::template_id,
-    lab::{folder, left, login_key, pool, run, ssh, tpl, virsh, volume_path},
+    lab::{folder, left, pool, run, seen_in_clone, tpl, virsh, volume_path},
 };
 
 const VM: &str = "tpl-e2e-vm";
@@ -75,29 +75,10 @@ fn somebodys_vm_becomes_a_template_and_is_not_touched() {
     let again = tpl(&["adopt", &id.replace('@', "."), "--as", "tpl-e2e-again"]);
     assert_eq!(again.code, 3, "a template is not adopted: {again:#?}");
 
-    let key = format!("{}.pub", login_key().display());
-    let known_hosts = folder().join("known_hosts-adopted");
-    let hosts = known_hosts.to_str().unwrap();
-    let call = [
-        "clone",
-        GOLD,
-        "--name",
-        "tpl-e2e-golden",
-        "--ssh-key",
-        &key,
-        "--known-hosts",
-        hosts,
-        "--timeout",
-        "25m",
-        "--output",
-        "json",
-    ];
-    let clone = tpl(&call).json();
-    let seen = ssh(&known_hosts, clone["clones"][0]["addresses"][0].as_str().unwrap(), "hostname; ls /sys/block | grep -c ^sd");
+    let seen = seen_in_clone(GOLD, "tpl-e2e-golden", "hostname; ls /sys/block | grep -c ^sd");
     // The machine is the VM's own: its disk is on the bus that it was on.
     assert_eq!(seen.lines().next(), Some("tpl-e2e-golden"));
     assert_eq!(seen.lines().nth(1), Some("1"), "{seen}");
-    tpl(&["destroy", "tpl-e2e-golden"]).ok();
     tpl(&["rm", &id]).ok();
     assert_eq!(vm.state(), before);
     drop(vm);

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     build::template_id,
-    lab::{folder, left, login_key, pipeline, run, ssh, tpl, volume_path},
+    lab::{folder, left, pipeline, run, seen_in_clone, tpl, volume_path},
 };
 
 const NAME: &str = "tpl-e2e-image";
@@ -75,27 +75,7 @@ fn an_image_of_a_vendor_becomes_a_template() {
     let unchanged = tpl(&["build", &file, "--allow-unsigned", "--if-changed", "--output", "json"]).json();
     assert_eq!(unchanged["changed"], false);
 
-    let key = format!("{}.pub", login_key().display());
-    let known_hosts = folder().join("known_hosts-image");
-    let hosts = known_hosts.to_str().unwrap();
-    let call = [
-        "clone",
-        NAME,
-        "--name",
-        "tpl-e2e-imaged",
-        "--ssh-key",
-        &key,
-        "--known-hosts",
-        hosts,
-        "--timeout",
-        "25m",
-        "--output",
-        "json",
-    ];
-    let clone = tpl(&call).json();
-    let seen = ssh(&known_hosts, clone["clones"][0]["addresses"][0].as_str().unwrap(), "hostname");
-    assert_eq!(seen, "tpl-e2e-imaged\n");
-    tpl(&["destroy", "tpl-e2e-imaged"]).ok();
+    assert_eq!(seen_in_clone(NAME, "tpl-e2e-imaged", "hostname"), "tpl-e2e-imaged\n");
     tpl(&["rm", &format!("{NAME}@{}", report["version"].as_str().unwrap())]).ok();
     assert_eq!(left(NAME), Vec::<String>::new());
 }

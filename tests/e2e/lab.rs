@@ -217,6 +217,18 @@ pub fn login_key() -> PathBuf {
     .clone()
 }
 
+/// What a command prints in a clone of a template, which is destroyed afterwards.
+pub fn seen_in_clone(template: &str, vm: &str, look: &str) -> String {
+    let key = format!("{}.pub", login_key().display());
+    let known_hosts = folder().join(format!("known_hosts-{vm}"));
+    let hosts = known_hosts.to_str().unwrap();
+    let asked = ["clone", template, "--name", vm, "--ssh-key", &key, "--known-hosts", hosts, "--timeout", "25m"];
+    let clone = tpl(&[&asked[..], &["--output", "json"]].concat()).json();
+    let seen = ssh(&known_hosts, clone["clones"][0]["addresses"][0].as_str().unwrap(), look);
+    tpl(&["destroy", vm]).ok();
+    seen
+}
+
 /// Logs in with the published host key and without a prompt, and runs a command there.
 pub fn ssh(known_hosts: &Path, address: &str, remote: &str) -> String {
     let known_hosts = format!("UserKnownHostsFile={}", known_hosts.display());

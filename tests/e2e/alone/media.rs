@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::e2e::lab::{Ended, folder, left, login_key, pipeline, ssh, tpl, virsh};
+use crate::e2e::lab::{Ended, folder, left, pipeline, seen_in_clone, tpl, virsh};
 
 /// A family's installer: its medium, and the pipeline that the tests begin with.
 struct Family {
@@ -79,13 +79,7 @@ fn published(family: &Family, name: &str, changes: &[(&str, &str, &str)], look: 
     let report = build(family, name, changes).json();
     let id = format!("{name}@{}", report["version"].as_str().unwrap());
     let xml = virsh(&["dumpxml", "--inactive", &id.replace('@', ".")]);
-    let vm = format!("{name}-vm");
-    let (key, known_hosts) = (format!("{}.pub", login_key().display()), folder().join(format!("known_hosts-{name}")));
-    let hosts = known_hosts.to_str().unwrap();
-    let call = ["clone", &id, "--name", &vm, "--ssh-key", &key, "--known-hosts", hosts, "--timeout", "25m", "--output", "json"];
-    let clone = tpl(&call).json();
-    let seen = ssh(&known_hosts, clone["clones"][0]["addresses"][0].as_str().unwrap(), look);
-    tpl(&["destroy", &vm]).ok();
+    let seen = seen_in_clone(&id, &format!("{name}-vm"), look);
     tpl(&["rm", &id]).ok();
     assert_eq!(left(&format!("{name}.")), Vec::<String>::new());
     (xml, seen)
