@@ -1,11 +1,11 @@
 //! Where a guest's filesystems are, and mounting them as its fstab says. libguestfs could inspect that too, and takes
 //! seconds to; a template has one root, and its fstab is right or the template is broken.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     core::error::Refusal,
-    host::guest::{DISK, Disks, Files, Guest, Mount},
+    host::guest::{DISK, Disks, FileKind, Files, Guest, Mount},
     seal::{
         fstab::{self, FstabEntry},
         partition::Table,
@@ -99,7 +99,7 @@ impl Layout {
         // A parent before its children.
         mounts.sort_by_key(|(mount, _)| mount.mount_point.split('/').count());
         for (mount, optional) in mounts {
-            match guest.mount(&mount) {
+            match ensure_inside(guest, &mount.mount_point).and_then(|()| guest.mount(&mount)) {
                 Ok(()) => self.mounts.push(mount),
                 // The guest boots without it, too.
                 Err(_) if optional => {}
@@ -120,6 +120,19 @@ impl Layout {
             subvolume: entry.subvolume.clone(),
         })
     }
+}
+
+/// libguestfs's daemon follows a path's links and `..` out of the guest's tree, and what is mounted over the appliance's own programs
+/// is run in their place.
+fn ensure_inside(guest: &dyn Files, mount_point: &str) -> Result<()> {
+    let what = || format!("the guest's fstab mounts something on {mount_point}");
+    ensure!(mount_point.split('/').skip(1).all(|part| !matches!(part, "" | "." | "..")), "{}: this is no plain path", what());
+    for (end, _) in mount_point.match_indices('/').skip(1).chain([(mount_point.len(), "")]) {
+        let folder = &mount_point[..end];
+        let kind = guest.stat(folder).with_context(what)?.map(|stat| stat.kind);
+        ensure!(kind == Some(FileKind::Directory), "{}: {folder} is no folder", what());
+    }
+    Ok(())
 }
 
 /// Secrets could be left in what cannot be read, and clones would share its key.
@@ -189,4 +202,32 @@ fn mount_root(guest: &dyn Guest, volumes: &[Volume]) -> Result<Mount> {
 
 fn is_root(guest: &dyn Files) -> Result<bool> {
     Ok(guest.stat("/etc/fstab")?.is_some() || guest.stat("/etc/os-release")?.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::fake::{FakeFiles, Node};
+
+    #[test]
+    fn nothing_is_mounted_outside_the_guests_tree() {
+        let guest = FakeFiles::new(&[("/boot/efi/x", ""), ("/etc/fstab", ""), ("/srv/data/x", "")]);
+        guest.put("/mnt", Node::Link("/usr".to_owned()));
+        let table = [
+            ("/boot", Ok(())),
+            ("/boot/efi", Ok(())),
+            ("/../usr", Err("this is no plain path")),
+            ("/srv/./data", Err("this is no plain path")),
+            ("/srv//data", Err("this is no plain path")),
+            ("/mnt", Err("/mnt is no folder")),
+            ("/mnt/bin", Err("/mnt is no folder")),
+            ("/etc/fstab", Err("/etc/fstab is no folder")),
+            ("/nowhere", Err("/nowhere is no folder")),
+        ];
+        for (mount_point, expected) in table {
+            let found = ensure_inside(&guest, mount_point).map_err(|error| error.to_string());
+            let expected = expected.map_err(|fault| format!("the guest's fstab mounts something on {mount_point}: {fault}"));
+            assert_eq!(found, expected);
+        }
+    }
 }

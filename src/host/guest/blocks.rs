@@ -66,8 +66,8 @@ else
 fi
 udevadm settle
 "$@" "$new" >"$log" 2>&1 || fail
-mount -o ro,noatime,nodev,nosuid "$old" /tmp/tpl-old >"$log" 2>&1 || fail
-mount -o nouuid,noatime,nodev,nosuid "$new" /tmp/tpl-new >"$log" 2>&1 || fail
+mount -o ro,noatime,nodev,nosuid,noexec "$old" /tmp/tpl-old >"$log" 2>&1 || fail
+mount -o nouuid,noatime,nodev,nosuid,noexec "$new" /tmp/tpl-new >"$log" 2>&1 || fail
 if ! cp -a --preserve=xattr /tmp/tpl-old/. /tmp/tpl-new >"$log" 2>&1; then
   grep -q 'No space left on device' "$log" || fail
   leave >/dev/null 2>&1
@@ -96,15 +96,15 @@ exit 0
 
 /// A piece of a file that is larger than a chunk's free room finds no new place, and a btrfs's pieces have up to 128 MiB: what is
 /// written over in small parts is in small pieces. Not what is compressed, for that is in small pieces; nor what has a capability,
-/// which would be lost; holes stay. Read-only subvolumes and immutable files are as they were. Argument: the device.
+/// which would be lost; nor what is shared with a copy or a snapshot, for it would be there twice; holes stay. Read-only subvolumes and immutable files are as they were. Argument: the device.
 const CUT_BTRFS: &str = r#"
 export LC_ALL=C
 mkdir -p /tmp/tpl-new
-mount -o subvolid=5,noatime,nodev,nosuid "$1" /tmp/tpl-new || exit 1
+mount -o subvolid=5,noatime,nodev,nosuid,noexec "$1" /tmp/tpl-new || exit 1
 cat >/tmp/tpl-cut <<'END'
 part=8388608
 for file; do
-  filefrag -v "$file" | grep -q encoded && continue
+  filefrag -v "$file" | sed -n 's/^ *[0-9]*:.*[: ]\([a-z][a-z,_]*\)$/\1/p' | grep -qE 'encoded|shared' && continue
   getfattr -n security.capability "$file" >/dev/null 2>&1 && continue
   size=$(stat -c %s "$file") time=$(stat -c %.9Y "$file") at=0
   while [ $at -lt $size ]; do
@@ -127,7 +127,7 @@ umount /tmp/tpl-new
 const SHRINK_BTRFS: &str = r#"
 export LC_ALL=C
 mkdir -p /tmp/tpl-new
-mount -o subvolid=5,noatime,nodev,nosuid "$1" /tmp/tpl-new || exit 1
+mount -o subvolid=5,noatime,nodev,nosuid,noexec "$1" /tmp/tpl-new || exit 1
 btrfs balance start -dusage=75 -musage=50 /tmp/tpl-new >/dev/null 2>&1
 out=$(btrfs filesystem resize "$2" /tmp/tpl-new 2>&1)
 code=$?
@@ -176,6 +176,13 @@ sync
 blockdev --flushbufs "$disk"
 "#;
 
+/// Since 2.03.17 LVM looks at the filesystem before it cuts a volume, and refuses an XFS, `--force` or not: what is to stay of it has
+/// been copied by then. Older ones do not know the option. Arguments: the volume, its size.
+pub(super) const RESIZE_VOLUME: &str = r#"
+lvm lvresize --help 2>&1 | grep -q -- '--fs ' && ignore='--fs ignore'
+lvm lvresize --yes --force $ignore -L "$2" "$1" >/dev/null
+"#;
+
 /// Arguments: the group, its description.
 const RESTORE: &str = r#"
 set -e
@@ -193,7 +200,7 @@ export LC_ALL=C
 impl Session {
     /// Runs a script in the appliance; what it said on its standard output. The arguments are its positional parameters, and
     /// devices among them get the appliance's own names.
-    fn script(&self, what: &str, script: &str, args: &[&str]) -> Result<String> {
+    pub(super) fn script(&self, what: &str, script: &str, args: &[&str]) -> Result<String> {
         // libguestfs makes one text of all its words, for a shell.
         let words: Vec<String> = args.iter().map(|arg| quoted(&own_name(arg))).collect();
         let text = format!("set -- {}\n{QUIET}{script}", words.join(" "));

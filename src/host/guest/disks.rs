@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use guestfs::{E2fsckOptArgs, FstrimOptArgs, MkfsOptArgs, MkswapOptArgs};
 
-use super::{Disks, Mount, Usage, appliance::Session};
+use super::{Disks, Mount, Usage, appliance::Session, blocks::RESIZE_VOLUME};
 use crate::core::vm_spec::{FileSystem, Label};
 
 const MIB: u64 = 1 << 20;
@@ -40,8 +40,8 @@ impl Disks for Session {
 
     fn mount(&self, mount: &Mount) -> Result<()> {
         let (name, at) = (&self.device(&mount.device)?, &mount.mount_point);
-        // No device node of the guest's is ever opened as a device.
-        let mut options = "nodev,nosuid".to_owned();
+        // No device node of the guest's is ever opened as a device, and none of its programs run.
+        let mut options = "nodev,nosuid,noexec".to_owned();
         if let Some(subvolume) = mount.subvolume.as_ref().filter(|subvolume| !subvolume.contains(',')) {
             options.push_str(",subvol=");
             options.push_str(subvolume);
@@ -111,7 +111,8 @@ impl Disks for Session {
 
     fn resize_volume(&self, volume: &str, size: u64) -> Result<()> {
         let (volume, mebibytes) = (&self.device(volume)?, mebibytes(size)?);
-        self.call(&format!("resizing {volume} to {size} bytes"), |g| g.lvresize(volume, mebibytes))
+        let words = [volume.as_str(), &format!("{mebibytes}m")];
+        self.script(&format!("resizing {volume} to {size} bytes"), RESIZE_VOLUME, &words).map(|_| ())
     }
 
     fn resize_physical(&self, name: &str, size: u64) -> Result<()> {
