@@ -68,7 +68,13 @@ fn label(index: usize) -> String {
 /// The appliance's own name of a device. libguestfs's `/dev/sda` is its first disk, and the kernel, which finds disks in any
 /// order, may call it otherwise; only libguestfs's calls translate that.
 pub(super) fn own_name(device: &str) -> String {
-    device.strip_prefix("/dev/sd").map_or_else(|| device.to_owned(), |rest| format!("/dev/disk/guestfs/tpl{rest}"))
+    // A volume group's name may begin like that, too.
+    let disk = |rest: &&str| {
+        let number = rest.trim_start_matches(|c: char| c.is_ascii_lowercase());
+        number.len() < rest.len() && number.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let rest = device.strip_prefix("/dev/sd").filter(disk);
+    rest.map_or_else(|| device.to_owned(), |rest| format!("/dev/disk/guestfs/tpl{rest}"))
 }
 
 /// A launched appliance.
@@ -241,6 +247,8 @@ mod tests {
         for (device, own) in [("/dev/sda", "tpla"), ("/dev/sdb12", "tplb12"), ("/dev/sdaa1", "tplaa1")] {
             assert_eq!(own_name(device), format!("/dev/disk/guestfs/{own}"));
         }
-        assert_eq!(own_name("/dev/vg/root"), "/dev/vg/root");
+        for other in ["/dev/vg/root", "/dev/sdvg/root", "/dev/sd", "/dev/sda1x", "/dev/sd1"] {
+            assert_eq!(own_name(other), other);
+        }
     }
 }
