@@ -67,8 +67,9 @@ impl<'a> Build<'a> {
     fn take_image(&mut self, image: &Path, undo: &mut Undo<'a>, progress: &dyn Progress) -> Result<()> {
         let volume = PathBuf::from(self.world.storage.path_of(&self.plan.volume(suffix::BUILD))?);
         let folder = volume.parent().unwrap_or(Path::new("/"));
-        let free = self.world.storage.size()?.available;
-        let disk = self.world.images.open(image, folder, free, progress)?;
+        // Beside it the template needs as much again; and VMs that run find no room once a pool is full.
+        let most = ByteSize(self.world.storage.size()?.available.0 / 2);
+        let disk = self.world.images.open(image, folder, most, progress)?;
         self.manifest.virtual_size = rounded(disk.size);
         let machine = self.plan.template_machine(self.accelerator);
         let template = self.world.storage.path_of(&self.plan.id.domain())?;

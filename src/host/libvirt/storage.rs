@@ -2,7 +2,7 @@
 
 use std::{io::Read, thread, time::Duration};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use roxmltree::Document;
 use virt::{
     connect::Connect,
@@ -204,9 +204,12 @@ fn send(connect: &Connect, volume: &StorageVol, length: u64, bytes: &mut dyn Rea
     let stream = Stream::new(connect, 0).map_err(plain)?;
     volume.upload(&stream, 0, length, 0).map_err(plain)?;
     let mut buffer = vec![0; CHUNK];
+    let mut left = length;
     loop {
         let read = bytes.read(&mut buffer)?;
+        left = left.checked_sub(read as u64).context("there is more of it than there was")?;
         if read == 0 {
+            ensure!(left == 0, "{left} bytes of it are missing");
             return stream.finish().map_err(plain);
         }
         let mut rest = &buffer[..read];
