@@ -63,7 +63,9 @@ impl Group {
 
     /// Whether every segment is a plain piece of the one physical volume.
     pub fn is_plain(&self) -> bool {
-        let plain = |volume: &LogicalVolume| volume.segments.iter().all(|segment| segment.physical.is_some());
+        let plain = |volume: &LogicalVolume| {
+            !volume.segments.is_empty() && volume.segments.iter().all(|segment| segment.physical.is_some())
+        };
         self.physical_volumes == 1 && self.volumes.iter().all(plain)
     }
 
@@ -106,8 +108,14 @@ fn volume(name: &str, section: &Section) -> Result<LogicalVolume> {
     Ok(LogicalVolume { name: name.to_owned(), segments: segments.map(|(_, section)| segment(section)).collect::<Result<_>>()? })
 }
 
+/// A tag, which stands in quotation marks, may have a `#` in it.
 fn strip_comment(line: &str) -> &str {
-    line.split('#').next().unwrap_or_default().trim()
+    let mut quoted = false;
+    let end = line.find(|c: char| {
+        quoted ^= c == '"';
+        c == '#' && !quoted
+    });
+    line[..end.unwrap_or(line.len())].trim()
 }
 
 /// A section of the format: `name { … }` around `key = value`.
@@ -192,6 +200,14 @@ mod tests {
         ] {
             assert!(!Group::parse(&TEXT.replacen(old, new, 1)).unwrap().is_plain(), "{new}");
         }
+    }
+
+    #[test]
+    fn a_tag_may_look_like_a_comment() {
+        let tagged = TEXT.replacen("root {\n", "root {\n\t\t\ttags = [\"a#b\"] # two \"words\n", 1);
+        assert_eq!(Group::parse(&tagged).unwrap(), Group::parse(TEXT).unwrap());
+        let empty = TEXT.replace("segment1", "other1").replace("segment2", "other2");
+        assert!(!Group::parse(&empty).unwrap().is_plain());
     }
 
     #[test]

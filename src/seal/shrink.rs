@@ -84,6 +84,10 @@ pub fn keep(guest: &dyn Disks, layout: &Layout, reason: &str) -> Result<Shrunk> 
 /// A broken disk, or the appliance has no programs for one of the filesystems. A layout that cannot be shrunk is no error: see
 /// [`Shrunk::Kept`].
 pub fn shrink(guest: &dyn Blocks, layout: &Layout, progress: &dyn Progress) -> Result<Shrunk> {
+    // Known before anything is cut: it must not turn out when the volumes stand elsewhere in LVM's description already.
+    if layout.table.as_ref().is_some_and(|table| plan::arrange(&mut parts(layout, table, &[], None)).is_none()) {
+        return keep(guest, layout, "partitions overlap");
+    }
     progress.update("trim", Some(0));
     let usages = usages(guest, layout)?;
     trim(guest, layout)?;

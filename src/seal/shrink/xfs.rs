@@ -73,6 +73,8 @@ impl Xfs {
             Some("its journal is on another device")
         } else if number(16, 8)? != 0 {
             Some("it has a real-time section")
+        } else if number(176, 2)? != 0 {
+            Some("it has quotas")
         } else if version & 0x4000 != 0 {
             Some("its names ignore case")
         } else {
@@ -181,10 +183,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_made_anew_is_known() {
-        let table: [(usize, u8, Option<&str>); 4] = [
+        let table: [(usize, u8, Option<&str>); 5] = [
             (55, 0, Some("its journal is on another device")),
             (23, 1, Some("it has a real-time section")),
             (100, 0x40, Some("its names ignore case")),
+            (177, 1, Some("it has quotas")),
             (55, 1, None),
         ];
         for (offset, byte, odd) in table {
