@@ -37,7 +37,7 @@ pub fn run(world: World<'_>, config: &Config, args: &AdoptArgs, output: Output) 
     }
     let lock = world.local.lock(&format!("build {} {}", world.hypervisor.uri(), plan.id.name), Duration::ZERO)?;
     let _lock = lock.map_err(|holder| Refusal::new(format!("{} is being built already, by {holder}", plan.id.name)))?;
-    build::preflight(world, &plan)?;
+    build::preflight(world, &plan, args.resume)?;
     let inputs = inputs(&plan)?;
     build::adopt(world, plan, inputs, trust(&args.domain), (args.resume, args.keep_failed), output)
 }
@@ -48,7 +48,10 @@ fn plan(world: World<'_>, config: &Config, args: &AdoptArgs) -> Result<BuildPlan
     Selection::new(&seal.enable, &seal.disable)?;
     let domain = world.hypervisor.domain(&args.domain)?.ok_or_else(|| Original::missing(&args.domain))?;
     let original = Original::of(&domain, args.disk.as_ref().map(Label::as_str))?;
-    Original::ensure_off(&args.domain, Some(domain.state), world.hypervisor.has_saved_memory(&args.domain)?)?;
+    // Once it is copied it may run again; whoever copies looks for himself.
+    if !args.resume {
+        Original::ensure_off(&args.domain, Some(domain.state), world.hypervisor.has_saved_memory(&args.domain)?)?;
+    }
     let path = build::path_of(world, &original.source)?;
     let disk = world.images.layers(&path, original.format)?;
     if args.memory.is_some_and(|memory| memory < ByteSize::mib(128)) {

@@ -122,6 +122,8 @@ fn the_user_is_found_in_the_guest_or_asked_for() {
     let text = format!("{error:#}");
     assert!(text.contains("the guest of web has no user who could log in\nname one with --user: clones get that user"), "{text}");
     assert!(text.ends_with("`tpl adopt web --as gold --resume` goes on from installed, `tpl prune` removes it"), "{text}");
+    // It has been copied, and its owner needs it.
+    machine.state().domains.get_mut("web").unwrap().state = DomainState::Running;
     machine.tpl("adopt web --as gold --resume --user ops").unwrap();
     assert_eq!(machine.manifests().last().map(|manifest| manifest.state), Some(Stage::Published));
 }

@@ -86,13 +86,16 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
         let reason = format!("templates for {} are not built here", plan.arch);
         return Err(Refusal::new(reason).advise("`tpl cache fetch --arch` fetches their sources").into());
     }
-    given::look(&plan)?;
+    // A build that is resumed has its files in the pool.
+    if !args.resume {
+        given::look(&plan)?;
+    }
     if args.dry_run && !args.if_changed {
         return dry_run(&plan, output);
     }
     let lock = world.local.lock(&format!("build {} {}", world.hypervisor.uri(), plan.id.name), Duration::ZERO)?;
     let _lock = lock.map_err(|holder| Refusal::new(format!("{} is being built already, by {holder}", plan.id.name)))?;
-    preflight(world, &plan)?;
+    preflight(world, &plan, args.resume)?;
     if args.resume {
         let mut build = resume::find(world, plan, loaded.answers, answers_digest)?;
         return build.go_on(args).and_then(|()| build.report(output));
@@ -191,8 +194,8 @@ pub(super) fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
     }
 }
 
-/// Everything that can be seen to be missing before anything is made.
-pub(super) fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
+/// Everything that can be seen to be missing before anything is made. A build that is resumed has its disk already.
+pub(super) fn preflight(world: World<'_>, plan: &BuildPlan, resumed: bool) -> Result<()> {
     let mut reasons = Vec::new();
     if !is_local(world.hypervisor.uri()) {
         // Its disks and logs are opened by their paths.
@@ -210,7 +213,7 @@ pub(super) fn preflight(world: World<'_>, plan: &BuildPlan) -> Result<()> {
         reasons.push(format!("install.firmware is uefi, and the emulator has no such firmware: {package}"));
     }
     let free = world.storage.size()?.available;
-    if free < plan.space() {
+    if !resumed && free < plan.space() {
         reasons.push(format!("pool {} has {free} free, and the build may need {}", plan.pool, plan.space()));
     }
     let missing = process::ALL.iter().filter(|program| program.path().is_none());
