@@ -39,6 +39,8 @@ mod ready;
 mod run;
 #[path = "fakes/sequences.rs"]
 mod sequences;
+#[path = "fakes/signing.rs"]
+mod signing;
 #[path = "fakes/storage.rs"]
 mod storage;
 #[path = "fakes/verbs.rs"]

@@ -7,6 +7,7 @@ pub mod hypervisor;
 pub mod identity;
 pub mod image;
 pub mod images;
+pub mod keys;
 pub mod known_hosts;
 pub mod libvirt;
 pub mod local;

@@ -16,6 +16,7 @@ use tpl::core::{
     manifest::{Manifest, State as Stage},
     metadata::NAMESPACE,
     network::{Lease, Network, Subnet},
+    signing::PublicKey,
 };
 use uuid::Uuid;
 
@@ -116,6 +117,10 @@ pub struct State {
     pub autostart: BTreeSet<String>,
     /// The domains that are off with their memory saved.
     pub saved: BTreeSet<String>,
+    /// The operator's signing key.
+    pub key: Option<minisign::KeyPair>,
+    /// The keys that the operator trusts besides.
+    pub trusted: Vec<PublicKey>,
 }
 
 /// The hypervisor, and the folder that stands for this machine's disk.
@@ -158,6 +163,8 @@ impl Machine {
             snapshots: BTreeSet::new(),
             autostart: BTreeSet::new(),
             saved: BTreeSet::new(),
+            key: None,
+            trusted: Vec::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), folder: Arc::new(TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()) }
     }
