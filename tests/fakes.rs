@@ -31,6 +31,8 @@ mod medium;
 mod networks;
 #[path = "fakes/players.rs"]
 mod players;
+#[path = "fakes/portable.rs"]
+mod portable;
 #[path = "fakes/reach.rs"]
 mod reach;
 #[path = "fakes/ready.rs"]

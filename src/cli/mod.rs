@@ -3,6 +3,7 @@
 mod build;
 mod clone;
 mod key;
+mod portable;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ use crate::core::{
 pub use build::{AdoptArgs, BuildArgs, CacheCommand, CacheFetchArgs, CachePruneArgs, Schema, SchemaArgs, ValidateArgs};
 pub use clone::{CloneArgs, GuestArgs, NameArgs, NetArgs, SizeArgs, WorkArgs};
 pub use key::{KeyCommand, KeyGenerateArgs, VerifyArgs};
+pub use portable::{ExportArgs, ImportArgs};
 
 /// A golden-template pipeline for plain libvirt/KVM hosts: installs a template VM unattended, shrinks and seals it, proves
 /// that it boots, publishes it as an immutable version, and stamps out clones of it with identities of their own.
@@ -91,6 +93,10 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Make a version the current one; also the way back
     Promote(VersionArgs),
+    /// Write a version into a file, with its manifest beside it, for a site without a connection
+    Export(ExportArgs),
+    /// Take a version from the files that `tpl export` has written, checked against the keys that are trusted
+    Import(ImportArgs),
     /// Remove a version of a template; refused while linked clones stand on it
     Rm(VersionArgs),
     /// Remove VMs that tpl made, with their disks

@@ -10,6 +10,8 @@ pub mod destroy;
 pub mod dns;
 pub mod docs;
 pub mod doctor;
+pub mod export;
+pub mod import;
 pub mod key;
 pub mod kvm;
 pub mod list;
@@ -67,6 +69,8 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Vms => vms::run(world, output),
         Command::Capacity => capacity::run(world, config.policy, output),
         Command::Verify(args) => verify::run(world, &config, args, output),
+        Command::Export(args) => export::run(world, args, output),
+        Command::Import(args) => import::run(world, &config, args, output),
         Command::Promote(args) => promote::run(world, args, output),
         Command::Rm(args) => rm::run(world, args, output),
         Command::Destroy(args) => destroy::run(world, args, output),

@@ -1,10 +1,14 @@
 //! Signing what is published, and judging what others have signed.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     cmd::world::World,
     core::{
+        build_plan::suffix,
         error::Refusal,
         hardware::Hardware,
         manifest::Manifest,
@@ -60,11 +64,24 @@ pub fn ensure_acceptable(standing: &Standing, what: &str, required: bool) -> Res
     }
 }
 
+/// The UEFI variables that a template's clones begin with; none where it has none of its own.
+///
+/// # Errors
+/// They cannot be read.
+pub fn variables(world: World<'_>, manifest: &Manifest) -> Result<Option<Vec<u8>>> {
+    let volume = format!("{}{}", manifest.id().domain(), suffix::NVRAM);
+    if !manifest.volumes.contains(&volume) || world.storage.volume(&volume)?.is_none() {
+        return Ok(None);
+    }
+    world.images.read_small(Path::new(&world.storage.path_of(&volume)?))
+}
+
 /// The machine that a sealed template depends on, read from its domain; none where tpl has no words for it.
 ///
 /// # Errors
 /// The hypervisor, or its UEFI variables, cannot be read.
-pub fn hardware(world: World<'_>, manifest: &Manifest, nvram: Option<Sha256Digest>) -> Result<Option<Hardware>> {
+pub fn hardware(world: World<'_>, manifest: &Manifest) -> Result<Option<Hardware>> {
+    let nvram = variables(world, manifest)?.map(|bytes| Sha256Digest(Sha256::digest(bytes).into()));
     let name = manifest.id().domain();
     let domain = world.hypervisor.domain(&name)?.with_context(|| format!("domain {name} does not exist"))?;
     // A template of a machine that has no words here is as good as any, but cannot leave this hypervisor.

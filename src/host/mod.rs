@@ -12,6 +12,7 @@ pub mod known_hosts;
 pub mod libvirt;
 pub mod local;
 pub mod medium;
+pub mod portable;
 pub mod process;
 pub mod reach;
 pub mod seed_image;

@@ -174,6 +174,14 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
         }
         Command::Promote(args) => cmd::promote::run(world, &args, output),
         Command::Show(args) => cmd::show::run(world, &args, output),
+        Command::Export(mut args) => {
+            args.file = folder.join(args.file);
+            cmd::export::run(world, &args, output)
+        }
+        Command::Import(mut args) => {
+            args.file = folder.join(args.file);
+            cmd::import::run(world, &config, &args, output)
+        }
         Command::Verify(args) => cmd::verify::run(world, &config, &args, output),
         other => Err(Error::msg(format!("the fakes have no {other:?}"))),
     }

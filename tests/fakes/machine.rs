@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -117,6 +118,8 @@ pub struct State {
     pub autostart: BTreeSet<String>,
     /// The domains that are off with their memory saved.
     pub saved: BTreeSet<String>,
+    /// What has been exported, by the file that it is in.
+    pub files: BTreeMap<PathBuf, FakeVolume>,
     /// The operator's signing key.
     pub key: Option<minisign::KeyPair>,
     /// The keys that the operator trusts besides.
@@ -163,6 +166,7 @@ impl Machine {
             snapshots: BTreeSet::new(),
             autostart: BTreeSet::new(),
             saved: BTreeSet::new(),
+            files: BTreeMap::new(),
             key: None,
             trusted: Vec::new(),
         };

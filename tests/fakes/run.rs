@@ -64,6 +64,7 @@ pub enum Step {
     DeleteVolume,
     CopyBytes,
     OpenImage,
+    Export,
     TakeDisk,
     Digest,
     OpenGuest,

@@ -1,20 +1,15 @@
 //! The stages `publish` and `retention`.
 
-use std::path::Path;
-
 use anyhow::Result;
-use sha2::{Digest as _, Sha256};
 
 use super::Build;
 use crate::{
     cmd::{remove, signature, world::World},
     core::{
-        build_plan::{beyond_retention, suffix},
-        hardware::Hardware,
+        build_plan::beyond_retention,
         inventory::{Inventory, Template},
         manifest::{Manifest, Metadata, State},
         names::Version,
-        sha256::Sha256Digest,
     },
     ui,
 };
@@ -25,22 +20,10 @@ impl Build<'_> {
         // A build that was killed right after its state was written may have left them.
         self.discard_scaffolding()?;
         self.manifest.volumes = self.plan.lasting_volumes();
-        self.manifest.hardware = self.hardware()?;
+        self.manifest.hardware = signature::hardware(self.world, &self.manifest)?;
         signature::sign(self.world, &mut self.manifest)?;
         self.manifest.promoted_at = Some(self.world.local.now());
         self.advance(State::Published)
-    }
-
-    /// What its system depends on: part of what is signed.
-    fn hardware(&self) -> Result<Option<Hardware>> {
-        let nvram = self.plan.volume(suffix::NVRAM);
-        let mut digest = None;
-        if self.manifest.volumes.contains(&nvram) && self.world.storage.volume(&nvram)?.is_some() {
-            let path = self.world.storage.path_of(&nvram)?;
-            let bytes = self.world.images.read_small(Path::new(&path))?;
-            digest = bytes.map(|bytes| Sha256Digest(Sha256::digest(bytes).into()));
-        }
-        signature::hardware(self.world, &self.manifest, digest)
     }
 
     /// Removes what is beyond retention; retires what linked clones still stand on.
