@@ -86,3 +86,24 @@ fn a_bad_key_has_its_place() {
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.starts_with("tpl: reading the public key "), "{}", ran.stderr);
 }
+
+#[test]
+fn files_that_are_no_templates_are_refused() {
+    let home = Home::new();
+    let on = |args: &[&str]| {
+        let ran = tpl(&home, &[&["--connect", "test:///default", "--pool", "default-pool"], args].concat(), &[]);
+        assert_eq!(ran.stdout, "");
+        (ran.code, ran.stderr)
+    };
+    let wrong = (2, "tpl: \"x.img\" ends neither in .qcow2 nor in .raw.zst\n".to_owned());
+    assert_eq!(on(&["import", "x.img"]), wrong);
+    assert_eq!(on(&["export", "debian13", "x.img"]), wrong);
+    assert_eq!(on(&["export", "debian13", "x.qcow2"]).0, 3);
+    let alone =
+        "tpl: x.qcow2.manifest.json does not exist\n`tpl export` writes it beside the volume's file; both belong together\n";
+    assert_eq!(on(&["import", "x.qcow2"]), (3, alone.to_owned()));
+    home.write("x.qcow2.manifest.json", "{\"format\": 7}");
+    let later = "tpl: x.qcow2.manifest.json is not taken: it is of the format 7, which this tpl does not know\n";
+    assert_eq!(on(&["import", "x.qcow2"]), (3, later.to_owned()));
+    assert_eq!(on(&["import", "x.qcow2", "--dry-run"]), (3, later.to_owned()));
+}
