@@ -11,6 +11,7 @@ use tpl::core::{
 
 use super::{
     faults::{Case, worth},
+    images::with_vm,
     machine::{Machine, Node},
     run::{Fault, Step},
     signing::with_signed,
@@ -226,4 +227,22 @@ fn a_failed_undo_leaves_what_prune_finds() {
 #[test]
 fn prune_removes_what_a_killed_import_left() {
     IMPORT.is_killed();
+}
+
+#[test]
+fn variables_and_machine_of_an_adopted_vm_come_along() {
+    let machine = with_vm().apart();
+    machine.tpl("adopt web --as gold --user ops").unwrap();
+    let gold = || machine.inventory().templates.into_iter().find(|t| t.manifest.name.as_str() == "gold").unwrap();
+    let (before, name) = (gold().manifest, gold().domain.name);
+    machine.tpl("export gold gold.qcow2").unwrap();
+    machine.tpl(&format!("rm {}", before.id())).unwrap();
+    machine.tpl("import gold.qcow2 --allow-unsigned").unwrap();
+    let after = gold();
+    assert_eq!((&after.manifest.hardware, &after.manifest.volumes), (&before.hardware, &before.volumes));
+    assert_eq!(machine.state().volumes[&format!("{name}-nvram")].bytes, b"variables");
+    let facts = domain_facts(&after.domain.xml).unwrap();
+    assert_eq!((facts.nvram, facts.disks[0].target.as_str()), (Some(format!("/pool/{name}-nvram")), "sda"));
+    machine.tpl("clone gold --name web01 --ssh-key KEY").unwrap();
+    assert_eq!(machine.leftovers(), [""; 0]);
 }
