@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, TryLockError},
     io::{Read as _, Write},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -101,13 +101,18 @@ impl Partial {
         name.push(".partial");
         let path = PathBuf::from(name);
         let what = || format!("making {}", path.display());
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path).with_context(what)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Refusal::new(format!("another export is writing {}", path.display())).into());
-            }
+        // In a folder of everybody's, a link of this name could lead anywhere.
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW);
+        let file = options.open(&path).with_context(what)?;
+        let taken = match file.try_lock() {
+            // The other export may have come to its end in between: then this is its file, under its lasting name.
+            Ok(()) => !is_still_at(&file, &path).with_context(what)?,
+            Err(TryLockError::WouldBlock) => true,
             Err(TryLockError::Error(error)) => return Err(error).with_context(what),
+        };
+        if taken {
+            return Err(Refusal::new(format!("another export is writing {}", path.display())).into());
         }
         file.set_len(0).with_context(what)?;
         Ok(Self { path, file, finished: false })
@@ -127,6 +132,12 @@ impl Drop for Partial {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Whether a path still leads to the file that was opened by it.
+fn is_still_at(file: &File, path: &Path) -> std::io::Result<bool> {
+    let (own, named) = (file.metadata()?, fs::symlink_metadata(path));
+    Ok(named.is_ok_and(|named| (named.dev(), named.ino()) == (own.dev(), own.ino())))
 }
 
 /// Packs a volume's bytes. Its holes are not read.
@@ -261,7 +272,16 @@ mod tests {
         let one = Export { volume: &volume, size, file: &file, packing: Packing::RawZst, document: "d", replace: false };
         let error = export(&one, &Silent).unwrap_err();
         assert_eq!(error.to_string(), format!("another export is writing {}", first.path.display()));
+        // It has come to its end after it was opened here.
+        assert!(is_still_at(&first.file, &first.path).unwrap());
+        fs::rename(&first.path, &file).unwrap();
+        assert!(!is_still_at(&first.file, &first.path).unwrap());
+        fs::remove_file(&file).unwrap();
         drop(first);
+        let link = folder.path().join("x.raw.zst.partial");
+        std::os::unix::fs::symlink(&volume, &link).unwrap();
+        assert!(export(&one, &Silent).is_err());
+        fs::remove_file(&link).unwrap();
         // What a kill leaves is no hindrance.
         fs::write(folder.path().join("x.raw.zst.partial"), vec![1; 100]).unwrap();
         export(&one, &Silent).unwrap();
