@@ -5,6 +5,8 @@
 
 #[path = "cli/input.rs"]
 mod input;
+#[path = "cli/keys.rs"]
+mod keys;
 #[path = "cli/listing.rs"]
 mod listing;
 #[path = "cli/program.rs"]

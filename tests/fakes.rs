@@ -31,6 +31,8 @@ mod medium;
 mod networks;
 #[path = "fakes/players.rs"]
 mod players;
+#[path = "fakes/portable.rs"]
+mod portable;
 #[path = "fakes/reach.rs"]
 mod reach;
 #[path = "fakes/ready.rs"]
@@ -39,6 +41,8 @@ mod ready;
 mod run;
 #[path = "fakes/sequences.rs"]
 mod sequences;
+#[path = "fakes/signing.rs"]
+mod signing;
 #[path = "fakes/storage.rs"]
 mod storage;
 #[path = "fakes/verbs.rs"]

@@ -2,6 +2,8 @@
 
 mod build;
 mod clone;
+mod key;
+mod portable;
 
 use std::path::PathBuf;
 
@@ -15,6 +17,8 @@ use crate::core::{
 
 pub use build::{AdoptArgs, BuildArgs, CacheCommand, CacheFetchArgs, CachePruneArgs, Schema, SchemaArgs, ValidateArgs};
 pub use clone::{CloneArgs, GuestArgs, NameArgs, NetArgs, SizeArgs, WorkArgs};
+pub use key::{KeyCommand, KeyGenerateArgs, VerifyArgs};
+pub use portable::{ExportArgs, ImportArgs};
 
 /// A golden-template pipeline for plain libvirt/KVM hosts: installs a template VM unattended, shrinks and seals it, proves
 /// that it boots, publishes it as an immutable version, and stamps out clones of it with identities of their own.
@@ -85,16 +89,23 @@ pub enum Command {
     Vms,
     /// Show what is promised to VMs, running or not: vCPUs, memory, pool space; and what is left below the cap
     Capacity,
-    /// Check a template again: its digest, and each invariant of a sealed system
-    Verify(TemplateArgs),
+    /// Check a template again: its signature, its digest, and each invariant of a sealed system
+    Verify(VerifyArgs),
     /// Make a version the current one; also the way back
     Promote(VersionArgs),
+    /// Write a version into a file, with its manifest beside it, for a site without a connection
+    Export(ExportArgs),
+    /// Take a version from the files that `tpl export` has written, checked against the keys that are trusted
+    Import(ImportArgs),
     /// Remove a version of a template; refused while linked clones stand on it
     Rm(VersionArgs),
     /// Remove VMs that tpl made, with their disks
     Destroy(DestroyArgs),
     /// Remove what failed or killed runs have left
     Prune(PruneArgs),
+    /// Make the key that published versions are signed with; list the keys that are trusted
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Show and fill the cache of downloads, and remove from it
     #[command(subcommand)]
     Cache(CacheCommand),

@@ -10,6 +10,9 @@ pub mod destroy;
 pub mod dns;
 pub mod docs;
 pub mod doctor;
+pub mod export;
+pub mod import;
+pub mod key;
 pub mod kvm;
 pub mod list;
 pub mod parallel;
@@ -22,6 +25,7 @@ pub mod schema;
 pub mod seal_ops;
 pub mod settings;
 pub mod show;
+pub mod signature;
 pub mod timings;
 pub mod undo;
 pub mod validate;
@@ -52,6 +56,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Doctor => return doctor::run(&config, output),
         Command::Validate(args) => return validate::run(&config, args, output),
         Command::Cache(command) => return cache::run(&config, command, output),
+        Command::Key(command) => return key::run(&config, command, output),
         _ => {}
     }
     world::Opened::new(&config)?.with(|world| match &cli.command {
@@ -63,12 +68,15 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Show(args) => show::run(world, args, output),
         Command::Vms => vms::run(world, output),
         Command::Capacity => capacity::run(world, config.policy, output),
-        Command::Verify(args) => verify::run(world, args, output),
+        Command::Verify(args) => verify::run(world, &config, args, output),
+        Command::Export(args) => export::run(world, args, output),
+        Command::Import(args) => import::run(world, &config, args, output),
         Command::Promote(args) => promote::run(world, args, output),
         Command::Rm(args) => rm::run(world, args, output),
         Command::Destroy(args) => destroy::run(world, args, output),
         Command::Prune(args) => prune::run(world, args, output),
         Command::Cache(_)
+        | Command::Key(_)
         | Command::Doctor
         | Command::Validate(_)
         | Command::Schema(_)

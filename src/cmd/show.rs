@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use crate::{
     cli::{Output, TemplateArgs},
-    cmd::world::World,
-    core::manifest::Manifest,
+    cmd::{signature, world::World},
+    core::{manifest::Manifest, signing::Standing},
     ui,
 };
 
@@ -18,11 +18,11 @@ pub fn run(world: World<'_>, args: &TemplateArgs, output: Output) -> Result<()> 
     let manifest = &inventory.find(&args.template)?.manifest;
     match output {
         Output::Json => ui::json(manifest),
-        Output::Text => ui::data(&describe(manifest)),
+        Output::Text => ui::data(&describe(manifest, &signature::standing(world, manifest)?)),
     }
 }
 
-fn describe(manifest: &Manifest) -> String {
+fn describe(manifest: &Manifest, standing: &Standing) -> String {
     let clone = &manifest.clone;
     let mut rows = vec![
         ("state", manifest.state.as_str().to_owned()),
@@ -35,6 +35,7 @@ fn describe(manifest: &Manifest) -> String {
         ("identity", manifest.identity.as_str().to_owned()),
         ("clones get", format!("{} vCPUs, {} memory, {} disk, user {}", clone.vcpus, clone.memory, clone.disk, clone.user)),
         ("origin", manifest.trust.to_string()),
+        ("signature", standing.to_string()),
     ];
     rows.extend(
         manifest

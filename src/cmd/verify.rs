@@ -1,26 +1,29 @@
-//! `tpl verify`: a template's digest and invariants, again.
+//! `tpl verify`: a template's signature, digest and invariants, again.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    cli::{Output, TemplateArgs},
-    cmd::{build::seal::invariants, kvm, world::World},
-    core::{digest::hex, error::Refusal, manifest::State},
+    cli::{Output, VerifyArgs},
+    cmd::{build::seal::invariants, kvm, signature, world::World},
+    core::{config::Config, digest::hex, error::Refusal, manifest::State},
     ui::{self, StageLine},
 };
 
 /// Runs `tpl verify`.
 ///
 /// # Errors
-/// The volume's bytes are not those that were published, or an invariant does not hold.
-pub fn run(world: World<'_>, args: &TemplateArgs, output: Output) -> Result<()> {
+/// [`Refusal`]: the signature is bad, or is not what is required. Else the volume's bytes are not those that were published, or an
+/// invariant does not hold.
+pub fn run(world: World<'_>, config: &Config, args: &VerifyArgs, output: Output) -> Result<()> {
     let inventory = world.inventory()?;
     let template = inventory.find(&args.template)?;
     let (manifest, id) = (&template.manifest, template.manifest.id());
     let published = manifest.digest.as_deref().filter(|_| manifest.state >= State::Sealed);
     let published = published.ok_or_else(|| Refusal::new(format!("{id} is not sealed: it is {}", manifest.state.as_str())))?;
+    let standing = signature::standing(world, manifest)?;
+    signature::ensure_acceptable(&standing, &id.to_string(), args.require_signature || config.signing.required)?;
     let path = world.storage.path_of(&id.domain())?;
     let line = StageLine::begin("digest");
     let found =
@@ -36,8 +39,11 @@ pub fn run(world: World<'_>, args: &TemplateArgs, output: Output) -> Result<()> 
     line.done();
     match output {
         Output::Json => ui::json(&serde_json::json!({
-            "name": id.name, "version": id.version, "digest": found, "invariants": held, "holds": true
+            "name": id.name, "version": id.version, "digest": found, "invariants": held, "holds": true,
+            "signature": standing.word(), "signed_by": standing.key_id()
         })),
-        Output::Text => ui::data(&format!("{id} is as it was sealed\n  digest {found}\n  holds  {}\n", held.join(", "))),
+        Output::Text => {
+            ui::data(&format!("{id} is as it was sealed\n  digest {found}\n  signed {standing}\n  holds  {}\n", held.join(", ")))
+        }
     }
 }

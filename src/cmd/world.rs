@@ -24,6 +24,7 @@ use crate::{
         guest::{Appliance, Libguestfs},
         hypervisor::{Hypervisor, Storage},
         images::{Images, LocalImages},
+        keys::{KeyFiles, Keys},
         local::{Local, Lock},
         reach::Reach,
         source::Source,
@@ -55,6 +56,8 @@ pub struct World<'a> {
     pub local: &'a dyn Local,
     /// Those who answer for clones' names.
     pub dns: &'a Directory,
+    /// Who signs, and whose signatures count.
+    pub keys: &'a dyn Keys,
 }
 
 impl World<'_> {
@@ -171,6 +174,7 @@ pub struct Opened {
     local: crate::host::local::ThisMachine,
     pool: String,
     dns: Directory,
+    keys: KeyFiles,
 }
 
 impl Opened {
@@ -187,6 +191,7 @@ impl Opened {
             local,
             pool: config.pool.clone(),
             dns: Directory::of(&config.dns),
+            keys: KeyFiles::new(config.signing.clone()),
         })
     }
 
@@ -205,6 +210,7 @@ impl Opened {
             reach: &crate::host::reach::OpenSsh,
             local: &self.local,
             dns: &self.dns,
+            keys: &self.keys,
         })
     }
 }

@@ -12,6 +12,8 @@ use super::{
     error::Invalid,
     names::TemplateName,
     pipeline::Word,
+    secret::Secret,
+    signing::PublicKey,
     vm_spec::Label,
 };
 
@@ -39,6 +41,31 @@ pub struct ConfigFile {
     pub dns: BTreeMap<Label, ProviderConfig>,
     /// How much of a hypervisor may be promised.
     pub admission: PolicyFile,
+    /// The secret key that published versions are signed with.
+    pub signing_key: Option<PathBuf>,
+    /// The file with its passphrase, where it has one.
+    pub signing_passphrase_file: Option<PathBuf>,
+    /// The public keys whose signatures count.
+    pub trusted_keys: Option<Vec<PublicKey>>,
+    /// Whether a version without a good signature of a trusted key is refused.
+    pub require_signatures: Option<bool>,
+}
+
+/// Who signs, and whose signatures count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signing {
+    /// The file of the secret key. It need not be there.
+    pub key: PathBuf,
+    /// Its passphrase, where the environment had one.
+    pub passphrase: Option<Secret<String>>,
+    /// The file with its passphrase, where one is named.
+    pub passphrase_file: Option<PathBuf>,
+    /// The trusted keys that the configuration itself names.
+    pub trusted: Vec<PublicKey>,
+    /// The folders with files of further ones.
+    pub folders: Vec<PathBuf>,
+    /// Whether a version without a good signature of a trusted key is refused.
+    pub required: bool,
 }
 
 /// The configuration in force.
@@ -66,6 +93,8 @@ pub struct Config {
     pub dns: BTreeMap<Label, ProviderConfig>,
     /// How much of a hypervisor may be promised.
     pub policy: Policy,
+    /// Who signs, and whose signatures count.
+    pub signing: Signing,
 }
 
 /// Reads a configuration file's text. `file` names it in errors.
@@ -92,6 +121,10 @@ impl ConfigFile {
             // A provider is replaced whole: half of one and half of another would be neither.
             dns: earlier.dns.into_iter().chain(self.dns).collect(),
             admission: self.admission.over(earlier.admission),
+            signing_key: self.signing_key.or(earlier.signing_key),
+            signing_passphrase_file: self.signing_passphrase_file.or(earlier.signing_passphrase_file),
+            trusted_keys: self.trusted_keys.or(earlier.trusted_keys),
+            require_signatures: self.require_signatures.or(earlier.require_signatures),
         }
     }
 
@@ -111,6 +144,14 @@ impl ConfigFile {
             pipelines: self.pipelines,
             dns: self.dns,
             policy: Policy::of(self.admission),
+            signing: Signing {
+                key: self.signing_key.unwrap_or_else(|| "/etc/tpl/tpl.key".into()),
+                passphrase: None,
+                passphrase_file: self.signing_passphrase_file,
+                trusted: self.trusted_keys.unwrap_or_default(),
+                folders: Vec::new(),
+                required: self.require_signatures.unwrap_or(false),
+            },
         }
     }
 }
@@ -153,6 +194,10 @@ mod tests {
             pipelines,
             dns,
             admission: PolicyFile { cpu_overcommit, cap },
+            signing_key,
+            signing_passphrase_file,
+            trusted_keys,
+            require_signatures,
         } = example;
         let words = [uri, pool, network, debian_mirror, debian_security_mirror].map(|word| word.unwrap().as_str().to_owned());
         let urls = ["http://mirror.example/debian", "http://mirror.example/debian-security"];
@@ -160,6 +205,9 @@ mod tests {
         assert_eq!(template.unwrap().as_str(), "debian13");
         assert_eq!([cache, pipelines], ["/var/cache/tpl", "/srv/tpl/pipelines"].map(|path| Some(PathBuf::from(path))));
         assert_eq!((cpu_overcommit.unwrap().percent(), cap.unwrap().percent()), (200, 90));
+        let files = ["/etc/tpl/tpl.key", "/etc/tpl/tpl.passphrase"].map(|path| Some(PathBuf::from(path)));
+        assert_eq!(([signing_key, signing_passphrase_file], require_signatures), (files, Some(false)));
+        assert_eq!(trusted_keys.unwrap().len(), 1);
         let kind = |provider: &ProviderConfig| match provider {
             ProviderConfig::HostsFile(_) => "hosts-file",
             ProviderConfig::Rfc2136(_) => "rfc2136",

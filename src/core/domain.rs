@@ -1,9 +1,12 @@
 //! The domain XML that tpl writes by itself: of a VM that installs, of the template that it becomes, of the KVM probe.
 //! A clone's XML is not written but edited out of its template's.
 
+pub mod rebuilt;
+
 use uuid::Uuid;
 
 use super::{
+    hardware::Chipset,
     manifest::{Manifest, Metadata},
     metadata,
     names::{TemplateName, Version},
@@ -122,22 +125,32 @@ fn escape(text: &str) -> String {
 }
 
 fn interface(network: &Network) -> String {
+    interface_of(network, "virtio")
+}
+
+/// A network card of a model that is a plain word.
+fn interface_of(network: &Network, model: &str) -> String {
     match network {
         Network::Named(name) => {
-            format!("<interface type='network'><source network='{}'/><model type='virtio'/></interface>", escape(name))
+            format!("<interface type='network'><source network='{}'/><model type='{model}'/></interface>", escape(name))
         }
-        Network::User => "<interface type='user'><model type='virtio'/></interface>".to_owned(),
+        Network::User => format!("<interface type='user'><model type='{model}'/></interface>"),
     }
 }
 
 /// Everything before the devices.
 fn head(name: &str, uuid: Uuid, metadata: &Metadata, machine: &Machine, boot: &str) -> String {
+    head_on(Chipset::Q35, name, uuid, metadata, machine, boot)
+}
+
+fn head_on(chipset: Chipset, name: &str, uuid: Uuid, metadata: &Metadata, machine: &Machine, boot: &str) -> String {
     format!(
         "<domain type='{kind}'>\n  <name>{name}</name>\n  <uuid>{uuid}</uuid>\n  <metadata>{metadata}</metadata>\n  \
          <memory unit='KiB'>{memory}</memory>\n  <vcpu>{vcpus}</vcpu>\n  \
-         <os{firmware}<type arch='x86_64' machine='q35'>hvm</type>{boot}</os>\n  <features><acpi/><apic/></features>\n  {cpu}\n  \
+         <os{firmware}<type arch='x86_64' machine='{chipset}'>hvm</type>{boot}</os>\n  <features><acpi/><apic/></features>\n  {cpu}\n  \
          <clock offset='utc'><timer name='rtc' tickpolicy='catchup'/><timer name='hpet' present='no'/></clock>\n",
         kind = machine.accelerator.domain_type(),
+        chipset = chipset.as_str(),
         name = escape(name),
         metadata = metadata::element(metadata),
         memory = machine.memory.kib_ceil(),

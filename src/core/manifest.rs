@@ -4,6 +4,13 @@
 //! building → installed → sealed → tested → published → retired
 //! ```
 //! A stage that ends writes the next state; that one write is the commit point.
+//!
+//! # What never changes
+//!
+//! What a published version *is* never changes, and is what its signature is over (`core::signing`): name, version, time of the
+//! build, inputs, trust, content digest, virtual size, system, packages, identity method, defaults of clones, operations,
+//! invariants, tools, hardware. What happens to it does, and is not signed: state, `promoted_at`, the run that is at work on it.
+//! Nor is where it lies (pool, volumes), which differs between hypervisors, nor how long its stages took.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -13,8 +20,10 @@ use uuid::Uuid;
 
 use super::{
     dns::Registration,
+    hardware::Hardware,
     names::{TemplateId, TemplateName, UserName, Version, VmName},
     network::Reservation,
+    signing::Signature,
     source::Digest,
     trust::Trust,
     units::ByteSize,
@@ -197,6 +206,12 @@ pub struct Manifest {
     pub stages: Vec<StageTime>,
     /// The versions of the tools that made it.
     pub tools: BTreeMap<String, String>,
+    /// The machine that its system depends on. Set when published, where it can be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<Hardware>,
+    /// Who vouches for it. Set when published, where there is a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
 }
 
 impl Manifest {

@@ -99,6 +99,21 @@ pub fn take(disk: &DiskImage, target: &Path) -> Result<()> {
     disk.ensure_unchanged().with_context(what)
 }
 
+/// Writes the first `size` bytes of a raw volume into a qcow2 file, whatever that holds. Its path must begin at the root: else
+/// qemu-img might take it for something else than a path.
+///
+/// # Errors
+/// The conversion fails.
+pub fn to_qcow2(volume: &Path, size: u64, target: &Path) -> Result<()> {
+    let what = || format!("converting {} to {}", volume.display(), target.display());
+    let source = image_options(volume, VolumeFormat::Raw, size).with_context(what)?;
+    let target_path = target.to_str().filter(|path| path.starts_with('/')).with_context(what)?;
+    // Written over the file that is there, which somebody holds open, and which is synced by whoever does.
+    process::run(QEMU_IMG, &["convert", "-O", "qcow2", "--image-opts", &source, target_path], COPY_DEADLINE)
+        .with_context(what)?;
+    Ok(())
+}
+
 /// The options that make qemu-img see layers as one disk. Each layer's format is named: QEMU must guess none.
 fn layer_options(layers: &[Layer]) -> Result<String> {
     let mut options = Vec::new();
@@ -168,7 +183,7 @@ fn digest_some(path: &Path, size: u64, next: &AtomicU64, progress: &dyn Progress
 
 /// Where the next data is, at `offset` or behind; the end, `size`, if there is none. Where holes cannot be told (a block
 /// device), everything is data.
-fn next_data(file: &File, offset: u64, size: u64) -> u64 {
+pub(super) fn next_data(file: &File, offset: u64, size: u64) -> u64 {
     match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(offset)) {
         Ok(data) => data,
         Err(rustix::io::Errno::NXIO) if file.metadata().is_ok_and(|meta| meta.is_file() && meta.len() >= size) => size,

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::portable::Export;
 use crate::core::{digest::ChunkList, facts::VolumeFormat, progress::Progress, units::ByteSize};
 
 /// OVMF's variables take half a MiB, those of AAVMF 64.
@@ -126,6 +127,11 @@ pub trait Images: Sync {
     /// # Errors
     /// As for [`super::image::take`].
     fn take(&self, disk: &DiskImage, target: &Path) -> Result<()>;
+    /// Writes a volume into a file, and its document beside it; the file's length in bytes.
+    ///
+    /// # Errors
+    /// As for [`super::portable::export`].
+    fn export(&self, export: &Export<'_>, progress: &dyn Progress) -> Result<u64>;
     /// The bytes of a file of a few MiB; none, if there is no such file.
     ///
     /// # Errors
@@ -156,6 +162,10 @@ impl Images for LocalImages {
 
     fn take(&self, disk: &DiskImage, target: &Path) -> Result<()> {
         super::image::take(disk, target)
+    }
+
+    fn export(&self, export: &Export<'_>, progress: &dyn Progress) -> Result<u64> {
+        super::portable::export(export, progress)
     }
 
     fn read_small(&self, path: &Path) -> Result<Option<Vec<u8>>> {

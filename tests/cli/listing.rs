@@ -85,6 +85,7 @@ fn a_manifest_is_shown() {
   identity   nocloud
   clones get 1 vCPUs, 512 MiB memory, 8 GiB disk, user debian
   origin     signed by A1B2
+  signature  none
   source     http://mirror.example/debian/linux sha256 cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc
   invariants machine-id, logs
   stage      install 690.2 s

@@ -7,7 +7,10 @@ use clap::Parser as _;
 use tpl::{
     cli::{Cli, Command},
     cmd,
-    core::{capacity::Policy, config::Config},
+    core::{
+        capacity::Policy,
+        config::{Config, Signing},
+    },
     ui::{self, Captured},
 };
 
@@ -143,6 +146,7 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
         cache: folder.join("cache"),
         pipelines: None,
         dns: std::collections::BTreeMap::new(),
+        signing: Signing::default(),
     };
     let words: Vec<String> = line
         .split_whitespace()
@@ -169,7 +173,16 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
             cmd::destroy::run(world, &args, output)
         }
         Command::Promote(args) => cmd::promote::run(world, &args, output),
-        Command::Verify(args) => cmd::verify::run(world, &args, output),
+        Command::Show(args) => cmd::show::run(world, &args, output),
+        Command::Export(mut args) => {
+            args.file = folder.join(args.file);
+            cmd::export::run(world, &args, output)
+        }
+        Command::Import(mut args) => {
+            args.file = folder.join(args.file);
+            cmd::import::run(world, &config, &args, output)
+        }
+        Command::Verify(args) => cmd::verify::run(world, &config, &args, output),
         other => Err(Error::msg(format!("the fakes have no {other:?}"))),
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -16,6 +17,7 @@ use tpl::core::{
     manifest::{Manifest, State as Stage},
     metadata::NAMESPACE,
     network::{Lease, Network, Subnet},
+    signing::PublicKey,
 };
 use uuid::Uuid;
 
@@ -116,6 +118,12 @@ pub struct State {
     pub autostart: BTreeSet<String>,
     /// The domains that are off with their memory saved.
     pub saved: BTreeSet<String>,
+    /// What has been exported, by the file that it is in.
+    pub files: BTreeMap<PathBuf, FakeVolume>,
+    /// The operator's signing key.
+    pub key: Option<minisign::KeyPair>,
+    /// The keys that the operator trusts besides.
+    pub trusted: Vec<PublicKey>,
 }
 
 /// The hypervisor, and the folder that stands for this machine's disk.
@@ -158,6 +166,9 @@ impl Machine {
             snapshots: BTreeSet::new(),
             autostart: BTreeSet::new(),
             saved: BTreeSet::new(),
+            files: BTreeMap::new(),
+            key: None,
+            trusted: Vec::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), folder: Arc::new(TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()) }
     }

@@ -5,14 +5,19 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use jiff::Timestamp;
 use tpl::{
     cmd::world::World,
-    core::{domain::Accelerator, manifest::Run},
+    core::{
+        domain::Accelerator,
+        manifest::Run,
+        signing::{PublicKey, Signature},
+    },
     host::{
         dns::Directory,
         guest::Appliance,
+        keys::{Keys, TrustedKey},
         local::{Local, Lock},
     },
 };
@@ -59,6 +64,7 @@ pub enum Step {
     DeleteVolume,
     CopyBytes,
     OpenImage,
+    Export,
     TakeDisk,
     Digest,
     OpenGuest,
@@ -70,6 +76,7 @@ pub enum Step {
     Knock,
     LogIn,
     IsAlive,
+    Sign,
     Lock,
 }
 
@@ -173,6 +180,7 @@ impl FakeRun {
             reach: self,
             local: self,
             dns: &Directory::with(vec![Box::new(FakeDns::of(self))]),
+            keys: self,
         });
         self.machine.state().alive.remove(&self.run.id);
         result
@@ -253,6 +261,26 @@ impl Local for FakeRun {
         }
         state.locks.insert(name.to_owned(), self.run.id);
         Ok(Ok(Lock::held_by(Held { machine: self.machine.clone(), name: name.to_owned() })))
+    }
+}
+
+impl Keys for FakeRun {
+    fn signer(&self) -> Result<Option<PublicKey>> {
+        Ok(self.machine.state().key.as_ref().map(|pair| PublicKey::new(pair.pk.clone())))
+    }
+
+    fn sign(&self, bytes: &[u8], comment: &str) -> Result<Option<Signature>> {
+        let Some(pair) = self.machine.state().key.clone() else { return Ok(None) };
+        self.step(Step::Sign, comment)?;
+        let minisig = minisign::sign(None, &pair.sk, bytes, Some(comment), None).map_err(|error| anyhow!("{error}"))?;
+        Ok(Some(Signature { key: PublicKey::new(pair.pk).to_string(), minisig: minisig.to_string() }))
+    }
+
+    fn trusted(&self) -> Result<Vec<TrustedKey>> {
+        let own = self.signer()?.map(|key| TrustedKey { key, own: true, from: "tpl.pub".to_owned() });
+        let others = self.machine.state().trusted.clone();
+        let others = others.into_iter().map(|key| TrustedKey { key, own: false, from: "trusted.d".to_owned() });
+        Ok(own.into_iter().chain(others).collect())
     }
 }
 

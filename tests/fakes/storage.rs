@@ -1,12 +1,13 @@
 //! The volumes of a pool, and their bytes, in memory.
 
-use std::{io::Read, path::Path};
+use std::{fs, io::Read, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use tpl::{
     core::{
         digest::{ChunkList, chunk_count, chunk_digest},
         facts::{NewVolume, PoolSize, Volume, VolumeFormat},
+        portable::document_of,
         progress::Progress,
         sha256::Sha256Digest,
         source::{FilesRequest, Location, Request, Role},
@@ -16,6 +17,7 @@ use tpl::{
     host::{
         hypervisor::Storage,
         images::{DiskImage, Images, Layer},
+        portable::{Export, ensure_free},
         source::{Access, Fetched, Resolved, Source, Wanted},
     },
 };
@@ -115,11 +117,32 @@ impl Storage for FakeRun {
 
 impl Images for FakeRun {
     fn read_small(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        if let Ok(name) = name_of(path) {
+            return Ok(self.machine.state().volumes.get(&name).map(|volume| volume.bytes.clone()));
+        }
         Ok(path.ends_with("vars.fd").then(|| b"variables".to_vec()))
+    }
+
+    fn export(&self, export: &Export<'_>, _: &dyn Progress) -> Result<u64> {
+        self.step(Step::Export, "")?;
+        if !export.replace {
+            ensure_free(export.file)?;
+        }
+        let name = name_of(export.volume)?;
+        let mut state = self.machine.state();
+        let volume = state.volumes.get(&name).cloned().with_context(|| format!("no volume {name}"))?;
+        fs::write(export.file, "packed")?;
+        fs::write(document_of(export.file), export.document)?;
+        state.files.insert(export.file.to_owned(), volume);
+        Ok(6)
     }
 
     fn open(&self, image: &Path, folder: &Path, largest: ByteSize, _: &dyn Progress) -> Result<DiskImage> {
         self.step(Step::OpenImage, "image")?;
+        if let Some(volume) = self.machine.state().files.get(image) {
+            ensure!(folder == Path::new(POOL) && largest.0 >= volume.capacity, "there is no room");
+            return Ok(DiskImage::of(vec![Layer::open(image, VolumeFormat::Raw)?.0], volume.capacity));
+        }
         ensure!(folder == Path::new(POOL) && largest > ByteSize(IMAGE), "there is no room");
         self.layers(image, VolumeFormat::Raw)
     }
@@ -140,10 +163,16 @@ impl Images for FakeRun {
     }
 
     fn copy(&self, source: &Path, _: VolumeFormat, target: &Path, size: u64) -> Result<()> {
-        let (source, target) = (name_of(source)?, name_of(target)?);
+        let target = name_of(target)?;
         self.step(Step::CopyBytes, &target)?;
         let mut state = self.machine.state();
-        let source = state.volumes.get(&source).cloned().with_context(|| format!("no volume {source}"))?;
+        let source = match state.files.get(source) {
+            Some(file) => file.clone(),
+            None => {
+                let source = name_of(source)?;
+                state.volumes.get(&source).cloned().with_context(|| format!("no volume {source}"))?
+            }
+        };
         let target = state.volumes.get_mut(&target).with_context(|| format!("no volume {target}"))?;
         ensure!(target.capacity >= size && source.filesystem <= size, "the content is cut off");
         (target.tree, target.filesystem) = (source.tree, source.filesystem);

@@ -38,6 +38,7 @@ use crate::{
         manifest::{IdentityMethod, Inputs, Manifest, Metadata, SourceFile, StageTime, State},
         names::{TemplateId, Version},
         progress::Progress,
+        signing::{KeyId, Signature},
         source::Arch,
         trust::Trust,
         vm_spec::Firmware,
@@ -67,6 +68,7 @@ struct Report<'a> {
     digest: Option<&'a str>,
     virtual_size: u64,
     changed: bool,
+    signed_by: Option<KeyId>,
     stages: &'a [StageTime],
 }
 
@@ -212,6 +214,8 @@ pub(super) fn preflight(world: World<'_>, plan: &BuildPlan, resumed: bool) -> Re
         let package = "Debian and Ubuntu have it in the package ovmf, the Red Hat family in edk2-ovmf";
         reasons.push(format!("install.firmware is uefi, and the emulator has no such firmware: {package}"));
     }
+    // Found now rather than after an hour.
+    world.keys.signer()?;
     let free = world.storage.size()?.available;
     if !resumed && free < plan.space() {
         reasons.push(format!("pool {} has {free} free, and the build may need {}", plan.pool, plan.space()));
@@ -267,6 +271,8 @@ impl<'a> Build<'a> {
             invariants: Vec::new(),
             stages: Vec::new(),
             tools,
+            hardware: None,
+            signature: None,
         };
         Ok(Self { world, plan, answers, accelerator, manifest, uuid: Uuid::new_v4() })
     }
@@ -366,6 +372,7 @@ fn report(manifest: &Manifest, changed: bool, output: Output) -> Result<()> {
             digest,
             virtual_size: manifest.virtual_size.0,
             changed,
+            signed_by: manifest.signature.as_ref().and_then(Signature::claimed),
             stages: &manifest.stages,
         }),
         Output::Text => {

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::Build;
 use crate::{
-    cmd::{remove, world::World},
+    cmd::{remove, signature, world::World},
     core::{
         build_plan::beyond_retention,
         inventory::{Inventory, Template},
@@ -20,6 +20,8 @@ impl Build<'_> {
         // A build that was killed right after its state was written may have left them.
         self.discard_scaffolding()?;
         self.manifest.volumes = self.plan.lasting_volumes();
+        self.manifest.hardware = signature::hardware(self.world, &self.manifest)?;
+        signature::sign(self.world, &mut self.manifest)?;
         self.manifest.promoted_at = Some(self.world.local.now());
         self.advance(State::Published)
     }

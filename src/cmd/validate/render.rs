@@ -97,6 +97,8 @@ fn domain_xml(plan: &BuildPlan, install: &InstallPlan, cmdline: &str) -> String 
         invariants: Vec::new(),
         stages: Vec::new(),
         tools: BTreeMap::new(),
+        hardware: None,
+        signature: None,
     };
     let path = |suffix: &str| format!("{POOL}/{}", plan.volume(suffix));
     let media = InstallMedia {

@@ -160,7 +160,7 @@ pub(super) fn memory(domain: Node<'_, '_>) -> Result<ByteSize> {
 }
 
 /// UEFI where libvirt is told to find one, and where the firmware is in flash: a PC's BIOS never is.
-pub(super) fn firmware(domain: Node<'_, '_>) -> Firmware {
+pub(in crate::core) fn firmware(domain: Node<'_, '_>) -> Firmware {
     let os = child(domain, "os");
     let found = os.and_then(|os| attribute(os, "firmware")) == Some("efi");
     let flash = os.and_then(|os| child(os, "loader")).and_then(|loader| attribute(loader, "type")) == Some("pflash");

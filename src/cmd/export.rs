@@ -1,0 +1,110 @@
+//! `tpl export`: a published version as two files, its volume and its manifest.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    cli::{ExportArgs, Output},
+    cmd::{signature, world::World},
+    core::{
+        digest::hex,
+        error::Refusal,
+        facts::is_local,
+        manifest::{Manifest, State},
+        portable::{self, Packing, document_of},
+        signing::Standing,
+        units::ByteSize,
+    },
+    host::portable::{Export, ensure_free},
+    ui::{self, StageLine},
+};
+
+/// Runs `tpl export`.
+///
+/// # Errors
+/// [`crate::core::error::Invalid`]: the file's name does not say how. [`Refusal`]: it is there already, the version is not published,
+/// or its signature is bad. A failure leaves no file.
+pub fn run(world: World<'_>, args: &ExportArgs, output: Output) -> Result<()> {
+    let packing = Packing::of(&args.file)?;
+    ensure_local(world, "a template is exported")?;
+    let inventory = world.inventory()?;
+    let manifest = &inventory.find(&args.template)?.manifest;
+    let id = manifest.id();
+    let digest = manifest.digest.as_deref().filter(|_| manifest.state >= State::Published);
+    let digest = digest.ok_or_else(|| Refusal::new(format!("{id} is not published: it is {}", manifest.state.as_str())))?;
+    let standing = signature::standing(world, manifest)?;
+    signature::ensure_acceptable(&standing, &id.to_string(), false)?;
+    if !args.force {
+        ensure_free(&args.file)?;
+    }
+    let nvram = signature::variables(world, manifest)?;
+    let exported = portable_manifest(world, manifest)?;
+    let document = portable::write(&exported, nvram.as_deref()).context("writing the manifest")?;
+    // What an import would not take must not be found out at the other site.
+    portable::parse(&document).map_err(|why| Refusal::new(format!("{id} cannot be exported: {why}")))?;
+    if standing == Standing::Unsigned {
+        ui::note(&format!("{id} is not signed: an import takes it with --allow-unsigned only"));
+    }
+    if args.dry_run {
+        return report(args, &exported, None, output);
+    }
+    let volume = world.storage.path_of(&id.domain())?;
+    let line = StageLine::begin("digest");
+    let found =
+        world.images.digest(Path::new(&volume), manifest.virtual_size.0, &line).with_context(|| format!("digesting {id}"))?;
+    line.done();
+    let found = hex(&found.content_digest());
+    if found != digest {
+        bail!("{id} is damaged: its content digest is {found}, and was {digest} when it was sealed");
+    }
+    world.local.go_on()?;
+    let line = StageLine::begin("export");
+    let export = Export {
+        volume: Path::new(&volume),
+        size: manifest.virtual_size.0,
+        file: &args.file,
+        packing,
+        document: &document,
+        replace: args.force,
+    };
+    let length = world.images.export(&export, &line)?;
+    line.done();
+    report(args, &exported, Some(ByteSize(length)), output)
+}
+
+/// The manifest with what a template needs elsewhere. What is signed has it already.
+fn portable_manifest(world: World<'_>, manifest: &Manifest) -> Result<Manifest> {
+    let mut exported = manifest.clone();
+    if exported.hardware.is_none() && exported.signature.is_none() {
+        exported.hardware = signature::hardware(world, manifest)?;
+    }
+    Ok(exported)
+}
+
+/// Both ways the volume's file and the pool are on one machine.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn ensure_local(world: World<'_>, what: &str) -> Result<(), Refusal> {
+    let uri = world.hypervisor.uri();
+    if is_local(uri) {
+        return Ok(());
+    }
+    Err(Refusal::new(format!("{uri} is another machine, and {what} on the hypervisor itself")).advise("run tpl there"))
+}
+
+fn report(args: &ExportArgs, manifest: &Manifest, length: Option<ByteSize>, output: Output) -> Result<()> {
+    let (id, file, document) = (manifest.id(), args.file.display().to_string(), document_of(&args.file).display().to_string());
+    match (output, length) {
+        (Output::Json, _) => ui::json(&serde_json::json!({
+            "name": id.name, "version": id.version, "digest": manifest.digest, "virtual_size": manifest.virtual_size,
+            "file": file, "manifest": document, "length": length, "dry_run": args.dry_run,
+        })),
+        (Output::Text, None) => ui::data(&format!("would export {id}, {}, to {file} and {document}\n", manifest.virtual_size)),
+        (Output::Text, Some(length)) => ui::data(&format!(
+            "exported {id}: {} in {length}\n  {file}\n  {document}\n`tpl import {file}` takes it elsewhere; both files belong together\n",
+            manifest.virtual_size
+        )),
+    }
+}
