@@ -31,3 +31,14 @@ use_cargo() {
 
 # tpl_binary PROFILE: where cargo puts the program.
 tpl_binary() { printf '%s/%s/tpl' "${CARGO_TARGET_DIR:-target}" "$1"; }
+
+# debian_mirror: TPL_DEBIAN_MIRROR, or the mirror of this machine's own packages, where they are Debian's.
+debian_mirror() {
+  local site origin
+  if [ -n "${TPL_DEBIAN_MIRROR:-}" ]; then printf '%s\n' "$TPL_DEBIAN_MIRROR"; return; fi
+  # shellcheck disable=SC2016  # APT's own variables
+  while read -r site origin; do
+    if [ "$origin" = Debian ]; then printf '%s\n' "$site"; return; fi
+  done < <(apt-get indextargets --format '$(REPO_URI) $(LABEL)' 'Created-By: Packages')
+  die "no Debian mirror is known: this machine's APT configuration names none; name one by TPL_DEBIAN_MIRROR"
+}
