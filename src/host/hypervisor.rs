@@ -14,6 +14,10 @@ use anyhow::Result;
 pub trait Hypervisor: Sync {
     /// The connection's URI.
     fn uri(&self) -> &str;
+    /// What operators call it: its name in the configuration; else its connection's URI.
+    fn name(&self) -> &str {
+        self.uri()
+    }
     /// The versions of libvirt and the emulator.
     ///
     /// # Errors

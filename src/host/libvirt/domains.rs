@@ -83,6 +83,10 @@ impl Hypervisor for Libvirt {
         &self.uri
     }
 
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.uri)
+    }
+
     fn versions(&self) -> Result<BTreeMap<String, String>> {
         let library = self.connect.lib_version().map_err(plain).context("asking libvirt for its version")?;
         let emulator = self.connect.hyp_version().map_err(plain).context("asking for the emulator's version")?;

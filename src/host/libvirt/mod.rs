@@ -18,6 +18,7 @@ pub use storage::LibvirtPool;
 pub struct Libvirt {
     connect: Connect,
     uri: String,
+    name: Option<String>,
 }
 
 impl Libvirt {
@@ -31,7 +32,13 @@ impl Libvirt {
         let connect = Connect::open(Some(uri))
             .map_err(plain)
             .with_context(|| format!("connecting to {uri}\n`tpl doctor` checks libvirt and says what to do"))?;
-        Ok(Self { connect, uri: uri.to_owned() })
+        Ok(Self { connect, uri: uri.to_owned(), name: None })
+    }
+
+    /// The same under the name that operators call it by.
+    #[must_use]
+    pub fn called(self, name: &str) -> Self {
+        Self { name: Some(name.to_owned()), ..self }
     }
 
     /// One pool of this hypervisor.
