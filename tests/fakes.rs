@@ -35,6 +35,8 @@ mod players;
 mod reach;
 #[path = "fakes/ready.rs"]
 mod ready;
+#[path = "fakes/remote.rs"]
+mod remote;
 #[path = "fakes/run.rs"]
 mod run;
 #[path = "fakes/sequences.rs"]

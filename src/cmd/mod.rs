@@ -17,6 +17,7 @@ pub mod parallel;
 pub mod pipelines;
 pub mod promote;
 pub mod prune;
+pub mod remote;
 pub mod remove;
 pub mod rm;
 pub mod schema;

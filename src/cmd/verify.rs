@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     cli::{Output, TemplateArgs},
-    cmd::{build::seal::invariants, kvm, world::World},
+    cmd::{build::seal::invariants, kvm, remote, world::World},
     core::{digest::hex, error::Refusal, manifest::State},
     ui::{self, StageLine},
 };
@@ -14,8 +14,10 @@ use crate::{
 /// Runs `tpl verify`.
 ///
 /// # Errors
-/// The volume's bytes are not those that were published, or an invariant does not hold.
+/// [`Refusal`] from another machine. The volume's bytes are not those that were published, or an invariant does not hold.
 pub fn run(world: World<'_>, args: &TemplateArgs, output: Output) -> Result<()> {
+    let why = "a template's volume is read on the hypervisor itself";
+    remote::refuse(world.hypervisor.name(), world.hypervisor.uri(), why)?;
     let inventory = world.inventory()?;
     let template = inventory.find(&args.template)?;
     let (manifest, id) = (&template.manifest, template.manifest.id());

@@ -117,7 +117,10 @@ fn what_names_no_hypervisor_is_refused() {
 fn one_file_can_stand_for_all() {
     let home = home("pool = 1");
     home.write("bed.toml", &two());
-    home.write("bad.toml", "pool = 1\n[hypervisors.hv1]\nuri = 'x'\nssh_key = 'k'\n[hypervisors.'HV2']\nuri = 'test:///default'\n");
+    home.write(
+        "bad.toml",
+        "pool = 1\n[hypervisors.hv1]\nuri = 'x'\nssh_key = 'k'\n[hypervisors.'HV2']\nuri = 'test:///default'\n",
+    );
     let listed = |variables: &[(&str, &str)]| with(&home, variables, &["vms", "--on", "hv2"]);
     assert_eq!(listed(&[("TPL_CONFIG", "bed.toml")]), printed("there are no VMs of tpl's: `tpl clone` makes some\n"));
     let own = home.path().join(".config/tpl/config.toml").display().to_string();
@@ -173,10 +176,11 @@ fn those_that_answer_are_shown_whatever_the_others_do() {
     assert_eq!((ran.code, ran.stderr.as_str()), (1, stderr.as_str()));
     let mut json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     let vms = json[1]["vms"].take();
-    assert_eq!((vms[0]["name"].as_str(), vms[1]["name"].as_str(), vms.as_array().unwrap().len()), (Some("web1"), Some("web2"), 2));
-    let answer = |name: &str, uri: &str, error: Option<&str>, vms: serde_json::Value| {
-        serde_json::json!({"hypervisor": name, "uri": uri, "error": error, "vms": vms})
-    };
+    assert_eq!(
+        (vms[0]["name"].as_str(), vms[1]["name"].as_str(), vms.as_array().unwrap().len()),
+        (Some("web1"), Some("web2"), 2)
+    );
+    let answer = |name: &str, uri: &str, error: Option<&str>, vms: serde_json::Value| serde_json::json!({"hypervisor": name, "uri": uri, "error": error, "vms": vms});
     let none = || serde_json::Value::Null;
     let expected = serde_json::json!([
         answer("gone", GONE, Some(&missing), none()),

@@ -133,7 +133,7 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
     let folder = run.machine.folder.path();
     let config = Config {
         name: None,
-        uri: "fake:///system".to_owned(),
+        uri: run.machine.state().uri.to_owned(),
         pool: "default".to_owned(),
         network: "default".to_owned(),
         named_network: None,

@@ -58,7 +58,7 @@ fn vm_xml(machine: &Machine) -> String {
 }
 
 /// A machine with a template, and a VM that is nobody's.
-fn with_vm() -> Machine {
+pub fn with_vm() -> Machine {
     let machine = Machine::with_template();
     let xml = vm_xml(&machine);
     let vm = FakeDomain { uuid: UUID.parse::<Uuid>().unwrap(), state: DomainState::Shutoff, xml, age: 0 };
