@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use tpl::{cli::Cli, cmd, core::error::exit_code, ui};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     match cmd::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

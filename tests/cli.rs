@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "cli/hypervisors.rs"]
+mod hypervisors;
 #[path = "cli/input.rs"]
 mod input;
 #[path = "cli/keys.rs"]

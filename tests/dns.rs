@@ -28,7 +28,7 @@ fn provider(table: &str) -> Box<dyn DnsProvider> {
 }
 
 fn try_provider(table: &str) -> anyhow::Result<Box<dyn DnsProvider>> {
-    let config = config::parse("config.toml", &format!("[dns.test]\n{table}")).unwrap().complete();
+    let config = config::parse("config.toml", &format!("[dns.test]\n{table}")).unwrap();
     let (name, config) = config.dns.first_key_value().unwrap();
     Ok(open(name.as_str(), config)?.unwrap())
 }

@@ -37,6 +37,8 @@ mod portable;
 mod reach;
 #[path = "fakes/ready.rs"]
 mod ready;
+#[path = "fakes/remote.rs"]
+mod remote;
 #[path = "fakes/run.rs"]
 mod run;
 #[path = "fakes/sequences.rs"]

@@ -4,6 +4,7 @@ mod build;
 mod clone;
 mod key;
 mod portable;
+mod read;
 
 use std::path::PathBuf;
 
@@ -11,8 +12,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::core::{
     capacity::{CapPercent, Overcommit},
+    config::HypervisorName,
     names::{TemplateName, TemplateRef, VmName},
     pipeline::PlainText,
+    units::Span,
 };
 
 pub use build::{AdoptArgs, BuildArgs, CacheCommand, CacheFetchArgs, CachePruneArgs, Schema, SchemaArgs, ValidateArgs};
@@ -26,7 +29,8 @@ pub use portable::{ExportArgs, ImportArgs};
 #[command(
     name = "tpl",
     version,
-    after_help = "Exit codes: 0 done · 1 failed · 2 usage · 3 refused · 4 failed, and the undo was incomplete"
+    after_help = "TPL_CONFIG=FILE: the configuration, instead of /etc/tpl/config.toml and ~/.config/tpl/config.toml\n\
+                  Exit codes: 0 done · 1 failed · 2 usage · 3 refused · 4 failed, and the undo was incomplete"
 )]
 pub struct Cli {
     /// What holds for every command.
@@ -38,12 +42,15 @@ pub struct Cli {
 }
 
 /// What holds for every command. Flags win over `TPL_*`, these over `~/.config/tpl/config.toml`, that over
-/// `/etc/tpl/config.toml`.
+/// `/etc/tpl/config.toml`; `TPL_CONFIG` names one file instead of both.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// The libvirt connection [default: qemu:///system]
     #[arg(long, short = 'c', global = true, env = "TPL_URI", value_name = "URI")]
     pub connect: Option<String>,
+    /// The hypervisor, by its name in the configuration; instead of --connect [default: the configuration's `hypervisor`]
+    #[arg(long, global = true, env = "TPL_ON", value_name = "NAME")]
+    pub on: Option<HypervisorName>,
     /// The storage pool for templates and clones [default: default]
     #[arg(long, global = true, env = "TPL_POOL", value_name = "POOL")]
     pub pool: Option<String>,
@@ -82,13 +89,13 @@ pub enum Command {
     /// Make a declared fleet so: make what is missing, start what is off
     Apply(ApplyArgs),
     /// List the templates
-    List,
+    List(AllArgs),
     /// Show the manifest of a template
     Show(TemplateArgs),
     /// List the VMs that were made from templates
-    Vms,
+    Vms(AllArgs),
     /// Show what is promised to VMs, running or not: vCPUs, memory, pool space; and what is left below the cap
-    Capacity,
+    Capacity(AllArgs),
     /// Check a template again: its signature, its digest, and each invariant of a sealed system
     Verify(VerifyArgs),
     /// Make a version the current one; also the way back
@@ -129,6 +136,17 @@ pub enum Command {
         /// The folder; made if it is not there
         folder: PathBuf,
     },
+}
+
+/// What is asked: one hypervisor, or each.
+#[derive(Debug, Args)]
+pub struct AllArgs {
+    /// Ask every hypervisor of the configuration, and the default connection, all at once; one that does not answer is named
+    #[arg(long)]
+    pub all: bool,
+    /// With --all: how long they have to answer
+    #[arg(long, requires = "all", default_value = "15s", value_name = "TIME")]
+    pub timeout: Span,
 }
 
 /// `tpl apply`.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     cli::{AdoptArgs, Output},
-    cmd::{build, world::World},
+    cmd::{build, remote, world::World},
     core::{
         build_plan::{BuildPlan, Wishes},
         config::Config,
@@ -44,6 +44,8 @@ pub fn run(world: World<'_>, config: &Config, args: &AdoptArgs, output: Output) 
 
 /// Looks at the VM, and decides.
 fn plan(world: World<'_>, config: &Config, args: &AdoptArgs) -> Result<BuildPlan> {
+    let why = "a VM's disk is copied on the hypervisor itself";
+    remote::refuse(world.hypervisor.name(), world.hypervisor.uri(), why)?;
     let seal = Seal { enable: args.enable.clone(), disable: args.disable.clone(), shrink: !args.no_shrink };
     Selection::new(&seal.enable, &seal.disable)?;
     let domain = world.hypervisor.domain(&args.domain)?.ok_or_else(|| Original::missing(&args.domain))?;

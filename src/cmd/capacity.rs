@@ -5,8 +5,12 @@ use serde::Serialize;
 
 use crate::{
     cli::Output,
-    cmd::world::World,
-    core::capacity::{Axis, Capacity, Load, Overcommit, Policy},
+    cmd::{all, seen::Seen, world::World},
+    core::{
+        capacity::{Axis, Capacity, Load, Overcommit, Policy},
+        config::Config,
+        units::Span,
+    },
     ui,
 };
 
@@ -15,9 +19,12 @@ const BAR: u16 = 30;
 
 /// What `--output json` prints.
 #[derive(Debug, Serialize)]
-struct Report<'a> {
-    hypervisor: &'a str,
-    pool: &'a str,
+struct Report {
+    hypervisor: String,
+    /// Whether that is its name in the configuration, and not the connection.
+    #[serde(skip)]
+    named: bool,
+    pool: String,
     axes: Vec<Row>,
     /// Templates among them.
     domains: usize,
@@ -36,24 +43,47 @@ struct Row {
     free: u64,
 }
 
+/// What one hypervisor has; none where it does not answer.
+#[derive(Debug, Default, Serialize)]
+struct Found {
+    capacity: Option<Report>,
+}
+
 /// Runs `tpl capacity`.
 ///
 /// # Errors
 /// The connection fails.
 pub fn run(world: World<'_>, policy: Policy, output: Output) -> Result<()> {
-    let capacity = world.capacity(policy)?;
-    let report = Report {
-        hypervisor: world.hypervisor.uri(),
-        pool: world.storage.pool(),
-        axes: rows(&capacity),
-        domains: capacity.domains(),
-        templates: capacity.templates(),
-        policy: capacity.policy(),
-    };
+    let report = report(world.seen(), policy)?;
     match output {
         Output::Json => ui::json(&report),
         Output::Text => ui::data(&text(&report, ui::is_terminal())),
     }
+}
+
+/// Runs `tpl capacity --all`.
+///
+/// # Errors
+/// One of the hypervisors does not answer; the rest has been shown.
+pub fn run_all(hypervisors: Vec<Config>, timeout: Span, output: Output) -> Result<()> {
+    let ask = |seen: Seen<'_>, config: &Config, _: &mut Vec<String>| Ok(Found { capacity: Some(report(seen, config.policy)?) });
+    all::run(hypervisors, timeout, output, ask, |found: &[(&str, &Found)]| {
+        let reports: Vec<&Report> = found.iter().filter_map(|(_, found)| found.capacity.as_ref()).collect();
+        text_of_all(&reports, ui::is_terminal())
+    })
+}
+
+fn report(seen: Seen<'_>, policy: Policy) -> Result<Report> {
+    let capacity = seen.capacity(policy)?;
+    Ok(Report {
+        hypervisor: seen.hypervisor.name().to_owned(),
+        named: seen.hypervisor.name() != seen.hypervisor.uri(),
+        pool: seen.storage.pool().to_owned(),
+        axes: rows(&capacity),
+        domains: capacity.domains(),
+        templates: capacity.templates(),
+        policy: capacity.policy(),
+    })
 }
 
 fn rows(capacity: &Capacity) -> Vec<Row> {
@@ -68,25 +98,35 @@ fn rows(capacity: &Capacity) -> Vec<Row> {
     capacity.loads().iter().map(row).collect()
 }
 
+const HEADING: [&str; 5] = ["AXIS", "TOTAL", "PLEDGED", "CAP", "FREE"];
+
 /// The report for people, with bars or without.
-fn text(report: &Report<'_>, bars: bool) -> String {
-    let heading = ["AXIS", "TOTAL", "PLEDGED", "CAP", "FREE"].map(str::to_owned).to_vec();
-    let cells = report.axes.iter().map(|row| {
-        let mut cells = vec![row.axis.label().to_owned()];
-        cells.extend([row.total, row.pledged, row.cap, row.free].map(|amount| row.axis.amount(amount)));
-        if bars {
-            cells.push(ui::bar(row.pledged, row.cap, row.total, BAR));
-        }
-        cells
-    });
-    let mut rows: Vec<_> = std::iter::once(heading).chain(cells).collect();
-    if bars {
-        rows[0].push(String::new());
-    }
-    ui::table(&rows) + &summary(report)
+fn text(report: &Report, bars: bool) -> String {
+    let mut heading = HEADING.map(str::to_owned).to_vec();
+    heading.extend(bars.then(String::new));
+    let called = if report.named { format!("hypervisor {}, ", report.hypervisor) } else { String::new() };
+    ui::table(&std::iter::once(heading).chain(report.axes.iter().map(|row| cells(row, bars))).collect::<Vec<_>>())
+        + &called
+        + &summary(report)
 }
 
-fn summary(report: &Report<'_>) -> String {
+/// The reports of several.
+fn text_of_all(reports: &[&Report], bars: bool) -> String {
+    let mut heading = HEADING.to_vec();
+    heading.extend(bars.then_some(""));
+    let rows = reports.iter().flat_map(|report| report.axes.iter().map(|row| (report.hypervisor.as_str(), row)));
+    let summaries = reports.iter().map(|report| format!("{}: {}", report.hypervisor, summary(report)));
+    all::table(&heading, rows, |row| cells(row, bars), "") + &summaries.collect::<String>()
+}
+
+fn cells(row: &Row, bars: bool) -> Vec<String> {
+    let mut cells = vec![row.axis.label().to_owned()];
+    cells.extend([row.total, row.pledged, row.cap, row.free].map(|amount| row.axis.amount(amount)));
+    cells.extend(bars.then(|| ui::bar(row.pledged, row.cap, row.total, BAR)));
+    cells
+}
+
+fn summary(report: &Report) -> String {
     let Policy { cap, cpu_overcommit } = report.policy;
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let templates = match report.templates {
@@ -111,7 +151,8 @@ mod tests {
         let policy = Policy::of(toml_text::parse::<PolicyFile>("c", "cpu_overcommit = 1.5").unwrap());
         let row = |axis: Axis, total, pledged, cap| Row { axis, unit: axis.unit(), total, pledged, cap, free: cap - pledged };
         let axes = vec![row(Axis::Cpu, 12, 6, 10), row(Axis::Memory, 10 << 30, 1 << 30, 9 << 30)];
-        let report = Report { hypervisor: "x", pool: "fast", axes, domains: 3, templates: 1, policy };
+        let report =
+            Report { hypervisor: "x".to_owned(), named: false, pool: "fast".to_owned(), axes, domains: 3, templates: 1, policy };
         let expected = "AXIS    TOTAL   PLEDGED  CAP    FREE\n\
                         vCPUs   12      6        10     4      [###############----------|----]\n\
                         memory  10 GiB  1 GiB    9 GiB  8 GiB  [###------------------------|--]\n\

@@ -97,10 +97,14 @@ fn hypervisor(world: World<'_>, config: &Config) -> Vec<Check> {
     let versions = |found: std::collections::BTreeMap<String, String>| {
         found.iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ")
     };
+    let called = match &config.name {
+        Some(name) => format!("{name}, {}", config.uri),
+        None => config.uri.clone(),
+    };
     let mut checks = vec![Check::of(
         "libvirt",
         world.hypervisor.versions(),
-        |found| format!("{}: {}", world.hypervisor.uri(), versions(found)),
+        |found| format!("{called}: {}", versions(found)),
         "is its QEMU driver installed?",
     )];
     let pool = world.storage.size();

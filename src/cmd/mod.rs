@@ -1,6 +1,7 @@
 //! One file a verb: read arguments, gather facts, plan, act, report.
 
 pub mod adopt;
+pub mod all;
 pub mod apply;
 pub mod build;
 pub mod cache;
@@ -19,10 +20,12 @@ pub mod parallel;
 pub mod pipelines;
 pub mod promote;
 pub mod prune;
+pub mod remote;
 pub mod remove;
 pub mod rm;
 pub mod schema;
 pub mod seal_ops;
+pub mod seen;
 pub mod settings;
 pub mod show;
 pub mod signature;
@@ -49,6 +52,11 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Timings(args) => return timings::run(args, output),
         Command::Completions { shell } => return docs::completions(*shell),
         Command::Man { folder } => return docs::man(folder),
+        Command::List(args) if args.all => return list::run_all(settings::load_each(&cli.global)?, args.timeout, output),
+        Command::Vms(args) if args.all => return vms::run_all(settings::load_each(&cli.global)?, args.timeout, output),
+        Command::Capacity(args) if args.all => {
+            return capacity::run_all(settings::load_each(&cli.global)?, args.timeout, output);
+        }
         _ => {}
     }
     let config = settings::load(&cli.global)?;
@@ -64,10 +72,10 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Adopt(args) => adopt::run(world, &config, args, output),
         Command::Clone(args) => clone::run(world, &config, args, output),
         Command::Apply(args) => apply::run(world, &config, args, output),
-        Command::List => list::run(world, output),
+        Command::List(_) => list::run(world, output),
         Command::Show(args) => show::run(world, args, output),
-        Command::Vms => vms::run(world, output),
-        Command::Capacity => capacity::run(world, config.policy, output),
+        Command::Vms(_) => vms::run(world, output),
+        Command::Capacity(_) => capacity::run(world, config.policy, output),
         Command::Verify(args) => verify::run(world, &config, args, output),
         Command::Export(args) => export::run(world, args, output),
         Command::Import(args) => import::run(world, &config, args, output),

@@ -1,57 +1,106 @@
 //! The configuration in force: files, then flags and environment.
 
-use std::{fs, io::ErrorKind, path::PathBuf};
+use std::{
+    env, fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
     cli::Global,
     core::{
-        config::{self, Config, ConfigFile, Signing},
+        capacity::PolicyFile,
+        config::{self, Config, ConfigFile, Given, Signing, Target},
         error::Invalid,
         secret::Secret,
     },
 };
 
-/// Reads `/etc/tpl/config.toml`, then `~/.config/tpl/config.toml`, and puts flags and `TPL_*` over both.
+/// Names the one file that is read instead of the usual ones.
+const FILE: &str = "TPL_CONFIG";
+
+/// The configuration for the hypervisor that a command talks to: `/etc/tpl/config.toml`, over it `~/.config/tpl/config.toml`, or
+/// instead of both what `TPL_CONFIG` names; flags and `TPL_*` over all of them.
 ///
 /// # Errors
-/// [`Invalid`] with file, line and column.
+/// [`Invalid`]: every fault of each file, with line and column; a flag's; a hypervisor that is not configured.
 pub fn load(global: &Global) -> Result<Config> {
-    let mut settings = ConfigFile { signing_key: default_key(), ..ConfigFile::default() };
-    for path in files() {
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
-        };
-        settings = config::parse(&path.display().to_string(), &text)?.over(settings);
-    }
-    let mut config = settings.complete();
-    for (value, setting) in
-        [(&global.connect, &mut config.uri), (&global.pool, &mut config.pool), (&global.network, &mut config.network)]
-    {
-        if let Some(value) = value {
-            if value.is_empty() || value.chars().any(char::is_control) {
-                let message = format!("{value:?} is no connection, pool or network: it is empty or holds control characters");
-                return Err(Invalid::argument(message).into());
-            }
-            setting.clone_from(value);
-        }
-    }
-    if global.network.is_some() {
-        config.named_network.clone_from(&global.network);
-    }
-    config.policy.cpu_overcommit = global.cpu_overcommit.unwrap_or(config.policy.cpu_overcommit);
-    config.policy.cap = global.cap.unwrap_or(config.policy.cap);
+    let mut config = read()?.complete(&given(global)?)?;
     signing(&mut config.signing)?;
     Ok(config)
+}
+
+/// The same for each hypervisor that is configured, and the one that would be talked to.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_each(global: &Global) -> Result<Vec<Config>> {
+    let mut each = read()?.each(&given(global)?)?;
+    each.iter_mut().try_for_each(|config| signing(&mut config.signing))?;
+    Ok(each)
+}
+
+fn read() -> Result<ConfigFile> {
+    let mut settings = ConfigFile { signing_key: default_key(), ..ConfigFile::default() };
+    let mut findings = Vec::new();
+    for (path, needed) in files()? {
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound && !needed => continue,
+            Err(error) if needed => {
+                let message = format!("{FILE} names this file, and it cannot be read: {error}");
+                return Err(Invalid::file(&path.display().to_string(), message).into());
+            }
+            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        };
+        match config::parse(&path.display().to_string(), &text) {
+            Ok(file) => settings = file.over(settings),
+            Err(invalid) => findings.extend(invalid.findings),
+        }
+    }
+    if findings.is_empty() { Ok(settings) } else { Err(Invalid { findings }.into()) }
+}
+
+/// What flags and the environment say.
+fn given(global: &Global) -> Result<Given, Invalid> {
+    for value in [&global.connect, &global.pool, &global.network].into_iter().flatten() {
+        if value.is_empty() || value.chars().any(char::is_control) {
+            let message = format!("{value:?} is no connection, pool or network: it is empty or holds control characters");
+            return Err(Invalid::argument(message));
+        }
+    }
+    let target = match (&global.on, &global.connect) {
+        // On the command line the two exclude each other, and what stands there puts the environment's aside.
+        (Some(_), Some(_)) => {
+            let message =
+                "TPL_ON and TPL_URI are both set, and each names a hypervisor\nunset one of them, or say --on or --connect";
+            return Err(Invalid::argument(message));
+        }
+        (Some(name), None) => Some(Target::Named(name.clone())),
+        (None, Some(uri)) => Some(Target::Connection(uri.clone())),
+        (None, None) => None,
+    };
+    let admission = PolicyFile { cpu_overcommit: global.cpu_overcommit, cap: global.cap };
+    Ok(Given { target, pool: global.pool.clone(), network: global.network.clone(), admission })
+}
+
+/// The files, later ones over earlier ones, and whether one must be there.
+fn files() -> Result<Vec<(PathBuf, bool)>, Invalid> {
+    if let Some(file) = env::var_os(FILE) {
+        if file.is_empty() {
+            return Err(Invalid::argument(format!("{FILE} is empty: it names a file\nunset it for the usual ones")));
+        }
+        return Ok(vec![(file.into(), true)]);
+    }
+    Ok(folders().into_iter().map(|folder| (folder.join("config.toml"), false)).collect())
 }
 
 /// What the environment says about keys, and the folders of trusted ones. A passphrase is no flag: all users of a machine can
 /// read each other's arguments.
 fn signing(signing: &mut Signing) -> Result<()> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
     if let Some(file) = set("TPL_SIGNING_KEY") {
         signing.key = file.into();
     }
@@ -73,14 +122,13 @@ fn default_key() -> Option<PathBuf> {
     folder.map(|folder| folder.join("tpl.key"))
 }
 
-fn files() -> Vec<PathBuf> {
-    folders().into_iter().map(|folder| folder.join("config.toml")).collect()
-}
-
 /// The folders of the configuration, in the order in which they are read.
 fn folders() -> Vec<PathBuf> {
-    let home =
-        std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| std::env::home_dir().map(|home| home.join(".config")));
+    if let Some(file) = env::var_os(FILE) {
+        let folder = Path::new(&file).parent().map(Path::to_owned);
+        return folder.into_iter().collect();
+    }
+    let home = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| env::home_dir().map(|home| home.join(".config")));
     let own = home.map(|folder| folder.join("tpl"));
     std::iter::once(PathBuf::from("/etc/tpl")).chain(own).collect()
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     cli::{Output, VerifyArgs},
-    cmd::{build::seal::invariants, kvm, signature, world::World},
+    cmd::{build::seal::invariants, kvm, remote, signature, world::World},
     core::{config::Config, digest::hex, error::Refusal, manifest::State},
     ui::{self, StageLine},
 };
@@ -14,9 +14,11 @@ use crate::{
 /// Runs `tpl verify`.
 ///
 /// # Errors
-/// [`Refusal`]: the signature is bad, or is not what is required. Else the volume's bytes are not those that were published, or an
-/// invariant does not hold.
+/// [`Refusal`] from another machine; or the signature is bad, or is not what is required. Else the volume's bytes are not those that
+/// were published, or an invariant does not hold.
 pub fn run(world: World<'_>, config: &Config, args: &VerifyArgs, output: Output) -> Result<()> {
+    let why = "a template's volume is read on the hypervisor itself";
+    remote::refuse(world.hypervisor.name(), world.hypervisor.uri(), why)?;
     let inventory = world.inventory()?;
     let template = inventory.find(&args.template)?;
     let (manifest, id) = (&template.manifest, template.manifest.id());

@@ -8,14 +8,14 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
+    cmd::seen::Seen,
     core::{
         addressing::Taken,
-        capacity::{self, Capacity, Policy},
+        capacity::{Capacity, Policy},
         clone_plan::Facts,
         config::Config,
         domain::Accelerator,
         error::Refusal,
-        facts::{Pledge, Volume},
         inventory::Inventory,
         reservation::{Reread, View, reserved_by},
     },
@@ -25,6 +25,7 @@ use crate::{
         hypervisor::{Hypervisor, Storage},
         images::{Images, LocalImages},
         keys::{KeyFiles, Keys},
+        libvirt::Libvirt,
         local::{Local, Lock},
         reach::Reach,
         source::Source,
@@ -60,13 +61,18 @@ pub struct World<'a> {
     pub keys: &'a dyn Keys,
 }
 
-impl World<'_> {
+impl<'a> World<'a> {
+    /// The hypervisor alone, to be read.
+    pub fn seen(&self) -> Seen<'a> {
+        Seen { hypervisor: self.hypervisor, storage: self.storage }
+    }
+
     /// The hypervisor's domains, sorted.
     ///
     /// # Errors
     /// The connection fails.
     pub fn inventory(&self) -> Result<Inventory> {
-        Ok(Inventory::of(self.hypervisor.domains()?))
+        self.seen().inventory()
     }
 
     /// The lock under which clones are planned and defined, and templates removed: who holds it sees a hypervisor in which no
@@ -100,40 +106,16 @@ impl World<'_> {
             networks: networks.into_iter().map(|network| (network.name.clone(), network)).collect(),
             leases,
         };
-        let (capacity, volumes) = self.capacity_and_volumes(policy)?;
+        let (capacity, volumes) = self.seen().capacity_and_volumes(policy)?;
         Ok(Facts { volumes, capacity, taken, inventory })
     }
 
-    /// What is promised to all domains, and how much of it there is: in a few calls, however many domains there are.
-    ///
-    /// What a clone is promised whose volumes are still being made is in its metadata, and not in this: [`World::view`] has it.
+    /// What is promised to all domains, and how much of it there is.
     ///
     /// # Errors
     /// The connection fails.
     pub fn capacity(&self, policy: Policy) -> Result<Capacity> {
-        self.capacity_and_volumes(policy).map(|(capacity, _)| capacity)
-    }
-
-    /// The same with the volumes that it was read from: a pool is not listed twice.
-    fn capacity_and_volumes(&self, policy: Policy) -> Result<(Capacity, Vec<Volume>)> {
-        // In this order: a volume that is made in between is rather counted without its domain than its domain without it.
-        let pledges = self.hypervisor.pledges()?;
-        let templates = self.templates_among(&pledges)?;
-        let volumes = self.storage.volumes()?;
-        let capacity = Capacity::of(self.hypervisor.size()?, &pledges, &templates, &self.storage.size()?, &volumes, policy);
-        Ok((capacity, volumes))
-    }
-
-    /// The domains that pledge disk only: only those with a template's name are read.
-    fn templates_among(&self, pledges: &[Pledge]) -> Result<BTreeSet<String>> {
-        let mut templates = BTreeSet::new();
-        for pledge in pledges.iter().filter(|pledge| !pledge.active && capacity::has_a_templates_name(&pledge.name)) {
-            let Some(domain) = self.hypervisor.domain(&pledge.name)? else { continue };
-            if capacity::pledges_disk_only(&domain) {
-                templates.insert(pledge.name.clone());
-            }
-        }
-        Ok(templates)
+        self.seen().capacity(policy)
     }
 
     /// Who holds what, for `core::reservation::verdict`: to be read after a call has defined all of its domains.
@@ -168,13 +150,25 @@ impl World<'_> {
 
 /// What is needed of the outside besides the hypervisor, opened.
 pub struct Opened {
-    hypervisor: crate::host::libvirt::Libvirt,
+    hypervisor: Libvirt,
     appliances: [Libguestfs; 2],
     source: crate::host::source::Sources,
     local: crate::host::local::ThisMachine,
     pool: String,
     dns: Directory,
     keys: KeyFiles,
+}
+
+/// Connects to the hypervisor that a configuration is for.
+///
+/// # Errors
+/// libvirt does not answer.
+pub fn connect(config: &Config) -> Result<Libvirt> {
+    let opened = Libvirt::open(&config.uri)?;
+    Ok(match &config.name {
+        Some(name) => opened.called(name.as_str()),
+        None => opened,
+    })
 }
 
 impl Opened {
@@ -185,7 +179,10 @@ impl Opened {
     pub fn new(config: &Config) -> Result<Self> {
         let local = crate::host::local::ThisMachine::register()?;
         Ok(Self {
-            hypervisor: crate::host::libvirt::Libvirt::open(&config.uri)?,
+            hypervisor: match &config.name {
+                Some(name) => connect(config).with_context(|| format!("hypervisor {name}"))?,
+                None => connect(config)?,
+            },
             appliances: [Libguestfs { tcg: false }, Libguestfs { tcg: true }],
             source: crate::host::source::Sources::new(config.cache.clone(), local.stop()).context("preparing downloads")?,
             local,

@@ -2,13 +2,18 @@
 //!
 //! Without any of them everything has a default that works on a host with libvirt's default pool and network.
 
+mod choice;
+mod hypervisors;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
     capacity::{Policy, PolicyFile},
-    dns::config::ProviderConfig,
+    check::document::Document,
+    dns::config::{ProviderConfig, ProviderTable},
     error::Invalid,
     names::TemplateName,
     pipeline::Word,
@@ -17,16 +22,24 @@ use super::{
     vm_spec::Label,
 };
 
-/// What a configuration file may say. Each key may be absent.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ConfigFile {
+pub use choice::{Given, Target};
+pub use hypervisors::{ConnectionUri, HypervisorFile, HypervisorName, KeyFile};
+
+/// What a configuration file may say. Each key may be absent. `P` is a DNS provider: as it is understood, or as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, bound(deserialize = "P: Deserialize<'de>"))]
+pub struct ConfigFile<P = ProviderConfig> {
     /// The libvirt connection.
     pub uri: Option<Word>,
     /// The pool for templates and clones.
     pub pool: Option<Word>,
     /// The libvirt network for templates and clones.
     pub network: Option<Word>,
+    /// Which of the hypervisors below is meant when none is named.
+    pub hypervisor: Option<HypervisorName>,
+    /// The hypervisors, by the names that they are called by.
+    #[serde(default)]
+    pub hypervisors: BTreeMap<HypervisorName, HypervisorFile>,
     /// The template that `tpl clone` takes when none is named.
     pub template: Option<TemplateName>,
     /// The Debian mirror.
@@ -38,8 +51,10 @@ pub struct ConfigFile {
     /// A folder of pipelines, besides the usual ones.
     pub pipelines: Option<PathBuf>,
     /// The DNS providers, by the names that they are called by.
-    pub dns: BTreeMap<Label, ProviderConfig>,
+    #[serde(default)]
+    pub dns: BTreeMap<Label, P>,
     /// How much of a hypervisor may be promised.
+    #[serde(default)]
     pub admission: PolicyFile,
     /// The secret key that published versions are signed with.
     pub signing_key: Option<PathBuf>,
@@ -68,9 +83,35 @@ pub struct Signing {
     pub required: bool,
 }
 
-/// The configuration in force.
+// Derived, it would ask a default of `P`.
+impl<P> Default for ConfigFile<P> {
+    fn default() -> Self {
+        Self {
+            uri: None,
+            pool: None,
+            network: None,
+            hypervisor: None,
+            hypervisors: BTreeMap::new(),
+            template: None,
+            debian_mirror: None,
+            debian_security_mirror: None,
+            cache: None,
+            pipelines: None,
+            dns: BTreeMap::new(),
+            admission: PolicyFile::default(),
+            signing_key: None,
+            signing_passphrase_file: None,
+            trusted_keys: None,
+            require_signatures: None,
+        }
+    }
+}
+
+/// The configuration in force, for one hypervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// What the configuration calls the hypervisor, if it was chosen by its name.
+    pub name: Option<HypervisorName>,
     /// The libvirt connection.
     pub uri: String,
     /// The pool for templates and clones.
@@ -100,9 +141,22 @@ pub struct Config {
 /// Reads a configuration file's text. `file` names it in errors.
 ///
 /// # Errors
-/// [`Invalid`] with line and column.
+/// [`Invalid`]: every fault at once, each with line and column.
 pub fn parse(file: &str, text: &str) -> Result<ConfigFile, Invalid> {
-    super::toml_text::parse(file, text)
+    let mut document = Document::parse(file, text)?;
+    // A provider's keys must fit each other: that says nothing of a key that stands alone.
+    document.check::<ConfigFile<ProviderTable>>();
+    for (name, table) in document.entries::<ProviderTable>("dns") {
+        if let Err(message) = ProviderConfig::try_from(table) {
+            document.add_at(&["dns", &name, "kind"], message);
+        }
+    }
+    for (name, hypervisor) in document.entries::<HypervisorFile>("hypervisors") {
+        for (key, message) in hypervisor.faults() {
+            document.add_at(&["hypervisors", &name, key], message);
+        }
+    }
+    document.read()
 }
 
 impl ConfigFile {
@@ -113,45 +167,21 @@ impl ConfigFile {
             uri: self.uri.or(earlier.uri),
             pool: self.pool.or(earlier.pool),
             network: self.network.or(earlier.network),
+            hypervisor: self.hypervisor.or(earlier.hypervisor),
+            // A hypervisor is replaced whole: half of one and half of another would be neither.
+            hypervisors: earlier.hypervisors.into_iter().chain(self.hypervisors).collect(),
             template: self.template.or(earlier.template),
             debian_mirror: self.debian_mirror.or(earlier.debian_mirror),
             debian_security_mirror: self.debian_security_mirror.or(earlier.debian_security_mirror),
             cache: self.cache.or(earlier.cache),
             pipelines: self.pipelines.or(earlier.pipelines),
-            // A provider is replaced whole: half of one and half of another would be neither.
+            // So is a provider.
             dns: earlier.dns.into_iter().chain(self.dns).collect(),
             admission: self.admission.over(earlier.admission),
             signing_key: self.signing_key.or(earlier.signing_key),
             signing_passphrase_file: self.signing_passphrase_file.or(earlier.signing_passphrase_file),
             trusted_keys: self.trusted_keys.or(earlier.trusted_keys),
             require_signatures: self.require_signatures.or(earlier.require_signatures),
-        }
-    }
-
-    /// The configuration in force, with defaults for what is absent.
-    pub fn complete(self) -> Config {
-        let word = |word: Option<Word>, default: &str| word.map_or_else(|| default.to_owned(), |w| w.as_str().to_owned());
-        let optional = |word: Option<Word>| word.map(|w| w.as_str().to_owned());
-        Config {
-            uri: word(self.uri, "qemu:///system"),
-            pool: word(self.pool, "default"),
-            named_network: self.network.as_ref().map(|network| network.as_str().to_owned()),
-            network: word(self.network, "default"),
-            template: self.template,
-            debian_mirror: optional(self.debian_mirror),
-            debian_security_mirror: optional(self.debian_security_mirror),
-            cache: self.cache.unwrap_or_else(|| "/var/cache/tpl".into()),
-            pipelines: self.pipelines,
-            dns: self.dns,
-            policy: Policy::of(self.admission),
-            signing: Signing {
-                key: self.signing_key.unwrap_or_else(|| "/etc/tpl/tpl.key".into()),
-                passphrase: None,
-                passphrase_file: self.signing_passphrase_file,
-                trusted: self.trusted_keys.unwrap_or_default(),
-                folders: Vec::new(),
-                required: self.require_signatures.unwrap_or(false),
-            },
         }
     }
 }
@@ -164,7 +194,7 @@ mod tests {
     fn the_later_file_wins_key_by_key() {
         let system = parse("a", "pool = \"fast\"\nnetwork = \"lab\"").unwrap();
         let user = parse("b", "pool = \"mine\"").unwrap();
-        let config = user.over(system).complete();
+        let config = user.over(system).complete(&Given::default()).unwrap();
         assert_eq!((config.pool.as_str(), config.network.as_str(), config.uri.as_str()), ("mine", "lab", "qemu:///system"));
     }
 
@@ -174,7 +204,7 @@ mod tests {
         let system =
             parse("a", &format!("{}domain = \"old.example\"\n{}", provider("lab", "/a"), provider("all", "/b"))).unwrap();
         let user = parse("b", &provider("lab", "/c")).unwrap();
-        let config = user.over(system).complete();
+        let config = user.over(system).complete(&Given::default()).unwrap();
         let expected = parse("c", &(provider("all", "/b") + &provider("lab", "/c"))).unwrap();
         assert_eq!(config.dns, expected.dns);
     }
@@ -187,6 +217,8 @@ mod tests {
             uri,
             pool,
             network,
+            hypervisor,
+            hypervisors,
             template,
             debian_mirror,
             debian_security_mirror,
@@ -203,6 +235,15 @@ mod tests {
         let urls = ["http://mirror.example/debian", "http://mirror.example/debian-security"];
         assert_eq!(words, ["qemu:///system", "default", "default", urls[0], urls[1]]);
         assert_eq!(template.unwrap().as_str(), "debian13");
+        assert_eq!(hypervisor.unwrap().as_str(), "hv1");
+        let of = |name: &str| {
+            let HypervisorFile { uri, pool, network, ssh_key, cpu_overcommit, cap } = &hypervisors[&name.parse().unwrap()];
+            let all = [pool.is_some(), network.is_some(), ssh_key.is_some(), cpu_overcommit.is_some(), cap.is_some()];
+            (uri.as_str().to_owned(), all)
+        };
+        assert_eq!(hypervisors.len(), 2);
+        assert_eq!(of("hv1"), ("qemu:///system".to_owned(), [false; 5]));
+        assert_eq!(of("hv2"), ("qemu+ssh://root@hv2.example/system".to_owned(), [true; 5]));
         assert_eq!([cache, pipelines], ["/var/cache/tpl", "/srv/tpl/pipelines"].map(|path| Some(PathBuf::from(path))));
         assert_eq!((cpu_overcommit.unwrap().percent(), cap.unwrap().percent()), (200, 90));
         let files = ["/etc/tpl/tpl.key", "/etc/tpl/tpl.passphrase"].map(|path| Some(PathBuf::from(path)));
@@ -215,6 +256,65 @@ mod tests {
         };
         let providers: Vec<_> = dns.iter().map(|(name, provider)| (name.as_str(), kind(provider))).collect();
         assert_eq!(providers, [("dnsmasq", "hosts-file"), ("libvirt", "libvirt"), ("ns1", "rfc2136")]);
+    }
+
+    #[test]
+    fn a_hypervisor_is_replaced_whole() {
+        let system =
+            "hypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu://a/system'\ncap = 50\n[hypervisors.b]\nuri = 'qemu://b/system'";
+        let user = "hypervisor = 'b'\n[hypervisors.a]\nuri = 'qemu://c/system'\n";
+        let both = parse("b", user).unwrap().over(parse("a", system).unwrap());
+        let expected = parse("c", &format!("{user}[hypervisors.b]\nuri = 'qemu://b/system'")).unwrap();
+        assert_eq!(both, expected);
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once_with_its_place() {
+        let text = "pool = 1
+plool = 'x'
+hypervisor = 'HV1'
+[admission]
+cap = 0
+[hypervisors.hv1]
+pool = 'a b'
+cpu_overcommit = 'x'
+[hypervisors.'h v']
+uri = 'qemu:///system'
+[hypervisors.hv2]
+uri = 'qemu:///system'
+ssh_key = '/k'
+caps = 1
+[[hypervisors.hv3]]
+uri = 'qemu:///system'
+[dns.lab]
+kind = 'hosts-file'
+[dns.two]
+kind = 'libvirt'
+ttl = 1
+[dns.three]
+kind = 'x'
+file = 'y'
+";
+        let said = parse("c", text).unwrap_err().findings;
+        let said: Vec<String> = said.iter().map(|finding| finding.to_string().chars().take(64).collect()).collect();
+        let expected = [
+            "c:1:8: invalid type: integer `1`, expected a string",
+            "c:2:1: unknown field `plool`, expected one of `uri`, `pool`, `ne",
+            "c:3:14: \"HV1\" is no name of a hypervisor: 1 to 63 lower-case let",
+            "c:5:7: cap is 0: 1 to 100 percent are possible",
+            "c:6:1: missing field `uri`",
+            "c:7:8: \"a b\" is not one plain word: letters, digits and + - . _ ",
+            "c:8:18: invalid type: string \"x\", expected a number, as in 1.5",
+            "c:9:14: \"h v\" is no name of a hypervisor: 1 to 63 lower-case let",
+            "c:13:1: qemu:///system does not go over SSH: a key is for qemu+s",
+            "c:14:1: unknown field `caps`, expected one of `uri`, `pool`, `ne",
+            "c:15:1: invalid type: sequence, expected a table",
+            "c:18:1: a provider of kind \"hosts-file\" needs either `file` or `",
+            "c:20:1: a provider of kind \"libvirt\" has no key `ttl`: there are",
+            "c:23:8: unknown variant `x`, expected one of `hosts-file`, `rfc2",
+            "c:24:8: \"y\" is no absolute path",
+        ];
+        assert_eq!(said, expected);
     }
 
     #[test]

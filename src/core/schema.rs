@@ -7,9 +7,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, js
 use serde_json::{Map, Value, json};
 
 use super::{
-    names::{NamePattern, TemplateRef, UserName, VmName},
+    capacity::{CapPercent, Overcommit},
+    config::{ConnectionUri, HypervisorName},
+    names::{NamePattern, TemplateName, TemplateRef, UserName, VmName},
     numbers::Numbers,
     pipeline::{AnswerPath, GroupName, PackageName, Pipeline, Place, PlainText, Script, VolumeGroup, Word},
+    signing,
     ssh_key::PublicKey,
     units::{ByteSize, Span},
     vm_spec::{Addressing, DomainName, FileMode, FileSystem, Firmware, GuestPath, IpChoice, Label, MacChoice, Topology},
@@ -128,6 +131,9 @@ texts! {
         "pattern": r"^[ \t]*(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)[ \t]+[A-Za-z0-9+/=]+",
         "description": "a public SSH key: type, base64, comment; without options",
     };
+    signing::PublicKey, "SigningKey": {
+        "type": "string", "pattern": r"^RW[A-Za-z0-9+/=]{54}$", "description": "a public key as minisign prints it",
+    };
     ByteSize, "ByteSize": {
         "anyOf": [
             {"type": "integer", "minimum": 0},
@@ -142,6 +148,23 @@ texts! {
             {"type": "string", "minLength": 1, "pattern": "^([0-9]+[hms])*([0-9]+)?$"},
         ],
         "description": "a span of time, at most a week: seconds, or numbers with h, m and s", "examples": ["45m", "1h30m"],
+    };
+    TemplateName, "TemplateName": {
+        "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,47}$", "description": "a template", "examples": ["debian13"],
+    };
+    HypervisorName, "HypervisorName": {
+        "type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "description": "the name of a hypervisor",
+        "examples": ["hv1"],
+    };
+    ConnectionUri, "ConnectionUri": {
+        "type": "string", "maxLength": 1000, "pattern": "^[A-Za-z][A-Za-z0-9+.-]*://",
+        "description": "a URI of libvirt's", "examples": ["qemu+ssh://root@hv1/system"],
+    };
+    Overcommit, "Overcommit": {
+        "type": "number", "minimum": 0.1, "maximum": 100, "description": "vCPUs for each logical CPU", "examples": [1.5],
+    };
+    CapPercent, "CapPercent": {
+        "type": "integer", "minimum": 1, "maximum": 100, "description": "percent of each axis that may be promised",
     };
     TemplateRef, "TemplateRef": {
         "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,47}(@[0-9]{8}-[0-9]{6})?$",

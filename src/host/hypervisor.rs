@@ -14,6 +14,10 @@ use anyhow::Result;
 pub trait Hypervisor: Sync {
     /// The connection's URI.
     fn uri(&self) -> &str;
+    /// What operators call it: its name in the configuration; else its connection's URI.
+    fn name(&self) -> &str {
+        self.uri()
+    }
     /// The versions of libvirt and the emulator.
     ///
     /// # Errors
@@ -159,7 +163,8 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The domain does not exist, or the connection fails.
     fn autostart(&self, domain: &str) -> Result<bool>;
-    /// What a guest's log holds from the byte `from` on, at most 1 MiB; nothing where there is no log yet.
+    /// What a guest's log holds from the byte `from` on, at most 1 MiB; nothing where there is no log yet, or none
+    /// that can be seen from here: logs are on the hypervisor itself.
     ///
     /// # Errors
     /// The log cannot be read.

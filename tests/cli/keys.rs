@@ -78,7 +78,7 @@ fn a_bad_key_has_its_place() {
     home.write(".config/tpl/config.toml", "trusted_keys = [\"RWabc\"]\n");
     let ran = tpl(&home, &["key", "list"], &[]);
     assert_eq!(ran.code, 2);
-    let expected = ".config/tpl/config.toml:1:16: \"RWabc\" is no public key of minisign: 56 characters are expected, RW first";
+    let expected = ".config/tpl/config.toml:1:17: \"RWabc\" is no public key of minisign: 56 characters are expected, RW first";
     assert!(ran.stderr.contains(expected), "{}", ran.stderr);
     home.write(".config/tpl/config.toml", "");
     home.write(".config/tpl/trusted.d/lab.pub", "x\n");

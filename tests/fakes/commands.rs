@@ -135,7 +135,8 @@ impl FakeRun {
 fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<()> {
     let folder = run.machine.folder.path();
     let config = Config {
-        uri: "fake:///system".to_owned(),
+        name: None,
+        uri: run.machine.state().uri.to_owned(),
         pool: "default".to_owned(),
         network: "default".to_owned(),
         named_network: None,
@@ -161,7 +162,7 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
         }
         Command::Adopt(args) => cmd::adopt::run(world, &config, &args, output),
         Command::Clone(args) => cmd::clone::run(world, &config, &args, output),
-        Command::Vms => cmd::vms::run(world, output),
+        Command::Vms(_) => cmd::vms::run(world, output),
         Command::Apply(mut args) => {
             args.file = folder.join(args.file);
             cmd::apply::run(world, &config, &args, output)

@@ -25,7 +25,7 @@ use super::{
 
 impl Hypervisor for FakeRun {
     fn uri(&self) -> &str {
-        "fake:///system"
+        self.machine.state().uri
     }
 
     fn versions(&self) -> Result<BTreeMap<String, String>> {

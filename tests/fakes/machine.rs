@@ -89,6 +89,8 @@ pub struct State {
     pub locks: BTreeMap<String, Uuid>,
     pub script: Script,
     pub kvm: bool,
+    /// What it is reached by.
+    pub uri: &'static str,
     /// Whether there is a UEFI firmware.
     pub uefi: bool,
     /// The domains that have UEFI variables.
@@ -151,6 +153,7 @@ impl Machine {
             locks: BTreeMap::new(),
             script: Script::Good,
             kvm: true,
+            uri: "fake:///system",
             uefi: true,
             variables: BTreeSet::new(),
             ready: true,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     cmd::{
         clone::{check_guest, has_login, with_own_keys},
-        pipelines,
+        pipelines, remote,
     },
     core::{
         clone_plan::{self, ClonePlan, Facts, VmRequest, holder_of},
@@ -127,6 +127,7 @@ impl Missing<'_> {
         self.names_are_free(facts)?;
         let templates = self.templates(facts)?;
         self.guests_are_possible(&templates)?;
+        templates.iter().try_for_each(|template| remote::check_clones(self.config, template, self.until))?;
         let specs = self.vms.iter().map(|vm| self.spec(vm)).collect::<Result<Vec<VmSpec>>>()?;
         let nothing = Guest::default();
         let requests: Vec<VmRequest<'_>> = self

@@ -24,7 +24,7 @@ use crate::{
             existing::{Existing, has_cloud_init},
             work::Work,
         },
-        dns, list, timings,
+        dns, list, remote, timings,
         world::World,
     },
     core::{
@@ -117,16 +117,17 @@ impl<'w, 'a> Compared<'w, 'a> {
     }
 
     /// That those which are started can be waited for in the way that is asked for.
-    fn check_waiting(&self) -> Result<(), Invalid> {
+    fn check_waiting(&self) -> Result<()> {
         if self.until() != Until::CloudInit {
             return Ok(());
         }
+        remote::check_waiting(self.config, Until::CloudInit)?;
         let without: Vec<&str> =
             self.off().filter(|there| !has_cloud_init(&there.record)).map(|there| there.record.name.as_str()).collect();
         if without.is_empty() {
             return Ok(());
         }
-        Err(Invalid::argument(format!("--wait cloud-init: there is no cloud-init in {}", without.join(", "))))
+        Err(Invalid::argument(format!("--wait cloud-init: there is no cloud-init in {}", without.join(", "))).into())
     }
 
     /// What is waited for, as far as the call goes.

@@ -201,7 +201,7 @@ pub(super) fn preflight(world: World<'_>, plan: &BuildPlan, resumed: bool) -> Re
     let mut reasons = Vec::new();
     if !is_local(world.hypervisor.uri()) {
         // Its disks and logs are opened by their paths.
-        reasons.push(format!("{} is another machine, and a template is built on the hypervisor itself", world.hypervisor.uri()));
+        reasons.push(format!("{} is another machine, and a template is built on the hypervisor itself", world.hypervisor.name()));
     }
     for name in plan.networks() {
         match world.hypervisor.network(name)? {

@@ -12,7 +12,7 @@ use crate::{
     cmd::world::World,
     core::{
         extra_disks::seed_disks,
-        facts::{NewVolume, VolumeFormat},
+        facts::{NewVolume, VolumeFormat, is_local},
         manifest::Purpose,
         progress::Silent,
         secret::Secret,
@@ -74,8 +74,10 @@ pub fn disks<'a>(world: World<'a>, vm: &mut Vm<'a>) -> Result<()> {
         store(world, vm, name, image.expose())?;
     }
     if let (Some(name), Some(template)) = (planned.nvram_volume(), &planned.origin.nvram) {
-        // A template that never ran has none yet: libvirt then makes the clone's from the firmware's own.
-        let bytes = world.images.read_small(Path::new(template))?;
+        // A template that never ran has none yet: libvirt then makes the clone's from the firmware's own. One that keeps some is not
+        // cloned from another machine (`cmd::remote`), where this path would be somebody else's file.
+        let here = is_local(world.hypervisor.uri());
+        let bytes = if here { world.images.read_small(Path::new(template))? } else { None };
         if let Some(bytes) = bytes {
             store(world, vm, name, &bytes)?;
         }

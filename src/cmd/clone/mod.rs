@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     cli::{CloneArgs, Output, WorkArgs},
-    cmd::{dns, timings, world::World},
+    cmd::{dns, remote, timings, world::World},
     core::{
         clone_plan::{self, ClonePlan, Facts, VmRequest, holder_of},
         config::Config,
@@ -123,6 +123,9 @@ impl<'a> Call<'a> {
             None => facts.inventory.default_template(self.config.template.as_ref())?,
         };
         check_guest(template, &self.spec, self.args.work.wait)?;
+        // VMs that are not started are not waited for.
+        let until = if self.args.no_start { Until::None } else { self.args.work.wait };
+        remote::check_clones(self.config, template, until)?;
         let naming = wishes::naming(self.args, &template.manifest.name)?;
         let names = naming.choose(&|name| holder_of(name, facts), &mut Uuid::new_v4)?;
         let specs = wishes::deal(&self.spec, names.len());

@@ -79,6 +79,14 @@ impl<'t> Document<'t> {
         self.part(key).filter(|_| !self.unknown.contains(&at))
     }
 
+    /// Those tables under a key of the root in which nothing is wrong or missing, by their names.
+    pub fn entries<T: DeserializeOwned>(&self, key: &str) -> Vec<(String, T)> {
+        let Some(DeValue::Table(table)) = self.root.get_ref().get(key).map(Spanned::get_ref) else { return Vec::new() };
+        let sound = table.iter().filter(|(name, value)| !self.wrong.contains(&name.span().start) && !holds(value, &self.wrong));
+        let read = |value: &Spanned<DeValue<'t>>| T::deserialize(toml::de::ValueDeserializer::from(value.clone())).ok();
+        sound.filter_map(|(name, value)| Some((name.get_ref().to_string(), read(value)?))).collect()
+    }
+
     /// Whether the root has a key.
     pub fn has(&self, key: &str) -> bool {
         self.root.get_ref().contains_key(key)
@@ -86,19 +94,23 @@ impl<'t> Document<'t> {
 
     /// Notes a fault at a key, `TABLE.KEY.INDEX`; where it does not stand there, at the table.
     pub fn add(&mut self, path: &str, message: impl Into<String>) {
+        self.add_at(&path.split('.').collect::<Vec<_>>(), message);
+    }
+
+    /// The same where names can have dots in them.
+    pub fn add_at(&mut self, path: &[&str], message: impl Into<String>) {
         self.faults.push((self.place(path), message.into()));
     }
 
     /// Where a key stands: the byte offset; where it does not, that of the table. An element of a list is where its value is.
-    fn place(&self, path: &str) -> usize {
+    fn place(&self, path: &[&str]) -> usize {
         let mut place = self.root.span().start;
-        let mut steps = path.split('.');
-        let Some(first) = steps.next() else { return place };
-        let Some((key, mut value)) = self.root.get_ref().get_key_value(first) else { return place };
+        let Some((first, steps)) = path.split_first() else { return place };
+        let Some((key, mut value)) = self.root.get_ref().get_key_value(*first) else { return place };
         place = key.span().start;
         for step in steps {
             match value.get_ref() {
-                DeValue::Table(table) => match table.get_key_value(step) {
+                DeValue::Table(table) => match table.get_key_value(*step) {
                     Some((key, inner)) => (place, value) = (key.span().start, inner),
                     None => return value.span().start,
                 },

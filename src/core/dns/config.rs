@@ -5,13 +5,14 @@ use std::{
     path::PathBuf,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::core::vm_spec::{DomainName, Label};
 
 /// One DNS provider.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Table")]
+#[serde(try_from = "ProviderTable")]
 pub enum ProviderConfig {
     /// Hosts files that a dnsmasq reads.
     HostsFile(HostsFile),
@@ -82,7 +83,7 @@ impl ProviderConfig {
 const LONGEST_TTL: u32 = i32::MAX as u32;
 const DEFAULT_TTL: u32 = 300;
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Kind {
     HostsFile,
@@ -108,10 +109,10 @@ impl Kind {
     }
 }
 
-/// All keys of all kinds. An enum with a tag would read the same, and lose the places of its faults.
-#[derive(Debug, Deserialize)]
+/// A provider as it is written: all keys of all kinds. An enum with a tag would read the same, and lose the places of its faults.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Table {
+pub struct ProviderTable {
     kind: Kind,
     file: Option<AbsolutePath>,
     folder: Option<AbsolutePath>,
@@ -126,7 +127,7 @@ struct Table {
     network: Option<Label>,
 }
 
-impl Table {
+impl ProviderTable {
     fn present(&self) -> Vec<&'static str> {
         let all = [
             ("file", self.file.is_some()),
@@ -166,10 +167,10 @@ impl Table {
     }
 }
 
-impl TryFrom<Table> for ProviderConfig {
+impl TryFrom<ProviderTable> for ProviderConfig {
     type Error = String;
 
-    fn try_from(table: Table) -> Result<Self, String> {
+    fn try_from(table: ProviderTable) -> Result<Self, String> {
         let kind = table.kind;
         if let Some(key) = table.present().into_iter().find(|key| !kind.keys().contains(key)) {
             let keys = kind.keys().join("`, `");
@@ -184,7 +185,7 @@ impl TryFrom<Table> for ProviderConfig {
 }
 
 /// Calls are made from any folder: a path must mean the same in each.
-#[derive(Debug)]
+#[derive(Debug, Clone, JsonSchema)]
 struct AbsolutePath(PathBuf);
 
 impl<'de> Deserialize<'de> for AbsolutePath {
@@ -198,8 +199,8 @@ impl<'de> Deserialize<'de> for AbsolutePath {
 }
 
 /// `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1`, `[2001:db8::1]:5353`. No name: who would look it up?
-#[derive(Debug)]
-struct Server(SocketAddr);
+#[derive(Debug, Clone, JsonSchema)]
+struct Server(#[schemars(with = "String")] SocketAddr);
 
 impl<'de> Deserialize<'de> for Server {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -213,7 +214,7 @@ impl<'de> Deserialize<'de> for Server {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, JsonSchema)]
 struct ReverseZone(DomainName);
 
 impl<'de> Deserialize<'de> for ReverseZone {
@@ -229,7 +230,7 @@ impl<'de> Deserialize<'de> for ReverseZone {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, JsonSchema)]
 struct Ttl(u32);
 
 impl<'de> Deserialize<'de> for Ttl {

@@ -44,6 +44,9 @@ fn the_schemas_of_texts_say_what_their_parsers_do() {
     );
     agree::<Span>(&["90s", "1h30m", "7", "5m3"], &["", "m", "1d", "1h x", "-1"]);
     agree::<TemplateRef>(&["debian13", "a_1@20261121-031000"], &["", "a@", "a@latest", "a b", "-a"]);
+    agree::<TemplateName>(&["debian13", "a_1"], &["", "a@b", "a.b", "-a", &"a".repeat(49)]);
+    agree::<HypervisorName>(&["1", "hv-1"], &["", "-a", "a-", "A", "a.b", "a_b", &"a".repeat(64)]);
+    agree::<ConnectionUri>(&["qemu:///system", "qemu+ssh://root@hv1/system"], &["", "qemu", "1q://x", "://x"]);
     agree::<VmName>(&["a", "web-1"], &["", "-a", "a-", "A", "a.b", &"a".repeat(64)]);
     agree::<NamePattern>(&["web{}", "web{:02}", "{}x", "web"], &["", "web{", "web{x}", "We{}", "a b"]);
     agree::<Numbers>(&["3,7-9", "1", " 1 , 2 - 3 "], &["", "a", "1-", "1,,2"]);

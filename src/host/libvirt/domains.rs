@@ -23,7 +23,7 @@ use super::{
 use crate::{
     core::{
         domain::put_aside,
-        facts::{Domain, DomainState, HostSize, Pledge},
+        facts::{Domain, DomainState, HostSize, Pledge, is_local},
         manifest::Metadata,
         metadata,
         network::{Lease, Network, Reservation},
@@ -81,6 +81,10 @@ fn version(number: u32) -> String {
 impl Hypervisor for Libvirt {
     fn uri(&self) -> &str {
         &self.uri
+    }
+
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.uri)
     }
 
     fn versions(&self) -> Result<BTreeMap<String, String>> {
@@ -271,6 +275,10 @@ impl Hypervisor for Libvirt {
     }
 
     fn read_log(&self, path: &str, from: u64) -> Result<Vec<u8>> {
+        // A file of this name on this machine would be another VM's.
+        if !is_local(&self.uri) {
+            return Ok(Vec::new());
+        }
         let read = || {
             let mut file = File::open(path)?;
             file.seek(SeekFrom::Start(from))?;
@@ -282,6 +290,9 @@ impl Hypervisor for Libvirt {
     }
 
     fn log_length(&self, path: &str) -> Result<u64> {
+        if !is_local(&self.uri) {
+            return Ok(0);
+        }
         absent_is_empty(std::fs::metadata(path).map(|meta| meta.len())).with_context(|| format!("reading {path}"))
     }
 

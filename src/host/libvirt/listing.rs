@@ -10,16 +10,16 @@ use virt::{domain::Domain as VirtDomain, sys};
 
 use super::{Libvirt, optional, plain, stats};
 use crate::core::{
-    facts::{Domain, DomainState, Pledge, is_local},
+    facts::{Domain, DomainState, Pledge},
     units::ByteSize,
 };
 
 /// So many definitions are on their way at once from this machine: more are no faster, and libvirtd works on five of a client's
 /// calls at a time and notes in its log when there are more.
-const LOCAL_READERS: usize = 4;
+pub(super) const LOCAL_READERS: usize = 4;
 /// The same from another machine. Those that libvirtd does not work on yet wait on its side of the connection, where they cost
-/// no round trip of their own.
-const REMOTE_READERS: usize = 32;
+/// no round trip of their own: so many definitions take one, all together.
+pub(super) const REMOTE_READERS: usize = 256;
 
 pub(super) fn state_of(raw: u32) -> DomainState {
     match raw {
@@ -50,16 +50,7 @@ impl Libvirt {
             Some(figures) => figures.into_iter().map(|one| (one.domain, one.state.map(state_of))).collect(),
             None => self.handles()?.into_iter().map(|domain| (domain, None)).collect(),
         };
-        let readers = if is_local(&self.uri) { LOCAL_READERS } else { REMOTE_READERS };
-        let next = AtomicUsize::new(0);
-        let read = || {
-            let mut found = Vec::new();
-            while let Some((domain, state)) = known.get(next.fetch_add(1, Ordering::Relaxed)) {
-                found.extend(describe(domain, *state)?);
-            }
-            Ok(found)
-        };
-        let mut all: Vec<Domain> = in_parallel(readers.min(known.len()), read)?.into_iter().flatten().collect();
+        let mut all = each(&known, self.readers(), |(domain, state)| describe(domain, *state))?;
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
@@ -109,10 +100,24 @@ fn pledge(domain: &VirtDomain) -> Result<Option<Pledge>> {
     }))
 }
 
-/// What `count` threads return that all do the same. The first error wins.
-fn in_parallel<T: Send>(count: usize, work: impl Fn() -> Result<T> + Sync) -> Result<Vec<T>> {
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..count).map(|_| scope.spawn(&work)).collect();
+/// What is read of each of these things, on so many threads at most, in no order; one that has vanished is left out. The first
+/// error wins.
+pub(super) fn each<T: Sync, R: Send>(
+    things: &[T],
+    readers: usize,
+    read: impl Fn(&T) -> Result<Option<R>> + Sync,
+) -> Result<Vec<R>> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<R>> {
+        let mut found = Vec::new();
+        while let Some(thing) = things.get(next.fetch_add(1, Ordering::Relaxed)) {
+            found.extend(read(thing)?);
+        }
+        Ok(found)
+    };
+    let all: Result<Vec<Vec<R>>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..readers.min(things.len())).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread panicked")))).collect()
-    })
+    });
+    Ok(all?.into_iter().flatten().collect())
 }

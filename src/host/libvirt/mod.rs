@@ -9,8 +9,10 @@ mod node;
 mod stats;
 mod storage;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use virt::{connect::Connect, error::Error};
+
+use crate::core::{error::Advised, facts::is_local};
 
 pub use storage::LibvirtPool;
 
@@ -18,6 +20,7 @@ pub use storage::LibvirtPool;
 pub struct Libvirt {
     connect: Connect,
     uri: String,
+    name: Option<String>,
 }
 
 impl Libvirt {
@@ -28,15 +31,27 @@ impl Libvirt {
     pub fn open(uri: &str) -> Result<Self> {
         // libvirt's own handler prints each error to stderr, handled ones too.
         virt::error::clear_error_callback();
-        let connect = Connect::open(Some(uri))
-            .map_err(plain)
-            .with_context(|| format!("connecting to {uri}\n`tpl doctor` checks libvirt and says what to do"))?;
-        Ok(Self { connect, uri: uri.to_owned() })
+        let connect = Connect::open(Some(uri)).map_err(|error| {
+            let cause = plain(error).context(format!("connecting to {uri}"));
+            Advised::new(cause, "`tpl doctor` checks libvirt and says what to do")
+        })?;
+        Ok(Self { connect, uri: uri.to_owned(), name: None })
+    }
+
+    /// The same under the name that operators call it by.
+    #[must_use]
+    pub fn called(self, name: &str) -> Self {
+        Self { name: Some(name.to_owned()), ..self }
     }
 
     /// One pool of this hypervisor.
     pub fn pool<'a>(&'a self, name: &str) -> LibvirtPool<'a> {
-        LibvirtPool::new(&self.connect, name)
+        LibvirtPool::new(&self.connect, name, self.readers())
+    }
+
+    /// How many calls are on their way at once, where there are many alike.
+    fn readers(&self) -> usize {
+        if is_local(&self.uri) { listing::LOCAL_READERS } else { listing::REMOTE_READERS }
     }
 }
 

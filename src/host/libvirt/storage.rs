@@ -12,7 +12,7 @@ use virt::{
     stream::Stream,
 };
 
-use super::{optional, plain};
+use super::{listing, optional, plain};
 use crate::{
     core::{
         facts::{NewVolume, PoolSize, Volume, VolumeFormat},
@@ -28,11 +28,13 @@ const CHUNK: usize = 256 * 1024 - 64;
 pub struct LibvirtPool<'a> {
     connect: &'a Connect,
     name: String,
+    /// How many calls are on their way at once.
+    readers: usize,
 }
 
 impl<'a> LibvirtPool<'a> {
-    pub(super) fn new(connect: &'a Connect, name: &str) -> Self {
-        Self { connect, name: name.to_owned() }
+    pub(super) fn new(connect: &'a Connect, name: &str, readers: usize) -> Self {
+        Self { connect, name: name.to_owned(), readers }
     }
 
     fn open(&self) -> Result<StoragePool> {
@@ -139,8 +141,10 @@ impl Storage for LibvirtPool<'_> {
         let pool = self.open()?;
         refresh(&pool)?;
         let all = pool.list_all_volumes(0).map_err(plain).with_context(|| format!("listing pool {}", self.name))?;
-        let described: Result<Vec<_>> = all.iter().map(describe).collect();
-        Ok(described?.into_iter().flatten().collect())
+        // libvirt has no call for the figures of all: each volume is asked for its own, all at once.
+        let mut volumes = listing::each(&all, self.readers, describe)?;
+        volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(volumes)
     }
 
     fn volume(&self, name: &str) -> Result<Option<Volume>> {

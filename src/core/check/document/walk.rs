@@ -55,7 +55,7 @@ impl<'s> Walk<'s> {
                 }
                 for (key, inner) in table {
                     path.push(Step::Key(key.get_ref().to_string()));
-                    self.enter::<T>(root, inner, path, schema["properties"].get(key.get_ref().as_ref()).unwrap_or(&Value::Null));
+                    self.enter::<T>(root, inner, path, of_key(&schema, key.get_ref()));
                     path.pop();
                 }
                 if table.is_empty() && !path.is_empty() {
@@ -135,6 +135,12 @@ impl<'s> Walk<'s> {
         let name = schema.get("$ref").and_then(Value::as_str).and_then(|name| name.strip_prefix("#/"));
         name.and_then(|name| self.schema.pointer(&format!("/{name}"))).unwrap_or(schema)
     }
+}
+
+/// The schema's word on a key's value: a field's, or what a table of names has under each of them.
+fn of_key<'v>(schema: &'v Value, key: &str) -> &'v Value {
+    let by_pattern = || schema.get("patternProperties").and_then(Value::as_object).and_then(|patterns| patterns.values().next());
+    schema["properties"].get(key).or_else(by_pattern).unwrap_or(&Value::Null)
 }
 
 /// A document in which only what the path leads to is left.

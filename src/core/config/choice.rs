@@ -1,0 +1,195 @@
+//! Which hypervisor is meant, and with what: flags over the hypervisor's own table over what a file says for all.
+
+use super::{Config, ConfigFile, HypervisorFile, HypervisorName, Signing};
+use crate::core::{
+    capacity::{Policy, PolicyFile},
+    error::Invalid,
+    pipeline::Word,
+};
+
+/// What flags and the environment say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Which hypervisor.
+    pub target: Option<Target>,
+    /// The pool.
+    pub pool: Option<String>,
+    /// The network.
+    pub network: Option<String>,
+    /// How much may be promised.
+    pub admission: PolicyFile,
+}
+
+/// A hypervisor, as an operator names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// By its connection.
+    Connection(String),
+    /// By its name in the configuration.
+    Named(HypervisorName),
+}
+
+impl ConfigFile {
+    /// The configuration in force, with defaults for what is absent.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the names there are, for one that is not among them.
+    pub fn complete(self, given: &Given) -> Result<Config, Invalid> {
+        let chosen = match (&given.target, &self.hypervisor) {
+            (Some(Target::Connection(_)), _) | (None, None) => None,
+            (Some(Target::Named(name)), _) | (None, Some(name)) => Some((name.clone(), self.entry(name)?.clone())),
+        };
+        let text = |word: &Option<Word>| word.as_ref().map(|word| word.as_str().to_owned());
+        let (name, entry) = chosen.unzip();
+        let of_entry = |key: fn(&HypervisorFile) -> &Option<Word>| entry.as_ref().and_then(|entry| text(key(entry)));
+        let named_network = given.network.clone().or_else(|| of_entry(|entry| &entry.network)).or_else(|| text(&self.network));
+        let pool = given.pool.clone().or_else(|| of_entry(|entry| &entry.pool)).or_else(|| text(&self.pool));
+        let uri = match &given.target {
+            Some(Target::Connection(uri)) => Some(uri.clone()),
+            _ => entry.as_ref().map(HypervisorFile::connection).or_else(|| text(&self.uri)),
+        };
+        let admission = entry.as_ref().map_or_else(PolicyFile::default, HypervisorFile::admission);
+        Ok(Config {
+            name,
+            uri: uri.unwrap_or_else(|| "qemu:///system".to_owned()),
+            pool: pool.unwrap_or_else(|| "default".to_owned()),
+            network: named_network.clone().unwrap_or_else(|| "default".to_owned()),
+            named_network,
+            template: self.template,
+            debian_mirror: text(&self.debian_mirror),
+            debian_security_mirror: text(&self.debian_security_mirror),
+            cache: self.cache.unwrap_or_else(|| "/var/cache/tpl".into()),
+            pipelines: self.pipelines,
+            dns: self.dns,
+            policy: Policy::of(given.admission.over(admission).over(self.admission)),
+            signing: Signing {
+                key: self.signing_key.unwrap_or_else(|| "/etc/tpl/tpl.key".into()),
+                passphrase: None,
+                passphrase_file: self.signing_passphrase_file,
+                trusted: self.trusted_keys.unwrap_or_default(),
+                folders: Vec::new(),
+                required: self.require_signatures.unwrap_or(false),
+            },
+        })
+    }
+
+    /// The configuration of each hypervisor: those that have a name, by their names, and the one that is meant when none is named,
+    /// if its connection is not among theirs.
+    ///
+    /// # Errors
+    /// [`Invalid`] as for [`Self::complete`].
+    pub fn each(self, given: &Given) -> Result<Vec<Config>, Invalid> {
+        let default = self.clone().complete(given)?;
+        let named = |name: &HypervisorName| {
+            let target = Some(Target::Named(name.clone()));
+            self.clone().complete(&Given { target, ..given.clone() })
+        };
+        let mut all: Vec<Config> = self.hypervisors.keys().map(named).collect::<Result<_, _>>()?;
+        if all.iter().all(|config| config.uri != default.uri) {
+            all.push(default);
+        }
+        Ok(all)
+    }
+
+    fn entry(&self, name: &HypervisorName) -> Result<&HypervisorFile, Invalid> {
+        self.hypervisors.get(name).ok_or_else(|| {
+            let names: Vec<&str> = self.hypervisors.keys().map(HypervisorName::as_str).collect();
+            let there = match names.as_slice() {
+                [] => format!("none has a name; [hypervisors.{name}] in config.toml would be one"),
+                names => format!("there are: {}", names.join(", ")),
+            };
+            Invalid::argument(format!("there is no hypervisor {name} in the configuration\n{there}"))
+        })
+    }
+}
+
+impl Config {
+    /// What the hypervisor is called: its name in the configuration; else its connection.
+    pub fn hypervisor(&self) -> &str {
+        self.name.as_ref().map_or(&self.uri, HypervisorName::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    const TEXT: &str = "uri = 'qemu:///system'
+pool = 'all'
+[admission]
+cap = 80
+cpu_overcommit = 2
+[hypervisors.hv1]
+uri = 'qemu+ssh://hv1/system'
+pool = 'fast'
+network = 'lab'
+ssh_key = '/k'
+cap = 50
+[hypervisors.hv2]
+uri = 'qemu://hv2/system'
+";
+
+    fn named(name: &str) -> Option<Target> {
+        Some(Target::Named(name.parse().unwrap()))
+    }
+
+    /// Hypervisor, connection, pool, network if one is named, overcommit and cap in percent.
+    fn said(config: &Config) -> String {
+        let Policy { cpu_overcommit, cap } = config.policy;
+        let network = config.named_network.as_deref().unwrap_or("-");
+        let (overcommit, cap) = (cpu_overcommit.percent(), cap.percent());
+        format!("{} {} {} {network} {overcommit} {cap}", config.hypervisor(), config.uri, config.pool)
+    }
+
+    #[test]
+    fn the_nearest_word_counts() {
+        let connection = |uri: &str| Some(Target::Connection(uri.to_owned()));
+        let flags = PolicyFile { cap: Some("70".parse().unwrap()), cpu_overcommit: None };
+        let all = Given { pool: Some("p".to_owned()), network: Some("n".to_owned()), admission: flags, target: named("hv1") };
+        let on = |target| Given { target, ..Given::default() };
+        let table = [
+            ("", on(None), "qemu:///system qemu:///system all - 200 80"),
+            ("hypervisor = 'hv2'\n", on(None), "hv2 qemu://hv2/system all - 200 80"),
+            ("", on(named("hv1")), "hv1 qemu+ssh://hv1/system?keyfile=/k fast lab 200 50"),
+            ("hypervisor = 'hv2'\n", on(named("hv1")), "hv1 qemu+ssh://hv1/system?keyfile=/k fast lab 200 50"),
+            ("", all.clone(), "hv1 qemu+ssh://hv1/system?keyfile=/k p n 200 70"),
+            // A connection is nobody's entry, even if it is written like one's.
+            ("hypervisor = 'hv1'\n", on(connection("qemu://hv2/system")), "qemu://hv2/system qemu://hv2/system all - 200 80"),
+        ];
+        for (head, given, expected) in table {
+            let config = parse("c", &format!("{head}{TEXT}")).unwrap().complete(&given).unwrap();
+            assert_eq!(said(&config), expected, "{head}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_says_which_there_are() {
+        let cases = [
+            (TEXT, "there is no hypervisor hv9 in the configuration\nthere are: hv1, hv2"),
+            (
+                "",
+                "there is no hypervisor hv9 in the configuration\nnone has a name; [hypervisors.hv9] in config.toml would be one",
+            ),
+        ];
+        for (text, expected) in cases {
+            let given = Given { target: named("hv9"), ..Given::default() };
+            assert_eq!(parse("c", text).unwrap().complete(&given).unwrap_err().to_string(), expected);
+            let by_default = parse("c", &format!("hypervisor = 'hv9'\n{text}")).unwrap();
+            assert_eq!(by_default.complete(&Given::default()).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn each_hypervisor_is_asked_once() {
+        let names = |head: &str, target: Option<Target>| -> Vec<String> {
+            let all = parse("c", &format!("{head}{TEXT}")).unwrap().each(&Given { target, ..Given::default() }).unwrap();
+            all.iter().map(|config| config.hypervisor().to_owned()).collect()
+        };
+        assert_eq!(names("", None), ["hv1", "hv2", "qemu:///system"]);
+        assert_eq!(names("hypervisor = 'hv1'\n", None), ["hv1", "hv2"]);
+        assert_eq!(names("", named("hv2")), ["hv1", "hv2"]);
+        assert_eq!(names("", Some(Target::Connection("qemu://hv2/system".to_owned()))), ["hv1", "hv2"]);
+        assert_eq!(ConfigFile::default().each(&Given::default()).unwrap().len(), 1);
+    }
+}
