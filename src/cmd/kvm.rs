@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     cmd::{undo::Undo, world::World},
     core::{
-        domain::{Accelerator, kvm_probe, logs, power_off_disk},
+        domain::{Accelerator, kvm_probe, logs, power_off_sector},
         facts::DomainState,
         manifest::{Metadata, Probe},
     },
@@ -57,8 +57,8 @@ pub fn accelerator(world: World<'_>) -> Result<Accelerator> {
 }
 
 fn run<'a>(world: World<'a>, name: &str, undo: &mut Undo<'a>) -> Result<Accelerator> {
-    let disk = power_off_disk();
-    world.storage.store(name, disk.len() as u64, &mut disk.as_slice())?;
+    let sector = power_off_sector();
+    world.storage.store(name, sector.len() as u64, &mut sector.as_slice())?;
     let volume = name.to_owned();
     undo.push(name, format!("removing volume {name}"), move || world.storage.delete(&volume));
     if world.hypervisor.start(name).is_err() {
