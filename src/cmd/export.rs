@@ -1,14 +1,11 @@
 //! `tpl export`: a published version as two files, its volume and its manifest.
 
-use std::path::Path;
-
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::{
     cli::{ExportArgs, Output},
-    cmd::{signature, world::World},
+    cmd::{signature, verify, world::World},
     core::{
-        digest::hex,
         error::Refusal,
         facts::is_local,
         manifest::{Manifest, State},
@@ -49,19 +46,11 @@ pub fn run(world: World<'_>, args: &ExportArgs, output: Output) -> Result<()> {
     if args.dry_run {
         return report(args, &exported, None, output);
     }
-    let volume = world.storage.path_of(&id.domain())?;
-    let line = StageLine::begin("digest");
-    let found =
-        world.images.digest(Path::new(&volume), manifest.virtual_size.0, &line).with_context(|| format!("digesting {id}"))?;
-    line.done();
-    let found = hex(&found.content_digest());
-    if found != digest {
-        bail!("{id} is damaged: its content digest is {found}, and was {digest} when it was sealed");
-    }
+    let volume = verify::intact_volume(world, manifest, digest)?;
     world.local.go_on()?;
     let line = StageLine::begin("export");
     let export = Export {
-        volume: Path::new(&volume),
+        volume: &volume,
         size: manifest.virtual_size.0,
         file: &args.file,
         packing,

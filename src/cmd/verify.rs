@@ -1,13 +1,18 @@
 //! `tpl verify`: a template's signature, digest and invariants, again.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
     cli::{Output, VerifyArgs},
     cmd::{build::seal::invariants, kvm, remote, signature, world::World},
-    core::{config::Config, digest::hex, error::Refusal, manifest::State},
+    core::{
+        config::Config,
+        digest::hex,
+        error::Refusal,
+        manifest::{Manifest, State},
+    },
     ui::{self, StageLine},
 };
 
@@ -26,26 +31,36 @@ pub fn run(world: World<'_>, config: &Config, args: &VerifyArgs, output: Output)
     let published = published.ok_or_else(|| Refusal::new(format!("{id} is not sealed: it is {}", manifest.state.as_str())))?;
     let standing = signature::standing(world, manifest)?;
     signature::ensure_acceptable(&standing, &id.to_string(), args.require_signature || config.signing.required)?;
-    let path = world.storage.path_of(&id.domain())?;
-    let line = StageLine::begin("digest");
-    let found =
-        world.images.digest(Path::new(&path), manifest.virtual_size.0, &line).with_context(|| format!("digesting {id}"))?;
-    line.done();
-    let found = hex(&found.content_digest());
-    if found != published {
-        bail!("{id} is damaged: its content digest is {found}, and was {published} when it was sealed");
-    }
+    let path = intact_volume(world, manifest, published)?;
     let line = StageLine::begin("invariants");
     let appliance = (world.appliance)(kvm::accelerator_of(&template.domain.xml)?);
-    let held = invariants(appliance, Path::new(&path), &line).with_context(|| format!("verifying {id}"))?;
+    let held = invariants(appliance, &path, &line).with_context(|| format!("verifying {id}"))?;
     line.done();
     match output {
         Output::Json => ui::json(&serde_json::json!({
-            "name": id.name, "version": id.version, "digest": found, "invariants": held, "holds": true,
+            "name": id.name, "version": id.version, "digest": published, "invariants": held, "holds": true,
             "signature": standing.word(), "signed_by": standing.key_id()
         })),
-        Output::Text => {
-            ui::data(&format!("{id} is as it was sealed\n  digest {found}\n  signed {standing}\n  holds  {}\n", held.join(", ")))
-        }
+        Output::Text => ui::data(&format!(
+            "{id} is as it was sealed\n  digest {published}\n  signed {standing}\n  holds  {}\n",
+            held.join(", ")
+        )),
     }
+}
+
+/// The path of a version's volume, once its bytes have been found to be those that were sealed.
+///
+/// # Errors
+/// They are others, or cannot be read.
+pub(super) fn intact_volume(world: World<'_>, manifest: &Manifest, digest: &str) -> Result<PathBuf> {
+    let id = manifest.id();
+    let path = PathBuf::from(world.storage.path_of(&id.domain())?);
+    let line = StageLine::begin("digest");
+    let found = world.images.digest(&path, manifest.virtual_size.0, &line).with_context(|| format!("digesting {id}"))?;
+    line.done();
+    let found = hex(&found.content_digest());
+    if found != digest {
+        bail!("{id} is damaged: its content digest is {found}, and was {digest} when it was sealed");
+    }
+    Ok(path)
 }

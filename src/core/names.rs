@@ -80,16 +80,24 @@ impl FromStr for TemplateRef {
     }
 }
 
+/// The rule of [`is_host_label`], for people.
+pub(in crate::core) const HOST_LABEL: &str = "1 to 63 lower-case letters, digits and '-', no '-' at either end";
+
+/// Whether a text can be one part of a host's name, written as tpl writes it. Source: RFC 1123, 2.1.
+pub(in crate::core) fn is_host_label(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let ends = !text.starts_with('-') && !text.ends_with('-');
+    (1..=63).contains(&text.len()) && ends && text.bytes().all(plain)
+}
+
 impl FromStr for VmName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let ends = !text.starts_with('-') && !text.ends_with('-');
-        if (1..=63).contains(&text.len()) && ends && text.bytes().all(plain) {
+        if is_host_label(text) {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("{} is no VM name: 1 to 63 lower-case letters, digits and '-', no '-' at either end", quoted(text)))
+        Err(format!("{} is no VM name: {HOST_LABEL}", quoted(text)))
     }
 }
 

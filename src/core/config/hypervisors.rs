@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::core::{
     capacity::{CapPercent, Overcommit, PolicyFile},
+    names::{HOST_LABEL, is_host_label},
     pipeline::Word,
     quoted::quoted,
 };
@@ -104,13 +105,10 @@ impl FromStr for HypervisorName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let ends = !text.starts_with('-') && !text.ends_with('-');
-        if (1..=63).contains(&text.len()) && ends && text.bytes().all(plain) {
+        if is_host_label(text) {
             return Ok(Self(text.to_owned()));
         }
-        let rule = "1 to 63 lower-case letters, digits and '-', no '-' at either end";
-        Err(format!("{} is no name of a hypervisor: {rule}", quoted(text)))
+        Err(format!("{} is no name of a hypervisor: {HOST_LABEL}", quoted(text)))
     }
 }
 
