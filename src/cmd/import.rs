@@ -196,10 +196,12 @@ impl<'a> Import<'a> {
             return Err(Refusal::new(reason).into());
         }
         let layer = disk.layers.first().context("the image has no layers")?;
-        let new = NewVolume { name: &name, capacity: size, format: VolumeFormat::Raw, backing: None, protected: true };
+        let new =
+            NewVolume { name: &name, capacity: size, format: VolumeFormat::Raw, backing: None, room: None, protected: true };
         let target = world.storage.create(&new)?;
         progress.update("copying", Some(40));
         world.images.copy(&layer.path, layer.format, Path::new(&target), size.0)?;
+        world.storage.protect(&name)?;
         let part = Part::begin(progress, "digesting", 80, 100);
         let chunks = world.images.digest(Path::new(&target), size.0, &part)?;
         let found = hex(&chunks.content_digest());

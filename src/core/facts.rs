@@ -100,7 +100,11 @@ pub struct NewVolume<'a> {
     pub format: VolumeFormat,
     /// The volume that it stands on: its path and its format.
     pub backing: Option<(&'a str, VolumeFormat)>,
-    /// Nobody but root may write to it, and root only by intent: file mode 0444.
+    /// The room for what comes to differ from what it stands on, where that is set aside from the start:
+    /// in [`PoolKind::Thick`], and only there.
+    pub room: Option<ByteSize>,
+    /// Nobody but root may write to it, and root only by intent, as soon as it has been
+    /// [protected](crate::host::hypervisor::Storage::protect).
     pub protected: bool,
 }
 
@@ -115,6 +119,19 @@ pub struct Volume {
     pub capacity: ByteSize,
     /// What it takes of the pool.
     pub allocation: ByteSize,
+    /// How full the room of a classic LVM snapshot is; none for anything else.
+    pub room: Option<Room>,
+}
+
+/// The room that a classic LVM snapshot has for what differs from its origin. When it is full, the snapshot is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Room {
+    /// All of it.
+    pub size: ByteSize,
+    /// What is taken.
+    pub used: ByteSize,
+    /// It was full, and the snapshot cannot be read any more.
+    pub lost: bool,
 }
 
 /// A pool's size.
@@ -124,8 +141,33 @@ pub struct PoolSize {
     pub capacity: ByteSize,
     /// What is free.
     pub available: ByteSize,
-    /// The folder of a directory pool.
+    /// The folder of a directory pool, `/dev/GROUP` of a logical one.
     pub path: String,
+    /// How it keeps its volumes.
+    pub kind: PoolKind,
+}
+
+/// How a pool keeps its volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolKind {
+    /// Files in a folder.
+    Directory,
+    /// Logical volumes that have all of their extents from the start.
+    Thick,
+    /// Thin volumes in a thin pool: the pool's size and what is free are those of its data.
+    Thin {
+        /// The size of the thin pool's metadata.
+        metadata: ByteSize,
+        /// What is taken of that.
+        metadata_used: ByteSize,
+    },
+}
+
+impl PoolKind {
+    /// Whether its volumes are block devices.
+    pub fn is_logical(self) -> bool {
+        self != Self::Directory
+    }
 }
 
 /// Whether a connection's URI names this machine: no host stands between `://` and the path.

@@ -225,6 +225,11 @@ pub trait Storage: Sync {
     /// # Errors
     /// As for [`Storage::create`].
     fn store(&self, name: &str, length: u64, bytes: &mut dyn Read) -> Result<String>;
+    /// Ends the writing to a volume that was made to be protected: from here on it can only be read.
+    ///
+    /// # Errors
+    /// It does not exist, or cannot be closed to writers.
+    fn protect(&self, name: &str) -> Result<()>;
     /// Removes a volume. One that does not exist is no error.
     ///
     /// # Errors

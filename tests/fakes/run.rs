@@ -61,6 +61,7 @@ pub enum Step {
     CreateVolume,
     CopyVolume,
     StoreVolume,
+    ProtectVolume,
     DeleteVolume,
     CopyBytes,
     OpenImage,

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use tpl::{
     core::{
         digest::{ChunkList, chunk_count, chunk_digest},
-        facts::{NewVolume, PoolSize, Volume, VolumeFormat},
+        facts::{NewVolume, PoolKind, PoolSize, Volume, VolumeFormat},
         portable::document_of,
         progress::Progress,
         sha256::Sha256Digest,
@@ -52,7 +52,7 @@ impl FakeRun {
 }
 
 fn describe(name: &str, volume: &FakeVolume) -> Volume {
-    Volume { name: name.to_owned(), path: path(name), capacity: ByteSize(volume.capacity), allocation: ALLOCATION }
+    Volume { name: name.to_owned(), path: path(name), capacity: ByteSize(volume.capacity), allocation: ALLOCATION, room: None }
 }
 
 impl Storage for FakeRun {
@@ -64,7 +64,12 @@ impl Storage for FakeRun {
         self.step(Step::ReadPool, "size")?;
         let state = self.machine.state();
         let used = ALLOCATION.0 * state.volumes.len() as u64;
-        Ok(PoolSize { capacity: ByteSize(state.pool), available: ByteSize(state.pool - used), path: POOL.to_owned() })
+        Ok(PoolSize {
+            capacity: ByteSize(state.pool),
+            available: ByteSize(state.pool - used),
+            path: POOL.to_owned(),
+            kind: PoolKind::Directory,
+        })
     }
 
     fn volumes(&self) -> Result<Vec<Volume>> {
@@ -106,6 +111,14 @@ impl Storage for FakeRun {
         bytes.read_to_end(&mut content)?;
         ensure!(content.len() as u64 == length, "volume {name}: {length} bytes were announced, {} came", content.len());
         self.add(name, FakeVolume { capacity: length, bytes: content, ..FakeVolume::default() })
+    }
+
+    fn protect(&self, name: &str) -> Result<()> {
+        self.step(Step::ProtectVolume, name)?;
+        let mut state = self.machine.state();
+        let volume = state.volumes.get_mut(name).with_context(|| format!("no volume {name}"))?;
+        ensure!(volume.protected, "volume {name} was not made to be protected");
+        Ok(())
     }
 
     fn delete(&self, name: &str) -> Result<()> {

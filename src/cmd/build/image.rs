@@ -127,7 +127,8 @@ impl<'a> Build<'a> {
         undo.append(self.removal());
         let volume = self.plan.volume(suffix::BUILD);
         world.storage.delete(&volume)?;
-        let new = NewVolume { name: &volume, capacity: size, format: VolumeFormat::Qcow2, backing: None, protected: false };
+        let new =
+            NewVolume { name: &volume, capacity: size, format: VolumeFormat::Qcow2, backing: None, room: None, protected: false };
         let path = world.storage.create(&new)?;
         progress.update("copying the disk", None);
         world.images.take(disk, Path::new(&path))

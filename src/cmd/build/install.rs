@@ -115,6 +115,7 @@ impl<'a> Build<'a> {
             capacity,
             format: VolumeFormat::Qcow2,
             backing: None,
+            room: None,
             protected: false,
         })?;
         remove_on_undo(disk);

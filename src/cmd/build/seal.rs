@@ -40,6 +40,7 @@ impl Build<'_> {
             capacity: ByteSize(seal::overlay_size(build.capacity.0)),
             format: VolumeFormat::Qcow2,
             backing: Some((build.path.as_str(), VolumeFormat::Qcow2)),
+            room: None,
             protected: false,
         })?;
         let size = self.seal_overlay(Path::new(&overlay), build.capacity, progress)?;
@@ -50,9 +51,11 @@ impl Build<'_> {
             capacity: size,
             format: VolumeFormat::Raw,
             backing: None,
+            room: None,
             protected: true,
         })?;
         self.world.images.copy(Path::new(&overlay), VolumeFormat::Qcow2, Path::new(&template), size.0)?;
+        storage.protect(&name)?;
         let part = Part::begin(progress, "digesting", 92, 100);
         let chunks = self.world.images.digest(Path::new(&template), size.0, &part)?;
         self.store_chunks(&chunks)?;

@@ -52,7 +52,8 @@ pub fn disks<'a>(world: World<'a>, vm: &mut Vm<'a>) -> Result<()> {
     let planned = vm.made.planned.clone();
     let name = planned.disk_volume();
     let backing = planned.linked.then_some((planned.origin.path.as_str(), VolumeFormat::Raw));
-    let volume = NewVolume { name: &name, capacity: planned.disk, format: VolumeFormat::Qcow2, backing, protected: false };
+    let volume =
+        NewVolume { name: &name, capacity: planned.disk, format: VolumeFormat::Qcow2, backing, room: None, protected: false };
     if planned.linked {
         world.storage.create(&volume)?;
     } else {
@@ -65,6 +66,7 @@ pub fn disks<'a>(world: World<'a>, vm: &mut Vm<'a>) -> Result<()> {
             capacity,
             format: VolumeFormat::Qcow2,
             backing: None,
+            room: None,
             protected: false,
         })?;
         remove_on_undo(world, vm, name);

@@ -1,7 +1,7 @@
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
-use crate::core::toml_text;
+use crate::core::{facts::PoolKind, toml_text};
 
 const GIB: u64 = 1 << 30;
 
@@ -14,11 +14,17 @@ fn pledge(name: &str, vcpus: u32, memory: u64) -> Pledge {
 }
 
 fn volume(capacity: u64, allocation: u64) -> Volume {
-    Volume { name: String::new(), path: String::new(), capacity: ByteSize(capacity), allocation: ByteSize(allocation) }
+    Volume {
+        name: String::new(),
+        path: String::new(),
+        capacity: ByteSize(capacity),
+        allocation: ByteSize(allocation),
+        room: None,
+    }
 }
 
 fn pool(capacity: u64, available: u64) -> PoolSize {
-    PoolSize { capacity: ByteSize(capacity), available: ByteSize(available), path: String::new() }
+    PoolSize { capacity: ByteSize(capacity), available: ByteSize(available), path: String::new(), kind: PoolKind::Directory }
 }
 
 fn demand(vcpus: u64, memory: u64, pool: u64) -> Demand {

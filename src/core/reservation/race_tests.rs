@@ -8,7 +8,7 @@ use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, propte
 use super::*;
 use crate::core::{
     capacity::Policy,
-    facts::{HostSize, PoolSize},
+    facts::{HostSize, PoolKind, PoolSize},
     units::ByteSize,
 };
 
@@ -86,7 +86,7 @@ impl World {
 
     fn view(&self, dead: &BTreeSet<Uuid>) -> View {
         let host = HostSize { memory: ByteSize(MEMORY), cpus: 1000 };
-        let pool = PoolSize { capacity: ByteSize(0), available: ByteSize(0), path: String::new() };
+        let pool = PoolSize { capacity: ByteSize(0), available: ByteSize(0), path: String::new(), kind: PoolKind::Directory };
         let empty = Capacity::of(host, &[], &BTreeSet::new(), &pool, &[], Policy::default());
         let mut domains = self.domains.clone();
         for domain in &mut domains {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::core::{
     capacity::Policy,
-    facts::{Domain, DomainState, HostSize, PoolSize, Volume},
+    facts::{Domain, DomainState, HostSize, PoolKind, PoolSize, Volume},
     manifest::{CloneRecord, Metadata, Purpose},
     metadata, toml_text,
     units::ByteSize,
@@ -59,6 +59,7 @@ fn view_of(domains: &[Domain], memory: u64, space: u64, volumes: &[&str]) -> Vie
             path: String::new(),
             capacity: ByteSize(8 << 30),
             allocation: ByteSize(0),
+            room: None,
         })
         .collect();
     let capacity = ByteSize(space * (18 << 30));
@@ -66,7 +67,7 @@ fn view_of(domains: &[Domain], memory: u64, space: u64, volumes: &[&str]) -> Vie
         domains,
         host: HostSize { memory: ByteSize(memory << 31), cpus: 100 },
         pool_name: "default",
-        pool: &PoolSize { capacity, available: capacity, path: String::new() },
+        pool: &PoolSize { capacity, available: capacity, path: String::new(), kind: PoolKind::Directory },
         volumes: &volumes,
         // Half of everything: then no figure in the texts is rounded.
         policy: Policy::of(toml_text::parse("c", "cap = 50").unwrap()),

@@ -15,7 +15,7 @@ use virt::{
 use super::{listing, optional, plain};
 use crate::{
     core::{
-        facts::{NewVolume, PoolSize, Volume, VolumeFormat},
+        facts::{NewVolume, PoolKind, PoolSize, Volume, VolumeFormat},
         units::ByteSize,
     },
     host::hypervisor::Storage,
@@ -115,6 +115,7 @@ fn describe(volume: &StorageVol) -> Result<Option<Volume>> {
         path: volume.path().map_err(plain)?,
         capacity: ByteSize(info.capacity),
         allocation: ByteSize(info.allocation),
+        room: None,
     }))
 }
 
@@ -134,6 +135,7 @@ impl Storage for LibvirtPool<'_> {
             capacity: ByteSize(info.capacity),
             available: ByteSize(info.available),
             path: path.unwrap_or_default().to_owned(),
+            kind: PoolKind::Directory,
         })
     }
 
@@ -181,7 +183,14 @@ impl Storage for LibvirtPool<'_> {
     }
 
     fn store(&self, name: &str, length: u64, bytes: &mut dyn Read) -> Result<String> {
-        let new = NewVolume { name, capacity: ByteSize(length), format: VolumeFormat::Raw, backing: None, protected: false };
+        let new = NewVolume {
+            name,
+            capacity: ByteSize(length),
+            format: VolumeFormat::Raw,
+            backing: None,
+            room: None,
+            protected: false,
+        };
         let volume = self.create_from_xml(&new, None)?;
         let sent = send(self.connect, &volume, length, bytes).with_context(|| format!("writing volume {name}"));
         if let Err(error) = sent {
@@ -190,6 +199,11 @@ impl Storage for LibvirtPool<'_> {
             return Err(error);
         }
         volume.path().map_err(plain)
+    }
+
+    fn protect(&self, _name: &str) -> Result<()> {
+        // A file's mode is set where it is made: root, who fills it, writes all the same.
+        Ok(())
     }
 
     fn delete(&self, name: &str) -> Result<()> {

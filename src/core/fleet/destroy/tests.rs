@@ -54,6 +54,7 @@ fn planned(domains: &[Domain], volumes: &[&str], disks: bool) -> DestroyPlan {
         path: format!("/images/{name}"),
         capacity: ByteSize(0),
         allocation: ByteSize(0),
+        room: None,
     };
     let volumes: Vec<Volume> = volumes.iter().map(volume).collect();
     let inventory = Inventory::of(domains.to_vec());
