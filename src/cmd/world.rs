@@ -28,6 +28,7 @@ use crate::{
         libvirt::Libvirt,
         local::{Local, Lock},
         reach::Reach,
+        shell::{self, Shell},
         source::Source,
     },
 };
@@ -45,6 +46,8 @@ pub struct World<'a> {
     pub hypervisor: &'a dyn Hypervisor,
     /// The volumes of the pool.
     pub storage: &'a dyn Storage,
+    /// The hypervisor's own programs.
+    pub shell: &'a dyn Shell,
     /// The insides of disks, through an appliance that runs on KVM or emulated.
     pub appliance: Appliances<'a>,
     /// The bytes of disks.
@@ -151,6 +154,7 @@ impl<'a> World<'a> {
 /// What is needed of the outside besides the hypervisor, opened.
 pub struct Opened {
     hypervisor: Libvirt,
+    shell: Box<dyn Shell + Send>,
     appliances: [Libguestfs; 2],
     source: crate::host::source::Sources,
     local: crate::host::local::ThisMachine,
@@ -183,6 +187,7 @@ impl Opened {
                 Some(name) => connect(config).with_context(|| format!("hypervisor {name}"))?,
                 None => connect(config)?,
             },
+            shell: shell::open(&config.uri, config.hypervisor()),
             appliances: [Libguestfs { tcg: false }, Libguestfs { tcg: true }],
             source: crate::host::source::Sources::new(config.cache.clone(), local.stop()).context("preparing downloads")?,
             local,
@@ -201,6 +206,7 @@ impl Opened {
         command(World {
             hypervisor: &self.hypervisor,
             storage: &storage,
+            shell: self.shell.as_ref(),
             appliance: &|accelerator| &self.appliances[usize::from(accelerator == Accelerator::Tcg)],
             images: &LocalImages,
             source: &self.source,
