@@ -17,6 +17,7 @@ use crate::{
         domain::Accelerator,
         error::Refusal,
         inventory::Inventory,
+        lvm::ThinChoice,
         reservation::{Reread, View, reserved_by},
     },
     host::{
@@ -27,6 +28,7 @@ use crate::{
         keys::{KeyFiles, Keys},
         libvirt::Libvirt,
         local::{Local, Lock},
+        pool::Pool,
         reach::Reach,
         shell::{self, Shell},
         source::Source,
@@ -159,6 +161,7 @@ pub struct Opened {
     source: crate::host::source::Sources,
     local: crate::host::local::ThisMachine,
     pool: String,
+    thin_pool: Option<ThinChoice>,
     dns: Directory,
     keys: KeyFiles,
 }
@@ -192,6 +195,7 @@ impl Opened {
             source: crate::host::source::Sources::new(config.cache.clone(), local.stop()).context("preparing downloads")?,
             local,
             pool: config.pool.clone(),
+            thin_pool: config.thin_pool.clone(),
             dns: Directory::of(&config.dns),
             keys: KeyFiles::new(config.signing.clone()),
         })
@@ -202,7 +206,7 @@ impl Opened {
     /// # Errors
     /// The command's.
     pub fn with<T>(&self, command: impl FnOnce(World<'_>) -> Result<T>) -> Result<T> {
-        let storage = self.hypervisor.pool(&self.pool);
+        let storage = Pool::new(&self.hypervisor, self.shell.as_ref(), &self.pool, self.thin_pool.clone());
         command(World {
             hypervisor: &self.hypervisor,
             storage: &storage,
