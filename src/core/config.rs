@@ -19,6 +19,7 @@ use super::{
     pipeline::Word,
     secret::Secret,
     signing::PublicKey,
+    units::Span,
     vm_spec::Label,
 };
 
@@ -35,6 +36,8 @@ pub struct ConfigFile<P = ProviderConfig> {
     pub pool: Option<Word>,
     /// The libvirt network for templates and clones.
     pub network: Option<Word>,
+    /// How long a hypervisor that is another machine has to answer when it is connected to.
+    pub connect_timeout: Option<Span>,
     /// Which of the hypervisors below is meant when none is named.
     pub hypervisor: Option<HypervisorName>,
     /// The hypervisors, by the names that they are called by.
@@ -90,6 +93,7 @@ impl<P> Default for ConfigFile<P> {
             uri: None,
             pool: None,
             network: None,
+            connect_timeout: None,
             hypervisor: None,
             hypervisors: BTreeMap::new(),
             template: None,
@@ -120,6 +124,8 @@ pub struct Config {
     pub network: String,
     /// The same, where somebody has named it: then clones are plugged into it, whatever their template's is.
     pub named_network: Option<String>,
+    /// How long a hypervisor that is another machine has to answer when it is connected to.
+    pub connect_timeout: Span,
     /// The template that `tpl clone` takes when none is named.
     pub template: Option<TemplateName>,
     /// The Debian mirror, where one is named.
@@ -167,6 +173,7 @@ impl ConfigFile {
             uri: self.uri.or(earlier.uri),
             pool: self.pool.or(earlier.pool),
             network: self.network.or(earlier.network),
+            connect_timeout: self.connect_timeout.or(earlier.connect_timeout),
             hypervisor: self.hypervisor.or(earlier.hypervisor),
             // A hypervisor is replaced whole: half of one and half of another would be neither.
             hypervisors: earlier.hypervisors.into_iter().chain(self.hypervisors).collect(),
@@ -217,6 +224,7 @@ mod tests {
             uri,
             pool,
             network,
+            connect_timeout,
             hypervisor,
             hypervisors,
             template,
@@ -235,7 +243,7 @@ mod tests {
         let urls = ["http://mirror.example/debian", "http://mirror.example/debian-security"];
         assert_eq!(words, ["qemu:///system", "default", "default", urls[0], urls[1]]);
         assert_eq!(template.unwrap().as_str(), "debian13");
-        assert_eq!(hypervisor.unwrap().as_str(), "hv1");
+        assert_eq!((hypervisor.unwrap().as_str(), connect_timeout.unwrap().to_string().as_str()), ("hv1", "15s"));
         let of = |name: &str| {
             let HypervisorFile { uri, pool, network, ssh_key, cpu_overcommit, cap } = &hypervisors[&name.parse().unwrap()];
             let all = [pool.is_some(), network.is_some(), ssh_key.is_some(), cpu_overcommit.is_some(), cap.is_some()];
