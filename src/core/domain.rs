@@ -1,8 +1,10 @@
 //! The domain XML that tpl writes by itself: of a VM that installs, of the template that it becomes, of the KVM probe.
 //! A clone's XML is not written but edited out of its template's.
 
+mod kvm_probe;
 pub mod rebuilt;
 
+pub use kvm_probe::{kvm_probe, kvm_probe_disk};
 use uuid::Uuid;
 
 use super::{
@@ -223,28 +225,6 @@ pub fn template(manifest: &Manifest, uuid: Uuid, machine: &Machine, volume: &str
     )
 }
 
-/// A boot sector that powers the machine off: `mov dx, 0x604; mov ax, 0x2000; out dx, ax; hlt`. SeaBIOS puts the ACPI
-/// registers of both of QEMU's chipsets at 0x600; bit 13 of the control register at 0x604 sleeps, type 0 is soft-off.
-pub fn power_off_sector() -> [u8; 512] {
-    let mut sector = [0; 512];
-    sector[..10].copy_from_slice(&[0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4, 0xeb, 0xfd]);
-    sector[510..].copy_from_slice(&[0x55, 0xaa]);
-    sector
-}
-
-/// A VM that boots [`power_off_sector`] under KVM: where KVM works, it is off again within a second.
-pub fn kvm_probe(name: &str, uuid: Uuid, metadata: &Metadata, disk: &str) -> String {
-    let (memory, firmware, network) = (ByteSize::mib(64), Firmware::Bios, Network::User);
-    let machine = Machine { accelerator: Accelerator::Kvm, vcpus: 1, memory, firmware, network };
-    format!(
-        "{head}  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>destroy</on_reboot>\n  <on_crash>destroy</on_crash>\n  <devices>\n    \
-         <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>\n    \
-         <controller type='usb' model='none'/>\n    <memballoon model='none'/>\n  </devices>\n</domain>\n",
-        head = head(name, uuid, metadata, &machine, "<boot dev='hd'/>"),
-        disk = escape(disk),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,11 +244,5 @@ mod tests {
         for (file, owner) in table {
             assert_eq!(log_owner(&format!("{LOG_FOLDER}/{file}")).as_deref(), owner, "{file}");
         }
-    }
-
-    #[test]
-    fn the_boot_sector_is_one() {
-        let sector = power_off_sector();
-        assert_eq!((&sector[..2], &sector[510..]), ([0xba, 0x04].as_slice(), [0x55, 0xaa].as_slice()));
     }
 }

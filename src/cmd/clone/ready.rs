@@ -133,7 +133,7 @@ fn give_up(sites: &Sites<'_>, mut waiting: Vec<(usize, &mut Awaited, String)>, p
 fn look(world: World<'_>, vm: &mut Awaited, until: Until) -> Result<Option<String>> {
     let name = vm.name.clone();
     let state = world.hypervisor.state(&name)?;
-    if !state.is_some_and(DomainState::is_active) {
+    if !matches!(state, Some(DomainState::Running | DomainState::Paused)) {
         let state = state.map_or("gone", DomainState::as_str);
         return Err(anyhow!("{name} does not run any more: it is {state}\nits console is logged in {}", console_log(&name)));
     }

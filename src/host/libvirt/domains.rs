@@ -17,7 +17,7 @@ use virt::{
 
 use super::{
     Libvirt,
-    listing::{describe, state_of},
+    listing::{describe, exact, state_of},
     node, optional, plain,
 };
 use crate::{
@@ -118,7 +118,7 @@ impl Hypervisor for Libvirt {
     fn state(&self, name: &str) -> Result<Option<DomainState>> {
         let Some(domain) = self.find(name)? else { return Ok(None) };
         let found = optional(domain.state()).with_context(|| format!("reading domain {name}"))?;
-        Ok(found.map(|(state, _)| state_of(state.to_raw())))
+        Ok(found.map(|(state, reason)| exact(state_of(state.to_raw()), reason)))
     }
 
     fn has_saved_memory(&self, name: &str) -> Result<bool> {
