@@ -22,6 +22,7 @@ use crate::{
         error::Refusal,
         facts::Domain,
         inventory::Inventory,
+        lvm::ThinChoice,
         reservation::{Reread, View, reserved_by},
     },
     host::{
@@ -32,7 +33,9 @@ use crate::{
         keys::{KeyFiles, Keys},
         libvirt::Libvirt,
         local::{Local, Lock},
+        pool::Pool,
         reach::Reach,
+        shell::{self, Shell},
         source::Source,
     },
 };
@@ -50,6 +53,8 @@ pub struct World<'a> {
     pub hypervisor: &'a dyn Hypervisor,
     /// The volumes of the pool.
     pub storage: &'a dyn Storage,
+    /// The hypervisor's own programs.
+    pub shell: &'a dyn Shell,
     /// The insides of disks, through an appliance that runs on KVM or emulated.
     pub appliance: Appliances<'a>,
     /// The bytes of disks.
@@ -187,7 +192,9 @@ pub struct Opened {
 /// What of it is a hypervisor's own.
 struct OpenedHypervisor {
     libvirt: Libvirt,
+    shell: Box<dyn Shell + Send>,
     pool: String,
+    thin_pool: Option<ThinChoice>,
 }
 
 impl OpenedHypervisor {
@@ -196,7 +203,8 @@ impl OpenedHypervisor {
             Some(name) => connect(config).with_context(|| format!("hypervisor {name}"))?,
             None => connect(config)?,
         };
-        Ok(Self { libvirt, pool: config.pool.clone() })
+        let shell = shell::open(&config.uri, config.hypervisor());
+        Ok(Self { libvirt, shell, pool: config.pool.clone(), thin_pool: config.thin_pool.clone() })
     }
 }
 
@@ -254,7 +262,9 @@ impl Opened {
     /// # Errors
     /// The command's.
     pub fn with_each<T>(&self, command: impl FnOnce(&[World<'_>]) -> Result<T>) -> Result<T> {
-        let pools: Vec<_> = self.hypervisors.iter().map(|one| one.libvirt.pool(&one.pool)).collect();
+        let hypervisors = self.hypervisors.iter();
+        let pools: Vec<_> =
+            hypervisors.map(|one| Pool::new(&one.libvirt, one.shell.as_ref(), &one.pool, one.thin_pool.clone())).collect();
         let appliance =
             |accelerator: Accelerator| -> &dyn Appliance { &self.appliances[usize::from(accelerator == Accelerator::Tcg)] };
         let world = |(one, storage)| -> World<'_> {
@@ -262,6 +272,7 @@ impl Opened {
             World {
                 hypervisor: &one.libvirt,
                 storage,
+                shell: one.shell.as_ref(),
                 appliance: &appliance,
                 images: &LocalImages,
                 source: &self.source,

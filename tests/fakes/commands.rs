@@ -168,6 +168,7 @@ fn config(run: &FakeRun) -> Config {
         name: None,
         uri: run.machine.state().uri.to_owned(),
         pool: "default".to_owned(),
+        thin_pool: None,
         network: "default".to_owned(),
         named_network: None,
         connect_timeout: "15s".parse().unwrap(),

@@ -68,6 +68,7 @@ pub enum Step {
     Export,
     TakeDisk,
     Digest,
+    RunProgram,
     OpenGuest,
     ReadGuest,
     WriteGuest,
@@ -216,6 +217,7 @@ impl FakeRun {
             .map(|((run, dns), appliance)| World {
                 hypervisor: *run,
                 storage: *run,
+                shell: *run,
                 appliance,
                 images: *run,
                 source: *run,

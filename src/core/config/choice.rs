@@ -51,6 +51,12 @@ impl ConfigFile {
         let (name, entry) = chosen.unzip();
         let of_entry = |key: fn(&HypervisorFile) -> &Option<Word>| entry.as_ref().and_then(|entry| text(key(entry)));
         let named_network = given.network.clone().or_else(|| of_entry(|entry| &entry.network)).or_else(|| text(&self.network));
+        // A thin pool is a part of the pool that is named beside it.
+        let thin_pool = match (&given.pool, &entry) {
+            (Some(_), _) => None,
+            (None, Some(entry)) if entry.pool.is_some() || entry.thin_pool.is_some() => entry.thin_pool.clone(),
+            (None, _) => self.thin_pool,
+        };
         let pool = given.pool.clone().or_else(|| of_entry(|entry| &entry.pool)).or_else(|| text(&self.pool));
         let uri = match &given.target {
             Some(Target::Connection(uri)) => Some(uri.clone()),
@@ -60,6 +66,7 @@ impl ConfigFile {
         Ok(Config {
             name,
             uri: uri.unwrap_or_else(|| "qemu:///system".to_owned()),
+            thin_pool,
             pool: pool.unwrap_or_else(|| "default".to_owned()),
             network: named_network.clone().unwrap_or_else(|| "default".to_owned()),
             named_network,
@@ -147,6 +154,7 @@ impl Config {
 mod tests {
     use super::super::parse;
     use super::*;
+    use crate::core::lvm::ThinChoice;
 
     const TEXT: &str = "uri = 'qemu:///system'
 pool = 'all'
@@ -200,6 +208,28 @@ uri = 'qemu://hv2/system'
             let config = parse("c", &format!("{head}{TEXT}")).unwrap().complete(&given).unwrap();
             assert_eq!(said(&config), expected, "{head}");
         }
+    }
+
+    #[test]
+    fn a_thin_pool_goes_with_the_pool_that_is_named_beside_it() {
+        let thick = Some(ThinChoice::Thick);
+        let pool = |name: &str| Some(ThinChoice::Pool(name.to_owned()));
+        let table = [
+            ("thin_pool = 't'", None, pool("t")),
+            ("thin_pool = 't'", Some("p"), None),
+            ("thin_pool = 't'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'", None, pool("t")),
+            ("thin_pool = 't'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\nthin_pool = ''", None, thick.clone()),
+            ("thin_pool = 't'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\npool = 'q'", None, None),
+            ("hypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\npool = 'q'\nthin_pool = 'u'", None, pool("u")),
+        ];
+        for (text, flag, expected) in table {
+            let given = Given { pool: flag.map(str::to_owned), ..Given::default() };
+            assert_eq!(parse("c", text).unwrap().complete(&given).unwrap().thin_pool, expected, "{text}");
+        }
+        let over = |user: &str| parse("b", user).unwrap().over(parse("a", "pool = 'p'\nthin_pool = 't'").unwrap()).thin_pool;
+        assert_eq!([over(""), over("pool = 'q'"), over("thin_pool = ''")], [pool("t"), None, thick]);
+        let bad = parse("c", "thin_pool = 'a b'").unwrap_err().to_string();
+        assert_eq!(bad, "c:1:13: \"a b\" is no name of a thin pool: letters, digits and + _ . - are possible; \"\" means none");
     }
 
     #[test]
