@@ -1,6 +1,7 @@
 //! The real hypervisor: libvirt through the `virt` crate. [`node`], [`stats`] and [`leases`] call what that crate does not
 //! wrap: one of the two places with FFI.
 
+mod boot_files;
 mod domains;
 mod leases;
 mod listing;
