@@ -17,6 +17,7 @@ use crate::{
         domain::{Accelerator, may_be_boot_file},
         error::Refusal,
         inventory::Inventory,
+        lvm::ThinChoice,
         reservation::{Reread, View, reserved_by},
         xml::clone::DiskLocation,
     },
@@ -28,7 +29,9 @@ use crate::{
         keys::{KeyFiles, Keys},
         libvirt::Libvirt,
         local::{Local, Lock},
+        pool::Pool,
         reach::Reach,
+        shell::{self, Shell},
         source::Source,
     },
 };
@@ -46,6 +49,8 @@ pub struct World<'a> {
     pub hypervisor: &'a dyn Hypervisor,
     /// The volumes of the pool.
     pub storage: &'a dyn Storage,
+    /// The hypervisor's own programs.
+    pub shell: &'a dyn Shell,
     /// The insides of disks, through an appliance that runs on KVM or emulated.
     pub appliance: Appliances<'a>,
     /// The bytes of disks.
@@ -171,10 +176,12 @@ impl<'a> World<'a> {
 /// What is needed of the outside besides the hypervisor, opened.
 pub struct Opened {
     hypervisor: Libvirt,
+    shell: Box<dyn Shell + Send>,
     appliances: [Libguestfs; 2],
     source: crate::host::source::Sources,
     local: crate::host::local::ThisMachine,
     pool: String,
+    thin_pool: Option<ThinChoice>,
     dns: Directory,
     keys: KeyFiles,
 }
@@ -203,10 +210,12 @@ impl Opened {
                 Some(name) => connect(config).with_context(|| format!("hypervisor {name}"))?,
                 None => connect(config)?,
             },
+            shell: shell::open(&config.uri, config.hypervisor()),
             appliances: [Libguestfs { tcg: false }, Libguestfs { tcg: true }],
             source: crate::host::source::Sources::new(config.cache.clone(), local.stop()).context("preparing downloads")?,
             local,
             pool: config.pool.clone(),
+            thin_pool: config.thin_pool.clone(),
             dns: Directory::of(&config.dns),
             keys: KeyFiles::new(config.signing.clone()),
         })
@@ -217,10 +226,11 @@ impl Opened {
     /// # Errors
     /// The command's.
     pub fn with<T>(&self, command: impl FnOnce(World<'_>) -> Result<T>) -> Result<T> {
-        let storage = self.hypervisor.pool(&self.pool);
+        let storage = Pool::new(&self.hypervisor, self.shell.as_ref(), &self.pool, self.thin_pool.clone());
         command(World {
             hypervisor: &self.hypervisor,
             storage: &storage,
+            shell: self.shell.as_ref(),
             appliance: &|accelerator| &self.appliances[usize::from(accelerator == Accelerator::Tcg)],
             images: &LocalImages,
             source: &self.source,

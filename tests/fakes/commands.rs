@@ -150,6 +150,7 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
         name: None,
         uri: run.machine.state().uri.to_owned(),
         pool: "default".to_owned(),
+        thin_pool: None,
         network: "default".to_owned(),
         named_network: None,
         template: None,

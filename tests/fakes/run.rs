@@ -70,6 +70,7 @@ pub enum Step {
     Export,
     TakeDisk,
     Digest,
+    RunProgram,
     OpenGuest,
     ReadGuest,
     WriteGuest,
@@ -178,6 +179,7 @@ impl FakeRun {
         let result = command(World {
             hypervisor: self,
             storage: self,
+            shell: self,
             appliance: &appliance,
             images: self,
             source: self,

@@ -115,6 +115,6 @@ fn classic_cannot_grow(origin: &Origin, wanted: ByteSize, disk: ByteSize) -> Ref
 /// [`Invalid`] with every name that LVM or device-mapper cannot hold.
 pub fn check_names<'n>(pool: &PoolSize, names: impl IntoIterator<Item = &'n str>) -> Result<(), Invalid> {
     let Some(group) = pool.group() else { return Ok(()) };
-    let faults: Vec<String> = names.into_iter().filter_map(|name| lvm::name::check(group, name).err()).collect();
+    let faults: Vec<String> = names.into_iter().filter_map(|name| lvm::check_volume_name(group, name).err()).collect();
     if faults.is_empty() { Ok(()) } else { Err(Invalid::argument(faults.join("\n"))) }
 }

@@ -1,58 +1,60 @@
-//! Names that lvm2 and device-mapper can hold: lvm(8), "VALID NAMES", and lvm2's `apply_lvname_restrictions`.
+//! The names that lvm2 and the device-mapper can hold. Source: lvm(8), "VALID NAMES", and lvm2 2.03.31 itself.
 
-/// What a logical volume's name must not begin with.
-const PREFIXES: [&str; 2] = ["snapshot", "pvmove"];
-/// What must be nowhere in it: lvm2's own volumes below others are called so.
-const INFIXES: [&str; 16] = [
-    "_cdata", "_cmeta", "_corig", "_cvol", "_imeta", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage", "_rmeta", "_tdata",
-    "_tmeta", "_vdata", "_vorigin", "_wcorig",
+use crate::core::quoted::quoted;
+
+/// What lvm2 keeps for names of its own.
+const RESERVED_BEGINNINGS: [&str; 2] = ["snapshot", "pvmove"];
+const RESERVED_PARTS: [&str; 17] = [
+    "_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_imeta", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage", "_rmeta",
+    "_tdata", "_tmeta", "_vdata", "_vorigin", "_wcorig",
 ];
-/// lvm2's own limit.
-const LONGEST: usize = 127;
-/// device-mapper's, without the byte that ends it.
-const LONGEST_DEVICE: usize = 127;
-/// A volume that snapshots stand on, and a snapshot's room, have one more device each, `GROUP-NAME-real` and `GROUP-NAME-cow`.
-const LAYER: usize = "-real".len();
+/// The device-mapper's names have room for 127 characters. A volume that becomes the origin of a classic snapshot gets `-real`
+/// behind its own: lvm2 looks at that only when it makes the snapshot, and fails half-way.
+const LONGEST_DEVICE: usize = 127 - "-real".len();
 
-/// Whether a logical volume of this name can be in this volume group.
+/// Whether lvm2 knows things by such names: no word of a shell, no option and no folder but one below another.
+pub(super) fn is_plain_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+_.-".contains(&byte);
+    !matches!(name, "" | "." | "..") && !name.starts_with('-') && name.bytes().all(plain)
+}
+
+/// Checks the name of a logical volume to be made in a volume group.
 ///
 /// # Errors
-/// Why not, as a sentence.
-pub fn check(group: &str, name: &str) -> Result<(), String> {
-    let wrong = |why: &str| Err(format!("a logical volume cannot be called '{}': {why}", shown(name)));
-    if name.is_empty() || matches!(name, "." | "..") {
-        return wrong("that is no name");
+/// Why lvm2 or the device-mapper cannot hold it.
+pub fn check_volume_name(group: &str, name: &str) -> Result<(), String> {
+    let no = |why: String| Err(format!("{} cannot be the name of a logical volume: {why}", quoted(name)));
+    if !is_plain_name(name) {
+        return no("letters, digits and + _ . - are possible, no - at the beginning".to_owned());
     }
-    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'_' | b'.' | b'-')) {
-        return wrong("letters, digits, '+', '_', '.' and '-' are possible");
+    if let Some(word) = RESERVED_BEGINNINGS.iter().find(|word| name.starts_with(**word)) {
+        return no(format!("lvm2 keeps names that begin with \"{word}\" for itself"));
     }
-    if name.starts_with('-') {
-        return wrong("it begins with '-'");
+    if let Some(word) = RESERVED_PARTS.iter().find(|word| name.contains(**word)) {
+        return no(format!("lvm2 keeps names with \"{word}\" for itself"));
     }
-    if let Some(prefix) = PREFIXES.iter().find(|prefix| name.starts_with(**prefix)) {
-        return wrong(&format!("names that begin with '{prefix}' are lvm2's own"));
-    }
-    if let Some(infix) = INFIXES.iter().find(|infix| name.contains(**infix)) {
-        return wrong(&format!("names with '{infix}' in them are lvm2's own"));
-    }
-    let device = doubled(group) + 1 + doubled(name) + LAYER;
-    if name.len() > LONGEST || device > LONGEST_DEVICE {
-        let why = format!(
-            "it is too long for volume group {group}: device-mapper has {LONGEST_DEVICE} characters for both, with every '-' doubled"
-        );
-        return wrong(&why);
+    let length = device_name(group, name).len();
+    if length > LONGEST_DEVICE {
+        let longer = length - LONGEST_DEVICE;
+        return no(format!("with the volume group {group} it is {longer} characters too long, each - counted twice"));
     }
     Ok(())
 }
 
-/// Its length as a part of a device's name, where a hyphen stands between group and volume, and every other one is doubled.
-fn doubled(name: &str) -> usize {
-    name.len() + name.bytes().filter(|byte| *byte == b'-').count()
+/// Checks the name of a volume group that is there.
+///
+/// # Errors
+/// lvm2 can have none of this name.
+pub fn check_group_name(name: &str) -> Result<(), String> {
+    if !is_plain_name(name) || name.len() > 127 {
+        return Err(format!("{} is no name of a volume group", quoted(name)));
+    }
+    Ok(())
 }
 
-/// The name as it can be printed.
-fn shown(name: &str) -> String {
-    name.chars().take(LONGEST + 1).flat_map(char::escape_debug).collect()
+/// The device-mapper's name for a volume: a hyphen separates its parts, and is doubled within them.
+fn device_name(group: &str, name: &str) -> String {
+    format!("{}-{}", group.replace('-', "--"), name.replace('-', "--"))
 }
 
 #[cfg(test)]
@@ -60,40 +62,56 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lvm_cannot_hold_has_a_reason() {
-        let own = |what: &str| format!("names {what} are lvm2's own");
-        let letters = "letters, digits, '+', '_', '.' and '-' are possible".to_owned();
+    fn what_lvm2_takes_and_what_not() {
+        let plain = "letters, digits and + _ . - are possible, no - at the beginning";
         let table = [
-            ("", "that is no name".to_owned()),
-            (".", "that is no name".to_owned()),
-            ("..", "that is no name".to_owned()),
-            ("-web", "it begins with '-'".to_owned()),
-            ("we b", letters.clone()),
-            ("web/1", letters.clone()),
-            ("wéb", letters),
-            ("snapshot", own("that begin with 'snapshot'")),
-            ("snapshot-1", own("that begin with 'snapshot'")),
-            ("pvmove0", own("that begin with 'pvmove'")),
-            ("web_tdata", own("with '_tdata' in them")),
-            ("a_mlog-seed", own("with '_mlog' in them")),
+            ("web01", ""),
+            ("debian13.20261121-031000-chunks", ""),
+            ("A+b_c.d-", ""),
+            ("my-snapshot", ""),
+            ("", plain),
+            (".", plain),
+            ("..", plain),
+            ("-web", plain),
+            ("a/b", plain),
+            ("a b", plain),
+            ("a@b", plain),
+            ("ä", plain),
+            ("a\n", plain),
+            ("snapshot1", "lvm2 keeps names that begin with \"snapshot\" for itself"),
+            ("pvmove0", "lvm2 keeps names that begin with \"pvmove\" for itself"),
+            ("web_tdata", "lvm2 keeps names with \"_tdata\" for itself"),
+            ("a_rimage_0", "lvm2 keeps names with \"_rimage\" for itself"),
         ];
         for (name, why) in table {
-            assert_eq!(check("vg0", name), Err(format!("a logical volume cannot be called '{name}': {why}")));
-        }
-        for name in ["web", "web-1", "debian13.20261121-031000-build", "my-snapshot", "a+b_c.d", "tdata", "_web"] {
-            assert_eq!(check("vg0", name), Ok(()), "{name}");
+            let expected = match why {
+                "" => Ok(()),
+                why => Err(format!("{name:?} cannot be the name of a logical volume: {why}")),
+            };
+            assert_eq!(check_volume_name("vg0", name), expected);
         }
     }
 
     #[test]
-    fn a_hyphen_counts_twice() {
-        // "vg0", a hyphen, the name, "-real": 127.
-        let longest = "w".repeat(118);
-        assert_eq!(check("vg0", &longest), Ok(()));
-        assert!(check("vg0", &format!("{longest}w")).unwrap_err().contains("too long for volume group vg0"));
-        assert!(check("vg-0", &longest).is_err());
-        let hyphens = format!("w{}", "-".repeat(58));
-        assert_eq!(check("vg0", &hyphens), Ok(()));
-        assert!(check("vg0", &format!("{hyphens}-")).is_err());
+    fn the_whole_name_of_the_device_counts() {
+        let fits = |group: &str, name: &str| check_volume_name(group, name).is_ok();
+        assert!(fits("vg0", &"x".repeat(118)));
+        assert!(!fits("vg0", &"x".repeat(119)));
+        assert!(fits("vg0", &format!("{}x", "x-".repeat(39))));
+        assert!(!fits("vg0", &format!("{}x", "x-".repeat(40))));
+        assert!(fits("vg-0", &format!("{}x", "x-".repeat(38))));
+        assert!(!fits("vg-0", &format!("{}x", "x-".repeat(39))));
+        let error = check_volume_name("vg0", &"x".repeat(120)).unwrap_err();
+        assert!(error.ends_with(": with the volume group vg0 it is 2 characters too long, each - counted twice"), "{error}");
+    }
+
+    #[test]
+    fn groups() {
+        for good in ["vg0", "a-b", "A+b_c.d"] {
+            assert_eq!(check_group_name(good), Ok(()));
+        }
+        for bad in ["", ".", "..", "-a", "a/b", "a b", &"a".repeat(128)] {
+            assert!(check_group_name(bad).is_err(), "{bad}");
+        }
     }
 }
