@@ -52,6 +52,12 @@ pub struct CloneArgs {
     /// Define the VMs and do not start them
     #[arg(long, conflicts_with = "snapshot")]
     pub no_start: bool,
+    /// With --on HV1,HV2: each VM goes to the hypervisor that has the largest share of its tightest axis left behind it [default]
+    #[arg(long, conflicts_with = "pack")]
+    pub spread: bool,
+    /// With --on HV1,HV2: the fullest hypervisor that has room is filled first
+    #[arg(long)]
+    pub pack: bool,
     /// How the work is done.
     #[command(flatten)]
     pub work: WorkArgs,

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     cli::{ImportArgs, Output},
-    cmd::{build, export::ensure_local, kvm, signature, undo::Undo, world::World},
+    cmd::{build, kvm, remote, signature, undo::Undo, world::World},
     core::{
         build_plan::suffix,
         clone_plan::check_names,
@@ -41,7 +41,7 @@ use crate::{
 /// undoes what has been made.
 pub fn run(world: World<'_>, config: &Config, args: &ImportArgs, output: Output) -> Result<()> {
     Packing::of(&args.file)?;
-    ensure_local(world, "a template is imported")?;
+    remote::refuse(world.hypervisor.name(), world.hypervisor.uri(), "a template is imported on the hypervisor itself")?;
     let document = document_of(&args.file);
     let taken = portable::parse(&read_document(&args.file)?);
     let portable = taken.map_err(|why| Refusal::new(format!("{} is not taken: {why}", document.display())))?;

@@ -36,9 +36,13 @@ pub mod verify;
 pub mod vms;
 pub mod world;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Cli, Command},
+    core::config::Config,
+};
+use clone::sites::{Site, Sites};
 
 /// Runs the command that was given.
 ///
@@ -58,6 +62,11 @@ pub fn run(cli: &Cli) -> Result<()> {
             return capacity::run_all(settings::load_each(&cli.global)?, args.timeout, output);
         }
         _ => {}
+    }
+    if cli.global.on.len() > 1
+        && let Command::Clone(_) | Command::Destroy(_) = &cli.command
+    {
+        return on_several(cli, &settings::load_named(&cli.global)?);
     }
     let config = settings::load(&cli.global)?;
     match &cli.command {
@@ -92,5 +101,20 @@ pub fn run(cli: &Cli) -> Result<()> {
         | Command::Timings(_)
         | Command::Completions { .. }
         | Command::Man { .. } => Ok(()),
+    })
+}
+
+/// Runs a command that works on several hypervisors at once.
+fn on_several(cli: &Cli, configs: &[Config]) -> Result<()> {
+    let output = cli.global.output;
+    world::Opened::all(configs)?.with_each(|worlds| {
+        let mut all = worlds.iter().zip(configs).map(|(world, config)| Site { world: *world, policy: config.policy });
+        let first = all.next().context("no hypervisor is named")?;
+        let sites = Sites::of(first, all);
+        match &cli.command {
+            Command::Clone(args) => clone::run_on(&sites, &configs.iter().collect::<Vec<_>>(), args, output),
+            Command::Destroy(args) => destroy::run_on(&sites, args, output),
+            _ => Ok(()),
+        }
     })
 }

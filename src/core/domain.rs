@@ -1,8 +1,10 @@
 //! The domain XML that tpl writes by itself: of a VM that installs, of the template that it becomes, of the KVM probe.
 //! A clone's XML is not written but edited out of its template's.
 
+mod kvm_probe;
 pub mod rebuilt;
 
+pub use kvm_probe::{kvm_probe, kvm_probe_disk};
 use uuid::Uuid;
 
 use super::{
@@ -244,28 +246,6 @@ pub fn template(manifest: &Manifest, uuid: Uuid, machine: &Machine, volume: &Dis
     )
 }
 
-/// A boot sector that powers the machine off: `mov dx, 0x604; mov ax, 0x2000; out dx, ax; hlt`. SeaBIOS puts the ACPI
-/// registers of both of QEMU's chipsets at 0x600; bit 13 of the control register at 0x604 sleeps, type 0 is soft-off.
-pub fn power_off_sector() -> [u8; 512] {
-    let mut sector = [0; 512];
-    sector[..10].copy_from_slice(&[0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4, 0xeb, 0xfd]);
-    sector[510..].copy_from_slice(&[0x55, 0xaa]);
-    sector
-}
-
-/// A VM that boots [`power_off_sector`] under KVM: where KVM works, it is off again within a second.
-pub fn kvm_probe(name: &str, uuid: Uuid, metadata: &Metadata, volume: &DiskLocation) -> String {
-    let (memory, firmware, network) = (ByteSize::mib(64), Firmware::Bios, Network::User);
-    let machine = Machine { accelerator: Accelerator::Kvm, vcpus: 1, memory, firmware, network };
-    format!(
-        "{head}  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>destroy</on_reboot>\n  <on_crash>destroy</on_crash>\n  <devices>\n    \
-         {disk}<target dev='vda' bus='virtio'/></disk>\n    \
-         <controller type='usb' model='none'/>\n    <memballoon model='none'/>\n  </devices>\n</domain>\n",
-        head = head(name, uuid, metadata, &machine, "<boot dev='hd'/>"),
-        disk = disk(volume, "disk", "type='raw'"),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,11 +282,5 @@ mod tests {
             assert_eq!(may_be_boot_file(volume), expected, "{volume}");
         }
         assert_eq!(boot_file("a.1-kernel"), "/var/lib/libvirt/boot/a.1-kernel");
-    }
-
-    #[test]
-    fn the_boot_sector_is_one() {
-        let sector = power_off_sector();
-        assert_eq!((&sector[..2], &sector[510..]), ([0xba, 0x04].as_slice(), [0x55, 0xaa].as_slice()));
     }
 }

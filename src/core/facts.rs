@@ -12,6 +12,9 @@ pub enum DomainState {
     Running,
     /// It exists in memory, and its virtual CPUs stand still.
     Paused,
+    /// Its emulator has stopped it: a disk that could not be written, mostly for want of room in its pool, or an instruction that
+    /// KVM could not carry out.
+    Halted,
     /// Its emulator ended by itself.
     Crashed,
     /// Not running.
@@ -21,14 +24,15 @@ pub enum DomainState {
 impl DomainState {
     /// Whether an emulator process belongs to it.
     pub fn is_active(self) -> bool {
-        matches!(self, Self::Running | Self::Paused)
+        matches!(self, Self::Running | Self::Paused | Self::Halted)
     }
 
-    /// The state in libvirt's words.
+    /// The state in libvirt's words, which calls [`Self::Halted`] paused.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Halted => "halted",
             Self::Crashed => "crashed",
             Self::Shutoff => "shutoff",
         }

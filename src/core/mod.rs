@@ -37,6 +37,7 @@ pub mod naming;
 pub mod network;
 pub mod numbers;
 pub mod pipeline;
+pub mod placement;
 pub mod portable;
 pub mod progress;
 pub mod quoted;

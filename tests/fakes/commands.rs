@@ -6,7 +6,11 @@ use anyhow::{Error, Result};
 use clap::Parser as _;
 use tpl::{
     cli::{Cli, Command},
-    cmd,
+    cmd::{
+        self,
+        clone::sites::{Site, Sites},
+        world::World,
+    },
     core::{
         capacity::Policy,
         config::{Config, Signing},
@@ -144,15 +148,42 @@ impl FakeRun {
     }
 }
 
-fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<()> {
+/// Runs a command over several hypervisors, as one process; what it printed.
+pub fn tpl_on(runs: &[&FakeRun], line: &str) -> (Result<()>, Captured) {
+    ui::captured(|| FakeRun::with_each(runs, |worlds| dispatch_on(runs, worlds, line)))
+}
+
+fn dispatch_on(runs: &[&FakeRun], worlds: &[World<'_>], line: &str) -> Result<()> {
+    let configs: Vec<Config> = runs.iter().map(|run| config(run)).collect();
+    let cli = parse(runs[0], line)?;
+    let mut sites = worlds.iter().zip(&configs).map(|(world, config)| Site { world: *world, policy: config.policy });
+    let sites = Sites::of(sites.next().unwrap(), sites);
+    match cli.command {
+        Command::Clone(args) => cmd::clone::run_on(&sites, &configs.iter().collect::<Vec<_>>(), &args, cli.global.output),
+        Command::Destroy(args) => cmd::destroy::run_on(&sites, &args, cli.global.output),
+        other => Err(Error::msg(format!("no command over several hypervisors: {other:?}"))),
+    }
+}
+
+fn parse(run: &FakeRun, line: &str) -> Result<Cli> {
     let folder = run.machine.folder.path();
-    let config = Config {
+    let words: Vec<String> = line
+        .split_whitespace()
+        .map(|word| if word == "KEY" { folder.join("key.pub").display().to_string() } else { word.to_owned() })
+        .collect();
+    Ok(Cli::try_parse_from(std::iter::once("tpl".to_owned()).chain(words))?)
+}
+
+fn config(run: &FakeRun) -> Config {
+    let folder = run.machine.folder.path();
+    Config {
         name: None,
         uri: run.machine.state().uri.to_owned(),
         pool: "default".to_owned(),
         thin_pool: None,
         network: "default".to_owned(),
         named_network: None,
+        connect_timeout: "15s".parse().unwrap(),
         template: None,
         debian_mirror: Some("http://mirror.example/debian".to_owned()),
         debian_security_mirror: None,
@@ -161,12 +192,12 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
         pipelines: None,
         dns: std::collections::BTreeMap::new(),
         signing: Signing::default(),
-    };
-    let words: Vec<String> = line
-        .split_whitespace()
-        .map(|word| if word == "KEY" { folder.join("key.pub").display().to_string() } else { word.to_owned() })
-        .collect();
-    let cli = Cli::try_parse_from(std::iter::once("tpl".to_owned()).chain(words))?;
+    }
+}
+
+fn dispatch(run: &FakeRun, world: World<'_>, line: &str) -> Result<()> {
+    let folder = run.machine.folder.path();
+    let (config, cli) = (config(run), parse(run, line)?);
     let output = cli.global.output;
     match cli.command {
         Command::Build(mut args) => {

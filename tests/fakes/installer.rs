@@ -46,6 +46,8 @@ const MARK: &str = "an answer file must end with a command that writes the line 
 const SILENT: &str = "the installer was not done after 1h00m, its deadline, and its logs have said nothing for the last 59m59s";
 const OFF: &str = "the VM went off before the installation was complete";
 const REBOOTED: &str = "the installer has rebooted the machine, where it should have powered it off";
+const HALTED: &str = "the emulator has stopped the VM: its disk could not be written, or KVM could not carry out an instruction";
+const WHICH: &str = "the VM's log in libvirt's folder and the free space of the pool tell which";
 const DOWN: &str = "[   99.9] reboot: Power down";
 const RESTARTS: &str = "[   99.9] reboot: Restarting system";
 
@@ -80,6 +82,7 @@ fn each_bad_end_of_debians_installer_is_told_with_both_logs() {
         (Script::Reboot, expected(REBOOTED, &[BASE, RESTARTS], &[MENU], poweroff)),
         (Script::FailedStep, expected("the installer's step grub-installer failed", &[BASE], &[MENU, failed], "")),
         (Script::Full, expected(&too_small, &[BASE], &[MENU, full, pkgsel], DISK)),
+        (Script::Halts, expected(HALTED, &[BASE], &[MENU], WHICH)),
         (Script::Stuck, expected(SILENT, &[BASE], &[MENU], "")),
     ];
     for (script, text) in table {

@@ -67,6 +67,8 @@ pub enum Script {
     Full,
     /// One of its steps fails, and it sits at its menu.
     FailedStep,
+    /// Its emulator stops it.
+    Halts,
     /// It never gets on.
     Stuck,
 }
@@ -361,8 +363,8 @@ impl State {
         if moment.installed {
             self.volumes.get_mut(&format!("{name}-build")).unwrap().tree = installed_system(self.cloud_init);
         }
-        if moment.off {
-            self.domains.get_mut(name).unwrap().state = DomainState::Shutoff;
+        if let Some(state) = moment.ends {
+            self.domains.get_mut(name).unwrap().state = state;
         }
     }
 }

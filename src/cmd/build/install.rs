@@ -194,6 +194,7 @@ impl<'a> Build<'a> {
                 Some(DomainState::Running | DomainState::Paused) => {
                     patience.fault(&watch, self.world.local.now(), before != read)
                 }
+                Some(DomainState::Halted) => Some(halted()),
                 Some(DomainState::Crashed) => Some(fault("the emulator ended by itself")),
                 None => Some(fault("the domain has been removed")),
             };
@@ -256,6 +257,14 @@ fn open(path: &std::path::Path) -> Result<(Box<dyn Read>, u64)> {
 
 fn fault(says: &str) -> Fault {
     Fault { says: says.to_owned(), advice: "" }
+}
+
+fn halted() -> Fault {
+    Fault {
+        says: "the emulator has stopped the VM: its disk could not be written, or KVM could not carry out an instruction"
+            .to_owned(),
+        advice: "the VM's log in libvirt's folder and the free space of the pool tell which",
+    }
 }
 
 /// How long a running installer has been at what.

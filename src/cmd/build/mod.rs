@@ -25,6 +25,7 @@ use crate::{
     cmd::{
         kvm,
         pipelines::{self, AnswerFile, Loaded},
+        remote,
         undo::Undo,
         world::World,
     },
@@ -35,7 +36,6 @@ use crate::{
         config::Config,
         domain::Accelerator,
         error::{Advised, Refusal},
-        facts::is_local,
         manifest::{IdentityMethod, Inputs, Manifest, Metadata, SourceFile, StageTime, State},
         names::{TemplateId, Version},
         progress::Progress,
@@ -203,11 +203,9 @@ pub(super) fn dry_run(world: World<'_>, plan: &BuildPlan, output: Output) -> Res
 
 /// Everything that can be seen to be missing before anything is made. A build that is resumed has its disk already.
 pub(super) fn preflight(world: World<'_>, plan: &BuildPlan, resumed: bool) -> Result<()> {
-    let mut reasons = Vec::new();
-    if !is_local(world.hypervisor.uri()) {
-        // Its disks and logs are opened by their paths.
-        reasons.push(format!("{} is another machine, and a template is built on the hypervisor itself", world.hypervisor.name()));
-    }
+    // Its disks and logs are opened by their paths.
+    let why = "a template is built on the hypervisor itself";
+    let mut reasons: Vec<String> = remote::reason(world.hypervisor.name(), world.hypervisor.uri(), why).into_iter().collect();
     for name in plan.networks() {
         match world.hypervisor.network(name)? {
             Some(network) if network.active => {}

@@ -52,7 +52,7 @@ pub struct VmRequest<'a> {
 }
 
 /// What is read of the hypervisor, once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Facts {
     /// Its domains.
     pub inventory: Inventory,
@@ -202,6 +202,19 @@ pub fn plan(
     let placed = place(&mut clones, requests, purpose, facts, fresh);
     both(admitted, placed)?;
     Ok(ClonePlan { purpose, forced: forced.map(str::to_owned), clones })
+}
+
+/// What these VMs ask of a hypervisor, wherever on its network they will be.
+///
+/// # Errors
+/// As for [`plan`], as far as it looks at them alone.
+pub fn demands(requests: &[VmRequest<'_>], facts: &Facts) -> Result<Vec<Demand>> {
+    let mut origins = Vec::new();
+    let demand = |request: &VmRequest<'_>| {
+        let origin = origin::shared(&mut origins, request.template, Purpose::Clone)?;
+        Ok(one(request, origin, (Purpose::Clone, facts), Uuid::nil())?.demand())
+    };
+    requests.iter().map(demand).collect()
 }
 
 /// Whether there is room, and a place on the network: if neither, both are said at once.

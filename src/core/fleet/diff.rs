@@ -125,7 +125,7 @@ fn action(vm: &Declared, existing: Option<&Existing>, world: &World) -> Action {
         ));
     }
     match existing.state {
-        DomainState::Running | DomainState::Paused => Action::Keep,
+        DomainState::Running | DomainState::Paused | DomainState::Halted => Action::Keep,
         DomainState::Shutoff | DomainState::Crashed => Action::Start,
     }
 }
@@ -145,7 +145,8 @@ impl Found {
 fn differences(vm: &Declared, existing: &Existing, digest: &dyn Fn(&Declared) -> String) -> Vec<Difference> {
     let (spec, record) = (&vm.spec, &existing.record);
     let mut found = Found::default();
-    found.compare("state", existing.state != DomainState::Paused, "running", existing.state.as_str());
+    let stands = matches!(existing.state, DomainState::Paused | DomainState::Halted);
+    found.compare("state", !stands, "running", existing.state.as_str());
     if let Some(template) = &vm.template {
         let id = TemplateId { name: record.template.clone(), version: record.version.clone() };
         let same = template.name == id.name && template.version.as_ref().is_none_or(|version| *version == id.version);

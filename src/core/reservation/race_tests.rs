@@ -98,7 +98,7 @@ impl World {
         for domain in &mut domains {
             domain.stake.take_if(|stake| stake.phase == Phase::Reserved && dead.contains(&stake.run.id));
         }
-        View::sort(empty, domains)
+        View::sort(empty, domains, Vec::new())
     }
 
     fn own(&mut self, index: usize) -> impl Iterator<Item = &mut Seen> {

@@ -20,6 +20,8 @@ use crate::core::{
 pub struct Reread<'a> {
     /// All domains.
     pub domains: &'a [Domain],
+    /// Those of each other hypervisor that the call looks at, read at the same time.
+    pub elsewhere: &'a [&'a [Domain]],
     /// The host.
     pub host: HostSize,
     /// The pool's name.
@@ -60,7 +62,11 @@ impl View {
             }
             seen
         };
-        Self::sort(volumes, read.domains.iter().map(look).collect())
+        let elsewhere = read.elsewhere.iter().copied().flatten().map(|domain| {
+            let stake = record_of(domain).and_then(|record| stake(&record, dead));
+            Seen { stake, ..seen(domain) }
+        });
+        Self::sort(volumes, read.domains.iter().map(look).collect(), elsewhere.collect())
     }
 }
 

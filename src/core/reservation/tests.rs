@@ -67,6 +67,7 @@ fn view_of(domains: &[Domain], memory: u64, space: u64, volumes: &[&str]) -> Vie
     let capacity = ByteSize(space * (18 << 30));
     let read = Reread {
         domains,
+        elsewhere: &[],
         host: HostSize { memory: ByteSize(memory << 31), cpus: 100 },
         pool_name: "default",
         pool: &PoolSize { capacity, available: capacity, path: String::new(), kind: PoolKind::Directory, extent: ByteSize(1) },

@@ -18,7 +18,7 @@ use virt::{
 
 use super::{
     Libvirt, boot_files,
-    listing::{describe, state_of},
+    listing::{describe, exact, state_of},
     node, optional, plain,
 };
 use crate::{
@@ -119,7 +119,7 @@ impl Hypervisor for Libvirt {
     fn state(&self, name: &str) -> Result<Option<DomainState>> {
         let Some(domain) = self.find(name)? else { return Ok(None) };
         let found = optional(domain.state()).with_context(|| format!("reading domain {name}"))?;
-        Ok(found.map(|(state, _)| state_of(state.to_raw())))
+        Ok(found.map(|(state, reason)| exact(state_of(state.to_raw()), reason)))
     }
 
     fn has_saved_memory(&self, name: &str) -> Result<bool> {
