@@ -32,7 +32,7 @@ pub fn accelerator(world: World<'_>) -> Result<Accelerator> {
         volumes: vec![name.clone()],
         pool: world.storage.pool().to_owned(),
     };
-    let xml = kvm_probe(&name, uuid, &Metadata::Probe(probe), &world.storage.path_of(&name)?);
+    let xml = kvm_probe(&name, uuid, &Metadata::Probe(probe), &world.location(&name)?);
     // A host without KVM at all refuses the definition.
     if world.hypervisor.define(&xml).is_err() {
         return Ok(Accelerator::Tcg);

@@ -18,12 +18,13 @@ use crate::{
         capacity::{Capacity, Policy},
         clone_plan::Facts,
         config::Config,
-        domain::Accelerator,
+        domain::{Accelerator, may_be_boot_file},
         error::Refusal,
         facts::Domain,
         inventory::Inventory,
         lvm::ThinChoice,
         reservation::{Reread, View, reserved_by},
+        xml::clone::DiskLocation,
     },
     host::{
         dns::Directory,
@@ -85,6 +86,25 @@ impl<'a> World<'a> {
         self.seen().inventory()
     }
 
+    /// Where a volume of the pool is or will be, in the words of a domain.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn location(&self, volume: &str) -> Result<DiskLocation> {
+        Ok(DiskLocation::in_pool(self.storage.size()?.kind, self.storage.path_of(volume)?))
+    }
+
+    /// Removes a volume, and the file that a kernel or an initrd is in where the pool has no files. What does not exist is no error.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove_volume(&self, volume: &str) -> Result<()> {
+        if may_be_boot_file(volume) {
+            self.hypervisor.remove_boot_file(volume)?;
+        }
+        self.storage.delete(volume)
+    }
+
     /// The lock under which clones are planned and defined, and templates removed: who holds it sees a hypervisor in which no
     /// other run of this user on this machine begins to stand a clone on a template, or takes one away.
     ///
@@ -116,8 +136,8 @@ impl<'a> World<'a> {
             networks: networks.into_iter().map(|network| (network.name.clone(), network)).collect(),
             leases,
         };
-        let (capacity, volumes) = self.seen().capacity_and_volumes(policy)?;
-        Ok(Facts { volumes, capacity, taken, inventory })
+        let (capacity, pool, volumes) = self.seen().capacity_and_pool(policy)?;
+        Ok(Facts { pool, volumes, capacity, taken, inventory })
     }
 
     /// What is promised to all domains, and how much of it there is.

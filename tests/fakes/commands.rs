@@ -18,7 +18,10 @@ use tpl::{
     ui::{self, Captured},
 };
 
-use super::{machine::Machine, run::FakeRun};
+use super::{
+    machine::{Machine, Pool},
+    run::FakeRun,
+};
 
 const PIPELINE: &str = r#"description = "a test"
 keep = 3
@@ -61,25 +64,34 @@ impl Machine {
 
     /// The same with the first version published. The pipeline is shared with all the others.
     pub fn with_template() -> Self {
-        static BUILT: OnceLock<Machine> = OnceLock::new();
-        let build = || {
-            let machine = Self::prepared();
-            machine.tpl("build debian13").unwrap();
-            machine
-        };
-        BUILT.get_or_init(build).copy()
+        Self::template_in(Pool::Directory)
+    }
+
+    /// The same in a pool of this kind.
+    pub fn template_in(pool: Pool) -> Self {
+        static BUILT: [OnceLock<Machine>; 3] = [const { OnceLock::new() }; 3];
+        BUILT[pool as usize].get_or_init(|| Self::built(pool, true)).copy()
+    }
+
+    fn built(pool: Pool, cloud_init: bool) -> Self {
+        let machine = Self::prepared();
+        {
+            let mut state = machine.state();
+            (state.kind, state.cloud_init) = (pool, cloud_init);
+        }
+        machine.tpl("build debian13").unwrap();
+        machine
     }
 
     /// The same with a template that has no cloud-init: the identity of its clones is written into their disks.
     pub fn with_offline_template() -> Self {
-        static BUILT: OnceLock<Machine> = OnceLock::new();
-        let build = || {
-            let machine = Self::prepared();
-            machine.state().cloud_init = false;
-            machine.tpl("build debian13").unwrap();
-            machine
-        };
-        BUILT.get_or_init(build).copy()
+        Self::offline_template_in(Pool::Directory)
+    }
+
+    /// The same in a pool of this kind.
+    pub fn offline_template_in(pool: Pool) -> Self {
+        static BUILT: [OnceLock<Machine>; 3] = [const { OnceLock::new() }; 3];
+        BUILT[pool as usize].get_or_init(|| Self::built(pool, false)).copy()
     }
 
     /// The same machine with files of its own.
@@ -195,6 +207,7 @@ fn dispatch(run: &FakeRun, world: World<'_>, line: &str) -> Result<()> {
         Command::Adopt(args) => cmd::adopt::run(world, &config, &args, output),
         Command::Clone(args) => cmd::clone::run(world, &config, &args, output),
         Command::Vms(_) => cmd::vms::run(world, output),
+        Command::Capacity(_) => cmd::capacity::run(world, config.policy, output),
         Command::Apply(mut args) => {
             args.file = folder.join(args.file);
             cmd::apply::run(world, &config, &args, output)

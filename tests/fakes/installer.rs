@@ -9,7 +9,7 @@ use tpl::core::error::exit_code;
 
 use super::{
     faults::Case,
-    machine::{Machine, Script},
+    machine::{Machine, Pool, Script},
     medium,
     run::Step,
 };
@@ -246,14 +246,16 @@ fn uefi_leaves_no_variables() {
 /// Builds that fail or are killed at any step, of the kinds that the other tests do not run.
 #[test]
 fn an_installation_from_a_medium_is_undone_and_pruned_at_any_step() {
-    fn ubuntu_again() -> Machine {
-        let machine = Machine::with_template().apart();
+    fn ubuntu_again(pool: Pool) -> Machine {
+        let machine = Machine::template_in(pool).apart();
         machine.install_from_medium("autoinstall", &medium::image("CASPER", "VMLINUZ", "INITRD"));
         machine
     }
-    let case = Case { machine: ubuntu_again, command: "build debian13" };
-    case.fails_once(|call| !matches!(call.0, Step::ReadGuest | Step::WriteGuest), &|_, _, _| {});
-    case.is_killed();
+    for pool in Pool::ALL {
+        let case = Case { machine: ubuntu_again, pool, command: "build debian13" };
+        case.fails_once(|call| !matches!(call.0, Step::ReadGuest | Step::WriteGuest), &|_, _, _| {});
+        case.is_killed();
+    }
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub enum Step {
     ReadAutostart,
     ReadLog,
     ListLogs,
+    StoreBootFile,
+    RemoveBootFile,
     RemoveLog,
     RemoveVariables,
     CreateVolume,
@@ -91,6 +93,7 @@ impl Step {
                 | Self::Undefine
                 | Self::PowerOff
                 | Self::RemoveLog
+                | Self::RemoveBootFile
                 | Self::RemoveVariables
                 | Self::ReleaseAddress
                 | Self::RemoveDnsHost

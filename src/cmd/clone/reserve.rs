@@ -17,12 +17,11 @@ use crate::{
         clone_plan::{ClonePlan, PlannedClone},
         domain::logs,
         error::{Refusal, UndoIncomplete},
-        facts::VolumeFormat,
         manifest::{CloneRecord, Metadata, Phase, Run},
         metadata,
         placement::Placed,
         reservation::Verdict,
-        xml::clone::{CloneIdentity, DiskChange, DiskLocation, ExtraDiskXml, clone_domain},
+        xml::clone::{CloneIdentity, DiskChange, ExtraDiskXml, clone_domain},
     },
     host::identity::HostKey,
     ui,
@@ -159,10 +158,10 @@ fn define<'a>(world: World<'a>, site: usize, plan: &ClonePlan, planned: &Planned
 
 fn identity(planned: &PlannedClone, record: &CloneRecord, paths: &[String]) -> Result<CloneIdentity> {
     let path = |volume: &str| vm::path_of(record, paths, volume).map(str::to_owned);
-    let file = |volume: &str| path(volume).map(DiskLocation::File);
+    let file = |volume: &str| path(volume).map(|path| planned.keeping.location(path));
     let extra_disks = planned.extra_volumes().enumerate().map(|(index, (volume, _))| {
         let serial = crate::core::extra_disks::disk_serial(planned.uuid, index);
-        Ok(ExtraDiskXml { location: file(&volume)?, format: VolumeFormat::Qcow2, serial })
+        Ok(ExtraDiskXml { location: file(&volume)?, format: planned.keeping.format(), serial })
     });
     Ok(CloneIdentity {
         name: planned.name.clone(),
@@ -175,7 +174,7 @@ fn identity(planned: &PlannedClone, record: &CloneRecord, paths: &[String]) -> R
         disks: vec![DiskChange {
             target: planned.origin.target.clone(),
             location: file(&planned.disk_volume())?,
-            format: VolumeFormat::Qcow2,
+            format: planned.keeping.format(),
         }],
         seed: planned.seed_volume().map(|volume| file(&volume)).transpose()?,
         extra_disks: extra_disks.collect::<Result<_>>()?,

@@ -5,8 +5,8 @@
 
 use uuid::Uuid;
 
-use super::{Accelerator, Machine, Network, escape, head};
-use crate::core::{manifest::Metadata, units::ByteSize, vm_spec::Firmware};
+use super::{Accelerator, Machine, Network, disk, head};
+use crate::core::{manifest::Metadata, units::ByteSize, vm_spec::Firmware, xml::clone::DiskLocation};
 
 /// SeaBIOS starts nothing from a disk of one sector.
 const DISK: usize = 1 << 20;
@@ -36,15 +36,15 @@ pub fn kvm_probe_disk() -> Vec<u8> {
 
 /// A VM that boots [`kvm_probe_disk`] under KVM: where KVM works, it is off again within a second. A guest that fails resets its
 /// machine, and begins anew for ever.
-pub fn kvm_probe(name: &str, uuid: Uuid, metadata: &Metadata, disk: &str) -> String {
+pub fn kvm_probe(name: &str, uuid: Uuid, metadata: &Metadata, volume: &DiskLocation) -> String {
     let (memory, firmware, network) = (ByteSize::mib(64), Firmware::Bios, Network::User);
     let machine = Machine { accelerator: Accelerator::Kvm, vcpus: 1, memory, firmware, network };
     format!(
         "{head}  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>restart</on_reboot>\n  <on_crash>destroy</on_crash>\n  <devices>\n    \
-         <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>\n    \
+         {disk}<target dev='vda' bus='virtio'/></disk>\n    \
          <controller type='usb' model='none'/>\n    <memballoon model='none'/>\n  </devices>\n</domain>\n",
         head = head(name, uuid, metadata, &machine, "<boot dev='hd'/>"),
-        disk = escape(disk),
+        disk = disk(volume, "disk", "type='raw'"),
     )
 }
 

@@ -79,7 +79,13 @@ impl World {
             domains
         };
         let host = HostSize { memory: ByteSize(MEMORY), cpus: 1000 };
-        let pool = PoolSize { capacity: ByteSize(0), available: ByteSize(0), path: String::new(), kind: PoolKind::Directory };
+        let pool = PoolSize {
+            capacity: ByteSize(0),
+            available: ByteSize(0),
+            path: String::new(),
+            kind: PoolKind::Directory,
+            extent: ByteSize(1),
+        };
         let empty = Capacity::of(host, &[], &BTreeSet::new(), &pool, &[], Policy::default());
         View::sort(empty, read(site), if call.looks_at_both() { read(1 - site) } else { Vec::new() })
     }

@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{ErrorKind, Read as _, Seek as _, SeekFrom},
+    io::{ErrorKind, Read, Seek as _, SeekFrom},
     net::IpAddr,
+    path::Path,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -16,13 +17,13 @@ use virt::{
 };
 
 use super::{
-    Libvirt,
+    Libvirt, boot_files,
     listing::{describe, exact, state_of},
     node, optional, plain,
 };
 use crate::{
     core::{
-        domain::put_aside,
+        domain::{boot_file, put_aside},
         facts::{Domain, DomainState, HostSize, Pledge, is_local},
         manifest::Metadata,
         metadata,
@@ -307,6 +308,22 @@ impl Hypervisor for Libvirt {
         let mut logs = absent_is_empty(list()).with_context(|| format!("listing {folder}"))?;
         logs.sort();
         Ok(logs)
+    }
+
+    fn store_boot_file(&self, volume: &str, length: u64, bytes: &mut dyn Read) -> Result<String> {
+        ensure!(
+            self.has_logs_here(),
+            "storing {volume}: it is booted from a file of the hypervisor, which is not this machine's own"
+        );
+        boot_files::store(Path::new(&boot_file(volume)), length, bytes)
+    }
+
+    fn remove_boot_file(&self, volume: &str) -> Result<()> {
+        if !self.has_logs_here() {
+            return Ok(());
+        }
+        let path = boot_file(volume);
+        absent_is_empty(std::fs::remove_file(&path)).with_context(|| format!("removing {path}"))
     }
 
     fn remove_log(&self, path: &str) -> Result<()> {

@@ -2,6 +2,7 @@
 //! wrap: one of the two places with FFI.
 
 mod alive;
+mod boot_files;
 mod domains;
 mod leases;
 mod listing;

@@ -159,6 +159,7 @@ impl Storage for LibvirtPool<'_> {
             available: ByteSize(info.available),
             path: path.unwrap_or_default().to_owned(),
             kind: PoolKind::Directory,
+            extent: ByteSize(1),
         })
     }
 
