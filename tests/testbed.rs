@@ -4,9 +4,12 @@
 //! bears its own prefix, and takes it away again.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(clippy::disallowed_methods, reason = "the tests look at the world with other tools than tpl")]
 
 #[path = "testbed/bed.rs"]
 mod bed;
+#[path = "testbed/placement.rs"]
+mod placement;
 #[path = "testbed/shell.rs"]
 mod shell;
 #[path = "testbed/storage.rs"]

@@ -63,7 +63,7 @@ pub struct Global {
     /// How much of vCPUs, memory and pool may be promised, in percent [default: 90]
     #[arg(long, global = true, env = "TPL_CAP", value_name = "PERCENT")]
     pub cap: Option<CapPercent>,
-    /// How long a hypervisor that is another machine has to answer when it is connected to [default: 15s]
+    /// How long a hypervisor that is another machine has to answer when it is connected to [default: 30s]
     #[arg(long, global = true, env = "TPL_CONNECT_TIMEOUT", value_name = "TIME")]
     pub connect_timeout: Option<Span>,
     /// How the result is printed: for people, or as one JSON document on stdout

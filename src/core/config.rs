@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(words, ["qemu:///system", "default", "default", urls[0], urls[1]]);
         assert_eq!(template.unwrap().as_str(), "debian13");
         assert_eq!(thin_pool, Some(ThinChoice::Thick));
-        assert_eq!((hypervisor.unwrap().as_str(), connect_timeout.unwrap().to_string().as_str()), ("hv1", "15s"));
+        assert_eq!((hypervisor.unwrap().as_str(), connect_timeout.unwrap().to_string().as_str()), ("hv1", "30s"));
         let of = |name: &str| {
             let HypervisorFile { uri, pool, thin_pool, network, ssh_key, cpu_overcommit, cap } =
                 &hypervisors[&name.parse().unwrap()];

@@ -29,6 +29,8 @@ use crate::{
 
 /// How long to wait for those that must give way. One on another machine that was killed looks alive for long.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a call is planned again and again: on a slow hypervisor one attempt may take most of what one waits for others.
+const PERSISTENCE: Duration = Duration::from_secs(300);
 /// How long between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often a call that had to give way, or whose names somebody on another machine took in the same moment, is planned again.
@@ -43,8 +45,9 @@ pub fn reserve<'a>(sites: &Sites<'a>, plan: Planner<'_>) -> Result<Vec<Vm<'a>>> 
     let local = sites.local();
     // Between reading the facts and defining the clones nobody else on this machine may do the same.
     let _locks = sites.lock()?;
-    let end = local.now() + PATIENCE;
+    let last = local.now() + PERSISTENCE;
     for attempt in 1.. {
+        let end = local.now() + PATIENCE;
         let placed = plan_at_rest(sites, plan, end)?;
         sites.check_dns(&placed)?;
         let mut vms = Vec::with_capacity(placed.sites.len());
@@ -53,16 +56,20 @@ pub fn reserve<'a>(sites: &Sites<'a>, plan: Planner<'_>) -> Result<Vec<Vm<'a>>> 
             sites.of_one(site, defined)
         });
         // On all of them before any is read again.
-        let outcome = defined.and_then(|()| hold(sites, &mut vms, end));
-        let Err(error) = outcome else {
-            placed.notes.iter().for_each(|note| ui::note(note));
-            return Ok(vms);
-        };
-        let again = attempt < ATTEMPTS
-            && local.now() < end
+        let (error, gives_way) = match defined.and_then(|()| hold(sites, &mut vms, end)) {
+            Ok(Ok(())) => {
+                placed.notes.iter().for_each(|note| ui::note(note));
+                return Ok(vms);
+            }
+            Ok(Err(refusal)) => (refusal.into(), true),
             // Whether somebody else was quicker is only asked to try again: that it cannot be answered must not hide what has failed.
-            // Another name or address may be free, and where it is not, the next plan says what is.
-            && (error.downcast_ref::<Refusal>().is_some() || taken_by_another(sites, &placed).unwrap_or(false));
+            Err(error) => match taken_by_another(sites, &placed).unwrap_or(false) {
+                true => (Refusal::new(format!("{error:#}")).advise("others make VMs of these names: try again").into(), true),
+                false => (error, false),
+            },
+        };
+        // Another name or address may be free, and where it is not, the next plan says what is.
+        let again = gives_way && attempt < ATTEMPTS && local.now() < last;
         let error = roll_back(vms, error);
         if !again || error.downcast_ref::<UndoIncomplete>().is_some() {
             return Err(error);
@@ -177,14 +184,14 @@ fn identity(planned: &PlannedClone, record: &CloneRecord, paths: &[String]) -> R
     })
 }
 
-/// Decides whether the defined domains may stay, by what everybody holds; if so, says it to everybody.
-fn hold(sites: &Sites<'_>, vms: &mut [Vm<'_>], end: Timestamp) -> Result<()> {
+/// Decides whether the defined domains may stay, by what everybody holds; if so, says it to everybody. Inside: why they give way.
+fn hold(sites: &Sites<'_>, vms: &mut [Vm<'_>], end: Timestamp) -> Result<Result<(), Refusal>> {
     let local = sites.local();
     loop {
         local.go_on()?;
         match sites.verdict(&|site| vms.iter().any(|vm| vm.made.site == site))? {
             Verdict::Go => break,
-            Verdict::GiveWay(refusal) => return Err(refusal.into()),
+            Verdict::GiveWay(refusal) => return Ok(Err(refusal)),
             Verdict::Wait(others) if local.now() >= end => {
                 let reason = format!("{} others are reserving on this hypervisor, and come to no end", others.len());
                 return Err(Refusal::new(reason).advise("try again; `tpl prune` removes what killed runs have left").into());
@@ -192,5 +199,5 @@ fn hold(sites: &Sites<'_>, vms: &mut [Vm<'_>], end: Timestamp) -> Result<()> {
             Verdict::Wait(_) => local.sleep(PAUSE),
         }
     }
-    vms.iter_mut().try_for_each(|vm| vm.made.reach(sites.world(vm.made.site), Phase::Creating))
+    vms.iter_mut().try_for_each(|vm| vm.made.reach(sites.world(vm.made.site), Phase::Creating)).map(Ok)
 }

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     cmd::{
-        parallel,
+        dns, parallel,
         world::{self, World},
     },
     core::{
@@ -158,10 +158,7 @@ impl<'a> Sites<'a> {
     /// # Errors
     /// [`Refusal`](crate::core::error::Refusal) with all of them.
     pub fn check_dns(&self, placed: &Placed) -> Result<()> {
-        let plans = placed.plans.iter().enumerate();
-        let check = |(site, plan): (usize, &crate::core::clone_plan::ClonePlan)| {
-            self.of_one(site, crate::cmd::dns::check_free(self.world(site), plan.purpose, &plan.clones))
-        };
-        plans.map(check).collect()
+        let mut plans = placed.plans.iter().enumerate();
+        plans.try_for_each(|(site, plan)| self.of_one(site, dns::check_free(self.world(site), plan.purpose, &plan.clones)))
     }
 }

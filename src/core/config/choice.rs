@@ -10,8 +10,8 @@ use crate::core::{
     units::Span,
 };
 
-/// Long enough for a machine at the other end of the world with its name servers busy.
-const CONNECT_TIMEOUT: Span = Span(Duration::from_secs(15));
+/// Long enough for a machine at the other end of the world that is busy; nobody who waits longer expects an answer.
+const CONNECT_TIMEOUT: Span = Span(Duration::from_secs(30));
 
 /// What flags and the environment say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -22,7 +22,7 @@ fn room(total: [u64; 3], pledged: [u64; 2]) -> Capacity {
 }
 
 fn demand(vcpus: u64, memory: u64, pool: u64) -> Demand {
-    Demand { vcpus, memory: ByteSize(memory), pool: ByteSize(pool), ..Demand::default() }
+    Demand { vcpus, memory: ByteSize(memory), pool: ByteSize(pool) }
 }
 
 /// The places of so many VMs that ask the same of all; in words where they do not all find room.
@@ -35,6 +35,9 @@ fn placed(strategy: Strategy, rooms: &[Capacity], count: usize, each: Demand, fo
     }
 }
 
+/// What it shows; the strategy, the hypervisors, how many VMs, what each asks, whether it is forced; the places.
+type Row = (&'static str, Strategy, Vec<Capacity>, usize, Demand, bool, &'static str);
+
 #[test]
 fn vms_go_where_their_strategy_says() {
     let even = || vec![room([10, 100, 100], [0, 0]), room([10, 100, 100], [0, 0])];
@@ -42,7 +45,7 @@ fn vms_go_where_their_strategy_says() {
     // Much memory and few CPUs, and the other way round.
     let crossed = || vec![room([4, 1000, 1000], [0, 0]), room([100, 40, 1000], [0, 0])];
     let (spread, pack) = (Strategy::Spread, Strategy::Pack);
-    let table: [(&str, Strategy, Vec<Capacity>, usize, Demand, bool, &str); 14] = [
+    let table: [Row; 14] = [
         ("none", spread, even(), 0, demand(1, 1, 1), false, ""),
         ("in turn, the first first", spread, even(), 5, demand(1, 10, 1), false, "01010"),
         ("until both are alike", spread, halves(), 7, demand(1, 10, 1), false, "0000001"),
