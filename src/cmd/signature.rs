@@ -1,7 +1,5 @@
 //! Signing what is published, and judging what others have signed.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
@@ -12,6 +10,7 @@ use crate::{
         error::Refusal,
         hardware::Hardware,
         manifest::Manifest,
+        portable::{MAX_NVRAM, unpadded},
         sha256::Sha256Digest,
         signing::{PublicKey, Standing, comment, content::signed_bytes, judge},
     },
@@ -73,7 +72,12 @@ pub fn variables(world: World<'_>, manifest: &Manifest) -> Result<Option<Vec<u8>
     if !manifest.volumes.contains(&volume) || world.storage.volume(&volume)?.is_none() {
         return Ok(None);
     }
-    world.images.read_small(Path::new(&world.storage.path_of(&volume)?))
+    let bytes = world.bytes.head(&volume, MAX_NVRAM)?;
+    let known = manifest.hardware.as_ref().and_then(|hardware| hardware.nvram.as_ref());
+    Ok(Some(match known {
+        Some(known) => unpadded(bytes, known),
+        None => bytes,
+    }))
 }
 
 /// The machine that a sealed template depends on, read from its domain; none where tpl has no words for it.

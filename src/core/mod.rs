@@ -51,6 +51,7 @@ pub mod ssh_key;
 pub mod timezone;
 pub mod timings;
 pub mod toml_text;
+pub mod transfer;
 pub mod trust;
 pub mod units;
 pub mod vm_spec;
