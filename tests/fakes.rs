@@ -43,6 +43,8 @@ mod remote;
 mod run;
 #[path = "fakes/sequences.rs"]
 mod sequences;
+#[path = "fakes/shell.rs"]
+mod shell;
 #[path = "fakes/signing.rs"]
 mod signing;
 #[path = "fakes/storage.rs"]

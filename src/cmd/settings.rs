@@ -12,7 +12,7 @@ use crate::{
     cli::Global,
     core::{
         capacity::PolicyFile,
-        config::{self, Config, ConfigFile, Given, Signing, Target},
+        config::{self, Config, ConfigFile, Given, HypervisorName, Signing, Target},
         error::Invalid,
         secret::Secret,
     },
@@ -40,6 +40,21 @@ pub fn load_each(global: &Global) -> Result<Vec<Config>> {
     let mut each = read()?.each(&given(global)?)?;
     each.iter_mut().try_for_each(|config| signing(&mut config.signing))?;
     Ok(each)
+}
+
+/// The same for hypervisors by their names. Pool and network are those of their tables: flags are for the one that is talked to.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_named(global: &Global, names: &[HypervisorName]) -> Result<Vec<Config>> {
+    let (file, given) = (read()?, given(global)?);
+    let named = |name: &HypervisorName| {
+        let given = Given { target: Some(Target::Named(name.clone())), pool: None, network: None, admission: given.admission.clone() };
+        let mut config = file.clone().complete(&given)?;
+        signing(&mut config.signing)?;
+        Ok(config)
+    };
+    names.iter().map(named).collect()
 }
 
 fn read() -> Result<ConfigFile> {

@@ -20,6 +20,7 @@ use crate::{
         reservation::{Reread, View, reserved_by},
     },
     host::{
+        bytes::{PoolBytes, VolumeBytes},
         dns::Directory,
         guest::{Appliance, Libguestfs},
         hypervisor::{Hypervisor, Storage},
@@ -28,6 +29,7 @@ use crate::{
         libvirt::Libvirt,
         local::{Local, Lock},
         reach::Reach,
+        shell::{self, Shell},
         source::Source,
     },
 };
@@ -45,6 +47,10 @@ pub struct World<'a> {
     pub hypervisor: &'a dyn Hypervisor,
     /// The volumes of the pool.
     pub storage: &'a dyn Storage,
+    /// The bytes of the pool's raw volumes.
+    pub bytes: &'a dyn VolumeBytes,
+    /// The hypervisor's own programs.
+    pub shell: &'a dyn Shell,
     /// The insides of disks, through an appliance that runs on KVM or emulated.
     pub appliance: Appliances<'a>,
     /// The bytes of disks.
@@ -151,6 +157,7 @@ impl<'a> World<'a> {
 /// What is needed of the outside besides the hypervisor, opened.
 pub struct Opened {
     hypervisor: Libvirt,
+    shell: Box<dyn Shell + Send>,
     appliances: [Libguestfs; 2],
     source: crate::host::source::Sources,
     local: crate::host::local::ThisMachine,
@@ -183,6 +190,7 @@ impl Opened {
                 Some(name) => connect(config).with_context(|| format!("hypervisor {name}"))?,
                 None => connect(config)?,
             },
+            shell: shell::open(&config.uri, config.hypervisor()),
             appliances: [Libguestfs { tcg: false }, Libguestfs { tcg: true }],
             source: crate::host::source::Sources::new(config.cache.clone(), local.stop()).context("preparing downloads")?,
             local,
@@ -198,9 +206,13 @@ impl Opened {
     /// The command's.
     pub fn with<T>(&self, command: impl FnOnce(World<'_>) -> Result<T>) -> Result<T> {
         let storage = self.hypervisor.pool(&self.pool);
+        let streams = self.hypervisor.streams(&self.pool);
+        let bytes = PoolBytes::new(self.hypervisor.uri(), &storage, streams, self.shell.as_ref());
         command(World {
             hypervisor: &self.hypervisor,
             storage: &storage,
+            bytes: &bytes,
+            shell: self.shell.as_ref(),
             appliance: &|accelerator| &self.appliances[usize::from(accelerator == Accelerator::Tcg)],
             images: &LocalImages,
             source: &self.source,

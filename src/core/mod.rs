@@ -52,6 +52,7 @@ pub mod timezone;
 pub mod timings;
 pub mod toml_text;
 pub mod transfer;
+pub mod transport;
 pub mod trust;
 pub mod units;
 pub mod vm_spec;

@@ -17,6 +17,7 @@ pub mod portable;
 pub mod process;
 pub mod reach;
 pub mod seed_image;
+pub mod shell;
 pub mod source;
 pub mod ssh_keys;
 pub mod unpack;

@@ -1,4 +1,7 @@
 //! The one door for processes: absolute path, no shell, `LC_ALL=C`, no stdin, a deadline, the tail of stderr in the error.
+//! [`streams`] has those that are fed or read as they go.
+
+pub mod streams;
 
 use std::{
     io::Read,
@@ -35,8 +38,13 @@ impl Program {
 
     /// Its absolute path, if it is installed.
     pub fn path(self) -> Option<PathBuf> {
-        FOLDERS.iter().map(|folder| Path::new(folder).join(self.0)).find(|path| path.is_file())
+        find(self.0)
     }
+}
+
+/// The absolute path of a program of this name, if the system's own folders have one.
+pub fn find(name: &str) -> Option<PathBuf> {
+    FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
 }
 
 /// What a program printed.
@@ -57,18 +65,39 @@ pub struct Output {
 /// error here: see [`run`].
 pub fn output(program: Program, args: &[&str], deadline: Duration) -> Result<Output> {
     let path = program.path().with_context(|| format!("{} is not installed; `tpl doctor` says what to install", program.0))?;
-    #[expect(clippy::disallowed_methods, reason = "this is the one door")]
-    let mut command = Command::new(path);
-    command.args(args).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A group of its own: an interrupt at the terminal reaches tpl, which ends the program in its own way.
-    command.process_group(0);
-    let mut child = command.spawn().with_context(|| format!("starting {}", program.0))?;
+    output_of(&path, args, deadline)
+}
+
+/// The same for a program by its absolute path.
+///
+/// # Errors
+/// As for [`output`].
+pub fn output_of(path: &Path, args: &[&str], deadline: Duration) -> Result<Output> {
+    let name = name_of(path);
+    let mut command = command(path, args);
+    let mut child = command.stdin(Stdio::null()).spawn().with_context(|| format!("starting {name}"))?;
     let stdout = drain(child.stdout.take());
     let stderr = drain(child.stderr.take());
-    let status = wait(&mut child, deadline).with_context(|| format!("running {}", program.0))?;
-    let text = |pipe: thread::JoinHandle<Vec<u8>>| String::from_utf8_lossy(&pipe.join().unwrap_or_default()).into_owned();
-    let (stdout, stderr) = (text(stdout), tail(&text(stderr)).to_owned());
-    Ok(Output { code: status.code(), stdout, stderr })
+    let status = wait(&mut child, deadline).with_context(|| format!("running {name}"))?;
+    Ok(Output { code: status.code(), stdout: text(stdout), stderr: tail(&text(stderr)).to_owned() })
+}
+
+/// A program that is not started yet: its outputs come through pipes.
+fn command(path: &Path, args: &[&str]) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "this is the one door")]
+    let mut command = Command::new(path);
+    command.args(args).env("LC_ALL", "C").stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A group of its own: an interrupt at the terminal reaches tpl, which ends the program in its own way.
+    command.process_group(0);
+    command
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn text(pipe: thread::JoinHandle<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&pipe.join().unwrap_or_default()).into_owned()
 }
 
 /// Runs a program that must succeed, and returns what it printed.

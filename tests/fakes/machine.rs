@@ -21,7 +21,7 @@ use tpl::core::{
 };
 use uuid::Uuid;
 
-use super::players;
+use super::{players, shell::Program};
 
 /// Where the fake pool says that its volumes are.
 pub const POOL: &str = "/pool";
@@ -126,6 +126,8 @@ pub struct State {
     pub key: Option<minisign::KeyPair>,
     /// The keys that the operator trusts besides.
     pub trusted: Vec<PublicKey>,
+    /// The hypervisor's own programs.
+    pub programs: BTreeMap<&'static str, Program>,
 }
 
 /// The hypervisor, and the folder that stands for this machine's disk.
@@ -172,6 +174,7 @@ impl Machine {
             files: BTreeMap::new(),
             key: None,
             trusted: Vec::new(),
+            programs: BTreeMap::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), folder: Arc::new(TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()) }
     }

@@ -68,6 +68,7 @@ pub enum Step {
     Export,
     TakeDisk,
     Digest,
+    RunProgram,
     OpenGuest,
     ReadGuest,
     WriteGuest,
@@ -175,6 +176,7 @@ impl FakeRun {
         let result = command(World {
             hypervisor: self,
             storage: self,
+            shell: self,
             appliance: &appliance,
             images: self,
             source: self,

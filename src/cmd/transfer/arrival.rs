@@ -22,6 +22,7 @@ use crate::{
         metadata,
         names::TemplateId,
         portable::Portable,
+        progress::Progress as _,
         transfer::{Needed, Piece, There, best_base, there},
         units::ByteSize,
     },
@@ -33,9 +34,9 @@ use crate::{
 const ROUNDS: usize = 3;
 
 /// A version on its way.
-pub struct Arrival<'a> {
-    from: Side<'a>,
-    to: Side<'a>,
+pub struct Arrival<'f, 'a, 'c> {
+    from: Side<'f, 'c>,
+    to: Side<'a, 'c>,
     name: String,
     list: ChunkList,
     base: Option<(TemplateId, ChunkList)>,
@@ -43,9 +44,9 @@ pub struct Arrival<'a> {
     newest: bool,
 }
 
-impl<'a> Arrival<'a> {
+impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
     /// Looks at the target, and brings the version there, if it is not there yet.
-    pub fn begin(from: Side<'a>, to: Side<'a>, departure: Departure, dry_run: bool) -> Result<Outcome> {
+    pub fn begin(from: Side<'f, 'c>, to: Side<'a, 'c>, departure: Departure, dry_run: bool) -> Result<Outcome> {
         let (world, portable) = (to.world, departure.portable);
         let id = portable.manifest.id();
         let lock = world.local.lock(&format!("build {} {}", world.hypervisor.uri(), id.name), Duration::ZERO)?;

@@ -30,7 +30,7 @@ pub struct Departure {
 
 impl Departure {
     /// Finds the version, and makes sure that it may be taken elsewhere.
-    pub fn of(from: Side<'_>, wish: Wish<'_>) -> Result<Self> {
+    pub fn of(from: Side<'_, '_>, wish: Wish<'_>) -> Result<Self> {
         let world = from.world;
         let inventory = world.inventory()?;
         let manifest = &inventory.find(wish.template)?.manifest;

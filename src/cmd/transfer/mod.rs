@@ -30,15 +30,16 @@ use crate::{
     },
 };
 use arrival::Arrival;
+pub use carry::{rate, seconds};
 use departure::Departure;
 
 /// One end of the way.
 #[derive(Clone, Copy)]
-pub struct Side<'a> {
+pub struct Side<'w, 'c> {
     /// The hypervisor.
-    pub world: World<'a>,
+    pub world: World<'w>,
     /// The configuration for it.
-    pub config: &'a Config,
+    pub config: &'c Config,
 }
 
 /// What is to be sent, and how.
@@ -84,7 +85,7 @@ pub struct Outcome {
 /// # Errors
 /// [`crate::core::error::Refusal`]: it is not published, not signed as it must be, or something else has its name at the target.
 /// [`crate::core::error::Cut`]: the connection broke; what has arrived stays. Any other failure is undone.
-pub fn one(from: Side<'_>, to: Side<'_>, wish: Wish<'_>) -> Result<Outcome> {
+pub fn one(from: Side<'_, '_>, to: Side<'_, '_>, wish: Wish<'_>) -> Result<Outcome> {
     let began = Instant::now();
     let departure = Departure::of(from, wish)?;
     let id = departure.portable.manifest.id();

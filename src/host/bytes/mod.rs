@@ -149,7 +149,7 @@ impl VolumeBytes for PoolBytes<'_> {
 }
 
 /// Chunks that follow each other, as runs: the first chunk of each, and how many they are.
-fn runs(chunks: &[u64]) -> Vec<(u64, u64)> {
+pub(super) fn runs(chunks: &[u64]) -> Vec<(u64, u64)> {
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for chunk in chunks {
         match runs.last_mut() {

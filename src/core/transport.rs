@@ -1,0 +1,251 @@
+//! How a hypervisor's own programs are reached, read from the URI that libvirt connects to: <https://libvirt.org/uri.html>.
+
+use std::{borrow::Cow, path::PathBuf};
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::{error::Refusal, facts::is_local, quoted::quoted};
+
+/// How a hypervisor's own programs are reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// They are this machine's.
+    Local,
+    /// Over SSH, with the words that libvirt's transport has for it.
+    Ssh(SshTarget),
+}
+
+/// Whom SSH is to reach, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshTarget {
+    /// A name or an address.
+    pub host: String,
+    /// Who logs in; none leaves it to SSH.
+    pub user: Option<String>,
+    /// The port; none leaves it to SSH.
+    pub port: Option<u16>,
+    /// The private key's file; none leaves it to SSH.
+    pub key: Option<PathBuf>,
+    /// The program that stands for `ssh`, an absolute path.
+    pub command: Option<PathBuf>,
+    /// The file of known host keys; none leaves it to SSH.
+    pub known_hosts: Option<String>,
+    /// Which host keys are believed.
+    pub host_keys: HostKeys,
+}
+
+/// Which host keys are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostKeys {
+    /// As SSH is configured: those that it knows.
+    Known,
+    /// Those that are known, and any of a host of which none is.
+    AlsoNew,
+    /// Any.
+    Any,
+}
+
+/// What a session does without, whatever the user's own configuration says, and when a silent host is given up: after 45 s.
+const SETTINGS: [&str; 8] = [
+    "BatchMode=yes",
+    "ConnectTimeout=15",
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=3",
+    "ClearAllForwardings=yes",
+    "ForwardAgent=no",
+    "RemoteCommand=none",
+    "LogLevel=ERROR",
+];
+
+impl Transport {
+    /// Reads a connection's URI.
+    ///
+    /// # Errors
+    /// [`Refusal`]: it goes neither to this machine nor over SSH, or SSH cannot be told what it says.
+    pub fn of(uri: &str) -> Result<Self, Refusal> {
+        if is_local(uri) {
+            return Ok(Self::Local);
+        }
+        let refused = |why: String| {
+            let reason = format!("{uri} gives no way to run programs on the hypervisor: {why}");
+            Refusal::new(reason).advise("name the hypervisor by qemu+ssh://USER@HOST/system")
+        };
+        let parsed = Url::parse(uri).map_err(|error| refused(error.to_string()))?;
+        let transport = parsed.scheme().split_once('+').map_or("tls", |(_, transport)| transport);
+        if !matches!(transport, "ssh" | "libssh" | "libssh2") {
+            return Err(refused(format!("its transport is {transport}, and they are run over SSH")));
+        }
+        SshTarget::of(&parsed).map(Self::Ssh).map_err(refused)
+    }
+}
+
+impl SshTarget {
+    fn of(uri: &Url) -> Result<Self, String> {
+        let host = decoded(uri.host_str().unwrap_or_default())?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        if host.is_empty() || host.starts_with('-') {
+            return Err(format!("{} is no host", quoted(&host)));
+        }
+        if uri.password().is_some() {
+            return Err("a password is in it, and SSH takes none from there".to_owned());
+        }
+        let user = Some(decoded(uri.username())?).filter(|user| !user.is_empty());
+        if let Some(user) = user.as_ref().filter(|user| user.starts_with('-')) {
+            return Err(format!("{} is no user", quoted(user)));
+        }
+        let mut target =
+            Self { host, user, port: uri.port(), key: None, command: None, known_hosts: None, host_keys: HostKeys::Known };
+        // libvirt takes both separators.
+        for parameter in uri.query().unwrap_or_default().split(['&', ';']) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            target.set(name, decoded(value)?)?;
+        }
+        Ok(target)
+    }
+
+    /// Takes one parameter of the URI. Those that concern libvirt's own connection alone are passed over.
+    fn set(&mut self, name: &str, value: String) -> Result<(), String> {
+        match name {
+            "keyfile" => self.key = Some(value.into()),
+            "command" if value.starts_with('/') => self.command = Some(value.into()),
+            // A `PATH` may be anybody's.
+            "command" => return Err(format!("its command {} is no absolute path", quoted(&value))),
+            "known_hosts" if value.contains('"') => return Err(format!("{} is no file of known hosts", quoted(&value))),
+            "known_hosts" => self.known_hosts = Some(value),
+            // What is no number is 0 to libvirt; a host that is believed for nothing must be asked for clearly.
+            "no_verify" if value.parse::<i64>().is_ok_and(|number| number != 0) => self.host_keys = HostKeys::Any,
+            "known_hosts_verify" => match value.as_str() {
+                "ignore" => self.host_keys = HostKeys::Any,
+                "auto" if self.host_keys == HostKeys::Known => self.host_keys = HostKeys::AlsoNew,
+                _ => {}
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The arguments of `ssh` before the command, with these further settings: what tpl says stands before the user's own
+    /// configuration.
+    pub fn arguments(&self, further: &[&str]) -> Vec<String> {
+        let mut arguments: Vec<String> = ["-T", "-e", "none"].map(str::to_owned).to_vec();
+        let mut settings: Vec<Cow<'_, str>> = SETTINGS.iter().chain(further).map(|setting| Cow::Borrowed(*setting)).collect();
+        match self.host_keys {
+            HostKeys::Known => {}
+            HostKeys::AlsoNew => settings.push("StrictHostKeyChecking=accept-new".into()),
+            HostKeys::Any => settings.push("StrictHostKeyChecking=no".into()),
+        }
+        if let Some(file) = &self.known_hosts {
+            // ssh_config(5): a percent sign begins a token.
+            settings.push(format!("UserKnownHostsFile=\"{}\"", file.replace('%', "%%")).into());
+        }
+        for setting in settings {
+            arguments.extend(["-o".to_owned(), setting.into_owned()]);
+        }
+        if let Some(port) = self.port {
+            arguments.extend(["-p".to_owned(), port.to_string()]);
+        }
+        if let Some(user) = &self.user {
+            arguments.extend(["-l".to_owned(), user.clone()]);
+        }
+        if let Some(key) = &self.key {
+            arguments.extend(["-i".to_owned(), key.to_string_lossy().into_owned()]);
+        }
+        arguments.extend(["--".to_owned(), self.host.clone()]);
+        arguments
+    }
+}
+
+/// What a percent-encoded part says.
+fn decoded(text: &str) -> Result<String, String> {
+    let text = percent_decode_str(text).decode_utf8().map_err(|_| format!("{} is no UTF-8", quoted(text)))?;
+    if text.chars().any(char::is_control) {
+        return Err(format!("{} holds control characters", quoted(&text)));
+    }
+    Ok(text.into_owned())
+}
+
+/// The one line with which a POSIX shell runs a program with just these arguments, in the locale C, found in the system's own
+/// folders.
+///
+/// # Errors
+/// An argument holds a NUL.
+pub fn command_line(argv: &[&str]) -> Result<String, String> {
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    // By `env`, so that a login shell that is no POSIX shell sets them too.
+    let words = ["/usr/bin/env", "LC_ALL=C", path].into_iter().chain(argv.iter().copied());
+    shlex::try_join(words).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(uri: &str) -> String {
+        match Transport::of(uri) {
+            Ok(Transport::Local) => "local".to_owned(),
+            Ok(Transport::Ssh(target)) => {
+                let all = target.arguments(&[]);
+                let common = 3 + 2 * SETTINGS.len();
+                let command = target.command.map(|command| format!("{}: ", command.display())).unwrap_or_default();
+                format!("{command}{}", all[common..].join(" "))
+            }
+            Err(refusal) => refusal.to_string(),
+        }
+    }
+
+    #[test]
+    fn uris_are_read_as_libvirt_does() {
+        let table = [
+            ("qemu:///system", "local"),
+            ("qemu+unix:///system?socket=/x", "local"),
+            ("qemu+ssh://hv1/system", "-- hv1"),
+            ("qemu+ssh://root@hv1:2222/system", "-p 2222 -l root -- hv1"),
+            ("qemu+libssh2://root@[2001:db8::1]:22/system", "-p 22 -l root -- 2001:db8::1"),
+            ("qemu+ssh://hv1/system?keyfile=/a%20b%26%2Bc&netcat=nc", "-i /a b&+c -- hv1"),
+            ("qemu+ssh://hv1/system?keyfile=/a+b;command=/opt/ssh", "/opt/ssh: -i /a+b -- hv1"),
+            ("qemu+ssh://hv1/system?no_verify=1#x", "-o StrictHostKeyChecking=no -- hv1"),
+            ("qemu+ssh://hv1/system?no_verify=0", "-- hv1"),
+            ("qemu+ssh://hv1/system?no_verify=yes", "-- hv1"),
+            ("qemu+libssh://hv1/system?known_hosts_verify=ignore", "-o StrictHostKeyChecking=no -- hv1"),
+            (
+                "qemu+libssh://hv1/system?known_hosts=/k%25 h&known_hosts_verify=auto&sshauth=agent",
+                "-o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=\"/k%% h\" -- hv1",
+            ),
+        ];
+        for (uri, expected) in table {
+            assert_eq!(words(uri), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_ssh_cannot_do_is_refused() {
+        let table = [
+            ("qemu://hv1/system", "its transport is tls, and they are run over SSH"),
+            ("qemu+tcp://hv1/system", "its transport is tcp, and they are run over SSH"),
+            ("qemu+ssh://-oProxyCommand=x/system", "\"-oProxyCommand=x\" is no host"),
+            ("qemu+ssh://%2doProxyCommand=x/system", "\"-oProxyCommand=x\" is no host"),
+            ("qemu+ssh://-lx@hv1/system", "\"-lx\" is no user"),
+            ("qemu+ssh://root:secret@hv1/system", "a password is in it, and SSH takes none from there"),
+            ("qemu+ssh://hv1/system?command=ssh", "its command \"ssh\" is no absolute path"),
+            ("qemu+ssh://hv1/system?keyfile=a%0ab", "\"a\\nb\" holds control characters"),
+            ("qemu+ssh://hv1/system?known_hosts=a%22b", "\"a\\\"b\" is no file of known hosts"),
+            ("qemu+ssh://hv1/system?keyfile=%ff", "\"%ff\" is no UTF-8"),
+        ];
+        for (uri, why) in table {
+            let expected = format!(
+                "{uri} gives no way to run programs on the hypervisor: {why}\nname the hypervisor by qemu+ssh://USER@HOST/system"
+            );
+            assert_eq!(words(uri), expected);
+        }
+    }
+
+    #[test]
+    fn a_command_line_is_just_its_words() {
+        let words = ["lvs", "a b", "it's", "$(x) `y` \\ \"z\" !", "", "-S", "ä\nö"];
+        let line = command_line(&words).unwrap();
+        assert_eq!(shlex::split(&line).unwrap()[3..], words);
+        assert!(line.starts_with("/usr/bin/env 'LC_ALL=C' 'PATH=/usr/local/sbin:"), "{line}");
+        assert!(command_line(&["a\0b"]).is_err());
+    }
+}

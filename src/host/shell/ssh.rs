@@ -1,0 +1,169 @@
+//! The programs of another machine, over SSH.
+//!
+//! One connection carries all of a command's calls: a `ssh` beside them holds it, through a socket in a private folder. It is made
+//! for the first call, and made again when it has broken. What it runs over there is a `cat` whose input is a pipe of this
+//! process: however this process ends, the pipe does, and `cat`, and with it the connection.
+
+use std::{
+    env,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    sync::{Condvar, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use tempfile::TempDir;
+
+use super::{Output, Shell, said};
+use crate::{
+    core::{
+        error::Advised,
+        transport::{SshTarget, command_line},
+    },
+    host::process::{
+        self, SSH,
+        streams::{self, Beside},
+    },
+};
+
+/// How long logging in may take: an emulated hypervisor takes its time for a key exchange.
+const LOGIN: Duration = Duration::from_secs(45);
+/// sshd carries ten sessions on a connection by default (MaxSessions), and one of them is `cat`'s.
+const SESSIONS: usize = 9;
+/// What ssh itself ends with when it cannot reach the host or its connection breaks.
+const BROKEN: i32 = 255;
+/// What `env` ends with when there is no such program.
+const NOT_FOUND: i32 = 127;
+
+/// The hypervisor is another machine.
+pub struct SshShell {
+    target: SshTarget,
+    /// What operators call it.
+    name: String,
+    connection: Mutex<Option<Connection>>,
+    /// How many calls are on their way.
+    busy: Mutex<usize>,
+    done: Condvar,
+}
+
+/// What carries the calls. Its fields end in this order.
+struct Connection {
+    master: Beside,
+    socket: String,
+    _folder: TempDir,
+}
+
+/// One call's place among those that are on their way at once.
+struct Place<'a>(&'a SshShell);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.0.busy.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.done.notify_one();
+    }
+}
+
+impl SshShell {
+    /// Reaches nobody yet.
+    pub fn new(target: SshTarget, name: &str) -> Self {
+        let (connection, busy, done) = (Mutex::new(None), Mutex::new(0), Condvar::new());
+        Self { target, name: name.to_owned(), connection, busy, done }
+    }
+
+    fn place(&self) -> Place<'_> {
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = self.done.wait_while(busy, |busy| *busy >= SESSIONS).unwrap_or_else(PoisonError::into_inner);
+        *busy += 1;
+        Place(self)
+    }
+
+    /// The connection's socket. Who comes while it is being made waits for it.
+    fn socket(&self, ssh: &Path) -> Result<String> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = connection.as_mut()
+            && open.master.ended()?.is_none()
+        {
+            return Ok(open.socket.clone());
+        }
+        let new = connection.insert(Connection::open(ssh, &self.target).map_err(|cause| {
+            let cause = cause.context(format!("reaching {} by SSH", self.name));
+            let user = self.target.user.as_ref().map_or(String::new(), |user| format!("{user}@"));
+            Advised::new(cause, format!("`ssh {user}{} true` must work without a question", self.target.host))
+        })?);
+        Ok(new.socket.clone())
+    }
+
+    /// Makes a call: `call` gets the program and its arguments.
+    fn call(&self, argv: &[&str], call: impl FnOnce(&Path, &[&str]) -> Result<Output>) -> Result<Output> {
+        let program = argv.first().copied().context("no program is named")?;
+        let ssh = match &self.target.command {
+            Some(command) => command.clone(),
+            None => SSH.path().context("ssh is not installed; `tpl doctor` says what to install")?,
+        };
+        let line = command_line(argv).map_err(|error| anyhow!("running {program} on {}: {error}", self.name))?;
+        let _place = self.place();
+        let socket = self.socket(&ssh)?;
+        let mut args = self.target.arguments(&["ControlMaster=no", &socket]);
+        args.push(line);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let output = call(&ssh, &args).with_context(|| format!("running {program} on {}", self.name))?;
+        match output.code {
+            Some(BROKEN) => bail!("running {program} on {}: the connection broke: {}", self.name, said(&output.stderr)),
+            Some(NOT_FOUND) => bail!("{program} is not installed on {}", self.name),
+            _ => Ok(output),
+        }
+    }
+}
+
+/// A folder for the socket. The path of a socket has room for 107 characters, of which ssh takes 17 while it makes it.
+fn private_folder() -> Result<TempDir> {
+    let plain = |folder: &PathBuf| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+        folder.to_str().is_some_and(|text| text.starts_with('/') && text.len() < 60 && text.bytes().all(plain))
+    };
+    let place = Some(env::temp_dir()).filter(plain).unwrap_or_else(|| PathBuf::from("/tmp"));
+    tempfile::Builder::new()
+        .prefix("tpl-ssh-")
+        .tempdir_in(&place)
+        .with_context(|| format!("making a folder in {}", place.display()))
+}
+
+impl Connection {
+    fn open(ssh: &Path, target: &SshTarget) -> Result<Self> {
+        let folder = private_folder()?;
+        let path = folder.path().join("s");
+        let socket = format!("ControlPath={}", path.display());
+        let mut args = target.arguments(&["ControlMaster=yes", "ControlPersist=no", &socket]);
+        args.push("exec cat >/dev/null".to_owned());
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut master = Beside::start(ssh, &args)?;
+        let end = Instant::now() + LOGIN;
+        // ssh makes it once the user is logged in.
+        while !path.exists() {
+            if let Some(text) = master.ended()? {
+                bail!("{}", said(&text));
+            }
+            if Instant::now() >= end {
+                bail!("nobody is logged in after {} s", LOGIN.as_secs());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(Self { master, socket, _folder: folder })
+    }
+}
+
+impl Shell for SshShell {
+    fn run(&self, argv: &[&str], deadline: Duration) -> Result<Output> {
+        self.call(argv, |ssh, args| process::output_of(ssh, args, deadline))
+    }
+
+    fn feed(&self, argv: &[&str], input: &mut dyn Read) -> Result<Output> {
+        self.call(argv, |ssh, args| streams::feed(ssh, args, input))
+    }
+
+    fn read(&self, argv: &[&str], sink: &mut dyn Write) -> Result<Output> {
+        self.call(argv, |ssh, args| streams::read(ssh, args, sink))
+    }
+}

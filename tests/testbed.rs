@@ -1,0 +1,11 @@
+//! tpl on the two hypervisors of `scripts/testbed`: real libvirt, real lvm2, over SSH.
+//!
+//! Run apart, because the testbed must be up: `eval "$(scripts/testbed env)"; cargo test --test testbed`. Each test makes only what
+//! bears its own prefix, and takes it away again.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+#[path = "testbed/bed.rs"]
+mod bed;
+#[path = "testbed/shell.rs"]
+mod shell;
