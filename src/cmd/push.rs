@@ -156,7 +156,8 @@ fn verdict(mut failed: Vec<(String, Error)>, all: usize) -> Result<()> {
         return Ok(());
     }
     if codes.contains(&4) {
-        let left = failed.into_iter().flat_map(|(_, error)| error.downcast::<UndoIncomplete>().map_or(vec![], |error| error.left));
+        let left =
+            failed.into_iter().flat_map(|(_, error)| error.downcast::<UndoIncomplete>().map_or(vec![], |error| error.left));
         return Err(UndoIncomplete { cause: anyhow!("{heading}:\n{}", lines.join("\n")), left: left.collect() }.into());
     }
     if codes.iter().all(|code| *code == 3) {

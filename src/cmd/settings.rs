@@ -49,7 +49,8 @@ pub fn load_each(global: &Global) -> Result<Vec<Config>> {
 pub fn load_named(global: &Global, names: &[HypervisorName]) -> Result<Vec<Config>> {
     let (file, given) = (read()?, given(global)?);
     let named = |name: &HypervisorName| {
-        let given = Given { target: Some(Target::Named(name.clone())), pool: None, network: None, admission: given.admission.clone() };
+        let given =
+            Given { target: Some(Target::Named(name.clone())), pool: None, network: None, admission: given.admission.clone() };
         let mut config = file.clone().complete(&given)?;
         signing(&mut config.signing)?;
         Ok(config)

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, anyhow};
 
-use super::{Outcome, Side, carry, departure, departure::Departure};
+use super::{
+    Outcome, Side,
+    carry::Carry,
+    departure::{self, Departure},
+};
 use crate::{
     cmd::{
         import::{Import, preflight},
@@ -26,7 +30,6 @@ use crate::{
         transfer::{Needed, Piece, There, best_base, there},
         units::ByteSize,
     },
-    host::bytes::Target,
     ui::StageLine,
 };
 
@@ -50,7 +53,8 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
         let (world, portable) = (to.world, departure.portable);
         let id = portable.manifest.id();
         let lock = world.local.lock(&format!("build {} {}", world.hypervisor.uri(), id.name), Duration::ZERO)?;
-        let _lock = lock.map_err(|holder| Refusal::new(format!("{} is being built or brought there already, by {holder}", id.name)))?;
+        let _lock =
+            lock.map_err(|holder| Refusal::new(format!("{} is being built or brought there already, by {holder}", id.name)))?;
         let inventory = world.inventory()?;
         let outcome = |sent, whole, base, resumed| Outcome {
             id: id.clone(),
@@ -107,7 +111,8 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
             Err(error) if self.is_kept(&error) => {
                 undo.commit();
                 let name = self.to.world.hypervisor.name();
-                let advice = format!("what has arrived at {name} is kept: the same command goes on with it; `tpl prune` there removes it");
+                let advice =
+                    format!("what has arrived at {name} is kept: the same command goes on with it; `tpl prune` there removes it");
                 Err(Advised::new(error, advice).into())
             }
             Err(error) => Err(undo.roll_back(error)),
@@ -128,7 +133,6 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
         }
     }
 
-
     fn steps(&self, import: &mut Import<'a>, begun: Option<&Template>, undo: &mut Undo<'a>) -> Result<u64> {
         let world = self.to.world;
         match begun {
@@ -137,9 +141,9 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
         }
         world.local.go_on()?;
         let line = StageLine::begin("volume");
-        let (mut known, fresh) = self.volume(&line)?;
+        let (known, fresh) = self.volume(&line)?;
         line.done();
-        let sent = self.send(&mut known, fresh)?;
+        let sent = self.send(known, fresh)?;
         world.storage.protect(&self.name)?;
         if self.resumed {
             // What a broken transfer has written of them may be a part.
@@ -182,7 +186,9 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
     /// The volume, and what is known of its bytes. It is fresh if it was made just now.
     fn volume(&self, line: &StageLine) -> Result<(Option<ChunkList>, bool)> {
         let (storage, size) = (self.to.world.storage, self.list.virtual_size());
-        if self.resumed && let Some(there) = storage.volume(&self.name)? {
+        if self.resumed
+            && let Some(there) = storage.volume(&self.name)?
+        {
             let logical = storage.size()?.kind.is_logical();
             let usable = if logical { there.capacity.0 >= size } else { there.capacity.0 <= size };
             if usable {
@@ -193,8 +199,7 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
             storage.delete(&self.name)?;
         }
         let capacity = ByteSize(size);
-        let new =
-            NewVolume { name: &self.name, capacity, format: VolumeFormat::Raw, backing: None, room: None, protected: true };
+        let new = NewVolume { name: &self.name, capacity, format: VolumeFormat::Raw, backing: None, room: None, protected: true };
         match &self.base {
             None => {
                 storage.create(&new)?;
@@ -209,25 +214,20 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
     }
 
     /// Sends what differs, and reads all of it back; how many bytes were sent.
-    fn send(&self, known: &mut Option<ChunkList>, fresh: bool) -> Result<u64> {
-        let (from, to, size) = (self.from.world, self.to.world, self.list.virtual_size());
+    fn send(&self, mut known: Option<ChunkList>, fresh: bool) -> Result<u64> {
         let mut sent = 0;
         for round in 0..ROUNDS {
             let needed = Needed::of(&self.list, known.as_ref());
-            let target = Target { name: &self.name, size, fresh: fresh && round == 0 };
-            let tail = if target.fresh { None } else { self.tail()? };
-            let line = StageLine::begin("sending");
-            sent += carry::carry((from, to), (target, &self.list), &needed, tail, &line)?;
-            line.done();
-            let line = StageLine::begin("reading back");
-            let found = to.bytes.digest(&self.name, size, &line)?;
-            line.done();
+            let tail = if fresh && round == 0 { None } else { self.tail()? };
+            let way = Carry { from: self.from.world, to: self.to.world, name: &self.name, list: &self.list };
+            let (bytes, found) = way.carry(&needed, fresh && round == 0, tail)?;
+            sent += bytes;
             if Needed::of(&self.list, Some(&found)).is_nothing() {
                 return Ok(sent);
             }
-            *known = Some(found);
+            known = Some(found);
         }
-        let found = known.as_ref().map(|list| hex(&list.content_digest())).unwrap_or_default();
+        let found = known.map(|list| hex(&list.content_digest())).unwrap_or_default();
         let wanted = hex(&self.list.content_digest());
         Err(anyhow!("what arrives is not what is sent: its content digest is {found}, and not {wanted}"))
     }
@@ -241,7 +241,9 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
 }
 
 fn taken(name: &str) -> Error {
-    Refusal::new(format!("{name} is being brought there by another run")).advise("try again later: it will be there, or go on").into()
+    Refusal::new(format!("{name} is being brought there by another run"))
+        .advise("try again later: it will be there, or go on")
+        .into()
 }
 
 /// The run that a template's domain says it is made by; none where there is no such domain.

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::{
     cmd::world::World,
     core::{
-        digest::{CHUNK, ChunkList, chunk_digest},
+        digest::{CHUNK, ChunkList, chunk_count, chunk_digest},
         progress::Progress as _,
         transfer::{Needed, Piece, length_of, pieces},
         units::{ByteSize, Span},
@@ -22,35 +22,94 @@ use crate::{
 
 /// How many pieces wait to be written: each has at most a chunk.
 const WAITING: usize = 8;
+/// How many chunks are sent before they are read back.
+const PART: usize = 16;
+/// How often it is looked whether a part has been digested.
+const PAUSE: Duration = Duration::from_millis(5);
 /// How often a line that is seen changes.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Sends what is needed; how many bytes that were. `tail` are zeros that go behind the volume's own bytes.
-pub fn carry(
-    (from, to): (World<'_>, World<'_>),
-    (target, list): (Target<'_>, &ChunkList),
-    needed: &Needed,
-    tail: Option<Piece>,
-    line: &StageLine,
-) -> Result<u64> {
-    let grain = to.bytes.grain()?;
-    let (sender, receiver) = sync_channel::<Result<Piece>>(WAITING);
-    let mut meter = Meter::new(needed.bytes(target.size), line);
-    thread::scope(|scope| {
-        let name = target.name;
-        scope.spawn(move || {
-            if let Err(error) = read(from, name, list, needed, grain, &sender) {
-                // Where nobody listens any more, the other side has an error of its own.
-                let _ = sender.send(Err(error));
-                return;
+/// The way of one volume.
+#[derive(Clone, Copy)]
+pub struct Carry<'a, 'f, 't> {
+    /// Where it comes from.
+    pub from: World<'f>,
+    /// Where it goes.
+    pub to: World<'t>,
+    /// Its name at both ends.
+    pub name: &'a str,
+    /// What it is to be.
+    pub list: &'a ChunkList,
+}
+
+impl Carry<'_, '_, '_> {
+    /// Sends what is needed, and digests all that is there then; how many bytes were sent, and what was found. `tail` are zeros that
+    /// go behind the volume's own bytes.
+    pub fn carry(&self, needed: &Needed, fresh: bool, tail: Option<Piece>) -> Result<(u64, ChunkList)> {
+        let (to, size) = (self.to, self.list.virtual_size());
+        let line = StageLine::begin("sending");
+        let mut meter = Meter::new(needed.bytes(size), &line);
+        if !to.bytes.digests_beside(self.name)? {
+            let sent = self.part((0, size), needed, fresh, tail, &mut meter)?;
+            line.done();
+            let line = StageLine::begin("reading back");
+            let found = to.bytes.digest(self.name, size, &line)?;
+            line.done();
+            return Ok((sent, found));
+        }
+        // While a part is on its way, the hypervisor digests the one before it.
+        let parts = needed.parts(chunk_count(size), PART);
+        let last = parts.len() - 1;
+        let mut sent = 0;
+        let mut tail = tail;
+        let digests = thread::scope(|scope| {
+            let mut digests = Vec::new();
+            for (number, ((first, end), part)) in parts.iter().enumerate() {
+                let tail = if number == last { tail.take() } else { None };
+                let bytes = (first * CHUNK, end.saturating_mul(CHUNK).min(size));
+                sent += self.part(bytes, part, fresh, tail, &mut meter)?;
+                let count = end - first;
+                digests.push(scope.spawn(move || to.bytes.digest_part(self.name, size, (*first, count))));
+                // One at a time: more would only be in each other's way.
+                if let Some(before) = digests.iter().rev().nth(1) {
+                    while !before.is_finished() {
+                        to.local.go_on()?;
+                        thread::sleep(PAUSE);
+                    }
+                }
             }
-            if let Some(tail) = tail {
-                let _ = sender.send(Ok(tail));
-            }
-        });
-        let mut coming = receiver.into_iter().map(|piece| to.local.go_on().and(piece));
-        to.bytes.write(target, &mut coming, &mut |bytes| meter.add(bytes))
-    })
+            line.update("reading back", Some(100));
+            let all: Result<Vec<_>> = digests
+                .into_iter()
+                .map(|digest| digest.join().unwrap_or_else(|_| Err(anyhow!("a thread ended early"))))
+                .collect();
+            all
+        })?;
+        line.done();
+        Ok((sent, ChunkList::new(size, digests.concat()).context("counting chunks")?))
+    }
+
+    /// Sends what is needed in a part of the volume.
+    fn part(&self, part: (u64, u64), needed: &Needed, fresh: bool, tail: Option<Piece>, meter: &mut Meter<'_>) -> Result<u64> {
+        let (from, to) = (self.from, self.to);
+        let grain = to.bytes.grain()?;
+        let (sender, receiver) = sync_channel::<Result<Piece>>(WAITING);
+        let target = Target { name: self.name, size: self.list.virtual_size(), fresh, part };
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                if let Err(error) = read(from, self.name, self.list, needed, grain, &sender) {
+                    // Where nobody listens any more, the other side has an error of its own.
+                    let _ = sender.send(Err(error));
+                    return;
+                }
+                if let Some(tail) = tail {
+                    let _ = sender.send(Ok(tail));
+                }
+            });
+            let mut coming = receiver.into_iter().map(|piece| to.local.go_on().and(piece));
+            to.bytes.write(target, &mut coming, &mut |bytes| meter.add(bytes))
+        })
+    }
 }
 
 /// Reads the chunks that are needed, and hands over the pieces that are to be written.

@@ -55,7 +55,8 @@ fn ensure_pool(world: World<'_>, manifest: &Manifest) -> Result<(), Refusal> {
         return Ok(());
     }
     let reason = format!("{} has its volumes in pool {own}, and this command works on pool {pool}", manifest.id());
-    Err(Refusal::new(reason).advise(format!("name it with --pool {own}, or a hypervisor of the configuration that has this pool")))
+    Err(Refusal::new(reason)
+        .advise(format!("name it with --pool {own}, or a hypervisor of the configuration that has this pool")))
 }
 
 /// The chunk list that is kept with a version; none where there is none that fits its digest.
@@ -70,9 +71,7 @@ pub fn kept_list(world: World<'_>, manifest: &Manifest) -> Result<Option<ChunkLi
     }
     // In a logical pool it has zeros behind its end.
     let list = ChunkList::parse(&world.bytes.head(&volume, length)?).ok();
-    Ok(list.filter(|list| {
-        list.virtual_size() == manifest.virtual_size.0 && Some(hex(&list.content_digest())) == manifest.digest
-    }))
+    Ok(list.filter(|list| list.virtual_size() == manifest.virtual_size.0 && Some(hex(&list.content_digest())) == manifest.digest))
 }
 
 /// The chunk list of a version that is to be sent: the one that is kept with it, or else what its volume has now.

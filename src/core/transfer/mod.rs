@@ -54,6 +54,23 @@ impl Needed {
         self.send.is_empty() && self.clear.is_empty()
     }
 
+    /// The same in parts that cover a disk of so many chunks, each with at most `most` chunks to be sent: what each part covers, its
+    /// first chunk and the one behind its last, and what it needs.
+    pub fn parts(&self, chunks: u64, most: usize) -> Vec<((u64, u64), Self)> {
+        let mut parts = Vec::new();
+        let mut first = 0;
+        let groups: Vec<&[Part]> = self.send.chunks(most.max(1)).collect();
+        for number in 0..groups.len().max(1) {
+            // The next one begins with its own first chunk.
+            let end = groups.get(number + 1).and_then(|next| next.first()).map_or(chunks, |next| next.index);
+            let send = groups.get(number).map_or(Vec::new(), |group| group.to_vec());
+            let clear = self.clear.iter().copied().filter(|index| (first..end).contains(index)).collect();
+            parts.push(((first, end), Self { send, clear }));
+            first = end;
+        }
+        parts
+    }
+
     /// How many bytes the chunks to be sent have, in a disk of `size` bytes. What is zero in them may be left out.
     pub fn bytes(&self, size: u64) -> u64 {
         self.send.iter().map(|part| length_of(part.index, size)).sum()

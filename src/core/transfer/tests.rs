@@ -9,7 +9,8 @@ fn list(size: u64, chunks: &[u8]) -> ChunkList {
 
 /// `index` for a chunk onto something else, `index'` for one onto zeros; then those to be cleared.
 fn said(needed: &Needed) -> String {
-    let send: Vec<String> = needed.send.iter().map(|part| format!("{}{}", part.index, if part.blank { "'" } else { "" })).collect();
+    let send: Vec<String> =
+        needed.send.iter().map(|part| format!("{}{}", part.index, if part.blank { "'" } else { "" })).collect();
     let clear: Vec<String> = needed.clear.iter().map(u64::to_string).collect();
     format!("{} | {}", send.join(" "), clear.join(" "))
 }
@@ -80,4 +81,17 @@ fn zeros_are_left_out_where_there_are_zeros_already() {
     for (bytes, blank, grain, expected) in table {
         assert_eq!(pieces(100, bytes.to_vec(), blank, grain), expected, "{bytes:?} {blank} {grain}");
     }
+}
+
+#[test]
+fn parts_cover_all_of_a_disk() {
+    let needed = Needed { send: [1, 2, 5, 6, 8].map(|index| Part { index, blank: false }).to_vec(), clear: vec![0, 3, 4, 9] };
+    let parts = |needed: &Needed, most| -> Vec<String> {
+        let said = |((first, end), part): ((u64, u64), Needed)| format!("{first}..{end}: {}", said(&part));
+        needed.parts(10, most).into_iter().map(said).collect()
+    };
+    assert_eq!(parts(&needed, 2), ["0..5: 1 2 | 0 3 4", "5..8: 5 6 | ", "8..10: 8 | 9"]);
+    assert_eq!(parts(&needed, 9), ["0..10: 1 2 5 6 8 | 0 3 4 9"]);
+    assert_eq!(parts(&Needed::default(), 2), ["0..10:  | "]);
+    assert_eq!(parts(&Needed { send: vec![], ..needed }, 2), ["0..10:  | 0 3 4 9"]);
 }

@@ -59,8 +59,10 @@ pub fn write(
             Piece::Zeros { at, length } => zero(&file, at, length).with_context(what)?,
         }
     }
-    ensure_length(&file, target.size).with_context(what)?;
-    file.sync_all().with_context(what)?;
+    if target.part.1 >= target.size {
+        ensure_length(&file, target.size).with_context(what)?;
+        file.sync_all().with_context(what)?;
+    }
     Ok(written)
 }
 

@@ -14,7 +14,12 @@ use std::sync::OnceLock;
 use anyhow::Result;
 
 use crate::{
-    core::{digest::ChunkList, facts::is_local, progress::Progress, transfer::Piece},
+    core::{
+        digest::{ChunkList, Digest},
+        facts::is_local,
+        progress::Progress,
+        transfer::Piece,
+    },
     host::{hypervisor::Storage, libvirt::PoolStreams, shell::Shell},
 };
 
@@ -28,8 +33,10 @@ pub struct Target<'a> {
     pub name: &'a str,
     /// Its size in bytes.
     pub size: u64,
-    /// Whether it has just been made: then it is all zeros, and what is left out stays so.
+    /// Whether it has just been made: then what is left out is zeros, and stays so.
     pub fresh: bool,
+    /// The part of it that is written now, in bytes. Of a fresh one the parts come one after the other.
+    pub part: (u64, u64),
 }
 
 /// The bytes of the raw volumes of one pool.
@@ -54,12 +61,27 @@ pub trait VolumeBytes: Sync {
     ///
     /// # Errors
     /// As for [`Self::read`], or one among the pieces.
-    fn write(&self, target: Target<'_>, pieces: &mut dyn Iterator<Item = Result<Piece>>, sent: &mut dyn FnMut(u64)) -> Result<u64>;
+    fn write(
+        &self,
+        target: Target<'_>,
+        pieces: &mut dyn Iterator<Item = Result<Piece>>,
+        sent: &mut dyn FnMut(u64),
+    ) -> Result<u64>;
     /// Digests what a volume of `size` bytes holds now. What is missing at its end counts as zeros.
     ///
     /// # Errors
     /// As for [`Self::read`].
     fn digest(&self, volume: &str, size: u64, progress: &dyn Progress) -> Result<ChunkList>;
+    /// Whether a part of a volume can be digested while another is written, and at no cost for that.
+    ///
+    /// # Errors
+    /// The pool cannot be asked how it keeps its volumes.
+    fn digests_beside(&self, volume: &str) -> Result<bool>;
+    /// Digests some chunks of a volume of `size` bytes: the first, and how many.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    fn digest_part(&self, volume: &str, size: u64, chunks: (u64, u64)) -> Result<Vec<Option<Digest>>>;
 }
 
 /// The bytes of one pool of a real hypervisor.
@@ -69,6 +91,7 @@ pub struct PoolBytes<'a> {
     streams: PoolStreams<'a>,
     shell: &'a dyn Shell,
     logical: OnceLock<bool>,
+    readable: OnceLock<bool>,
 }
 
 /// How the bytes of a pool are reached.
@@ -81,7 +104,12 @@ enum Way<'a> {
 impl<'a> PoolBytes<'a> {
     /// The bytes of a pool at the hypervisor that the URI names.
     pub fn new(uri: &'a str, storage: &'a dyn Storage, streams: PoolStreams<'a>, shell: &'a dyn Shell) -> Self {
-        Self { uri, storage, streams, shell, logical: OnceLock::new() }
+        Self { uri, storage, streams, shell, logical: OnceLock::new(), readable: OnceLock::new() }
+    }
+
+    /// Whether the hypervisor's own programs can read the pool's volumes.
+    fn is_readable(&self, path: &str) -> bool {
+        *self.readable.get_or_init(|| shell::can_read(self.shell, path))
     }
 
     fn way(&self) -> Result<Way<'_>> {
@@ -127,7 +155,12 @@ impl VolumeBytes for PoolBytes<'_> {
         })
     }
 
-    fn write(&self, target: Target<'_>, pieces: &mut dyn Iterator<Item = Result<Piece>>, sent: &mut dyn FnMut(u64)) -> Result<u64> {
+    fn write(
+        &self,
+        target: Target<'_>,
+        pieces: &mut dyn Iterator<Item = Result<Piece>>,
+        sent: &mut dyn FnMut(u64),
+    ) -> Result<u64> {
         let path = self.storage.path_of(target.name)?;
         match self.way()? {
             Way::Local => local::write(&path, target, pieces, sent),
@@ -140,11 +173,23 @@ impl VolumeBytes for PoolBytes<'_> {
         let path = self.storage.path_of(volume)?;
         match self.way()? {
             Way::Local => local::digest(&path, size, progress),
-            Way::Shell => shell::digest(self.shell, &path, size),
             // Where the hypervisor reads it itself, nothing goes over the line.
-            Way::Streams(_) if shell::can_read(self.shell, &path) => shell::digest(self.shell, &path, size),
+            Way::Shell => shell::digest(self.shell, &path, size, progress),
+            Way::Streams(_) if self.is_readable(&path) => shell::digest(self.shell, &path, size, progress),
             Way::Streams(streams) => streams.digest(volume, size, progress),
         }
+    }
+
+    fn digests_beside(&self, volume: &str) -> Result<bool> {
+        Ok(match self.way()? {
+            Way::Local => false,
+            Way::Shell => true,
+            Way::Streams(_) => self.is_readable(&self.storage.path_of(volume)?),
+        })
+    }
+
+    fn digest_part(&self, volume: &str, size: u64, chunks: (u64, u64)) -> Result<Vec<Option<Digest>>> {
+        shell::digest_part(self.shell, &self.storage.path_of(volume)?, size, chunks)
     }
 }
 

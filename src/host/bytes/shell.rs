@@ -10,8 +10,9 @@ use anyhow::{Context as _, Error, Result, bail, ensure};
 use super::{Take, runs};
 use crate::{
     core::{
-        digest::ChunkList,
+        digest::{CHUNK, ChunkList, Digest, chunk_count},
         error::Cut,
+        progress::Progress,
         transfer::{Piece, length_of, printed},
     },
     host::shell::{self, Shell},
@@ -42,8 +43,9 @@ while read -r kind at length; do
 done
 exit 8"#;
 
-/// Prints a line for each chunk. `split` would ask the user's own shell.
-const DIGEST: &str = r#"head -c "$2" "$1" | SHELL=/bin/sh split -b 1M --filter=sha256sum -"#;
+/// Prints a line for each of `$3` chunks from `$2` on, `$4` bytes in all. `split` would ask the user's own shell.
+const DIGEST: &str = r#"dd if="$1" bs=1M skip="$2" count="$3" status=none | head -c "$4" |
+  SHELL=/bin/sh split -b 1M --filter='exec sha256sum' -"#;
 
 fn sh<'a>(script: &'a str, path: &'a str) -> [&'a str; 5] {
     ["sh", "-c", script, "sh", path]
@@ -94,7 +96,7 @@ impl Write for Chunks<'_> {
                 return Err(io::Error::other("it is not wanted any more"));
             }
             // A volume's last chunk may be shorter than the device: what is behind it is nobody's.
-            if whole < usize::try_from(crate::core::digest::CHUNK).map_err(io::Error::other)? {
+            if whole < usize::try_from(CHUNK).map_err(io::Error::other)? {
                 return Ok(bytes.len());
             }
         }
@@ -195,13 +197,29 @@ pub fn write(
     Ok(lines.total)
 }
 
-pub fn digest(shell: &dyn Shell, path: &str, size: u64) -> Result<ChunkList> {
-    let length = size.to_string();
+/// In parts, so that it can be told how far it is.
+pub fn digest(shell: &dyn Shell, path: &str, size: u64, progress: &dyn Progress) -> Result<ChunkList> {
+    const AT_ONCE: u64 = 1024;
+    let all = chunk_count(size);
+    let mut chunks = Vec::new();
+    let mut first = 0;
+    while first < all {
+        progress.update("digest", u8::try_from(first * 100 / all).ok());
+        let count = AT_ONCE.min(all - first);
+        chunks.extend(digest_part(shell, path, size, (first, count))?);
+        first += count;
+    }
+    ChunkList::new(size, chunks).context("counting chunks")
+}
+
+pub fn digest_part(shell: &dyn Shell, path: &str, size: u64, (first, count): (u64, u64)) -> Result<Vec<Option<Digest>>> {
+    let length = (count * CHUNK).min(size.saturating_sub(first * CHUNK));
+    let words = [first, count, length].map(|number| number.to_string());
     let mut argv = sh(DIGEST, path).to_vec();
-    argv.push(&length);
+    argv.extend(words.iter().map(String::as_str));
     let mut text = Vec::new();
     let what = || format!("digesting {path} over there");
-    let output = shell.read(&argv, &mut printed::Limited::new(&mut text, size)).map_err(cut).with_context(what)?;
+    let output = shell.read(&argv, &mut printed::Limited::new(&mut text, length)).map_err(cut).with_context(what)?;
     shell::succeeded(&["split"], output).with_context(what)?;
-    printed::digests(&text, size).map_err(Error::msg).with_context(what)
+    printed::digests(&text, length).map_err(Error::msg).with_context(what)
 }

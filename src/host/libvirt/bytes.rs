@@ -129,16 +129,19 @@ impl<'a> PoolStreams<'a> {
     ) -> Result<u64> {
         let volume = self.volume(target.name)?;
         let what = || format!("writing volume {}", target.name);
-        let mut upload = Upload { connect: self.connect, volume: &volume, sparse: target.fresh, flow: None, sent: 0 };
+        let mut upload =
+            Upload { connect: self.connect, volume: &volume, sparse: target.fresh, from: target.part.0, flow: None, sent: 0 };
         for piece in pieces {
             let piece = piece?;
             let before = upload.sent;
             upload.put(&piece).with_context(what)?;
             sent(upload.sent - before);
         }
-        upload.end(target.size).with_context(what)?;
+        upload.end(target.part.1).with_context(what)?;
         let sent = upload.sent;
-        self.lengthen(&volume, target.size).with_context(what)?;
+        if target.part.1 >= target.size {
+            self.lengthen(&volume, target.size).with_context(what)?;
+        }
         Ok(sent)
     }
 
@@ -183,6 +186,8 @@ struct Upload<'a> {
     connect: &'a Connect,
     volume: &'a StorageVol,
     sparse: bool,
+    /// Where a stream with holes begins.
+    from: u64,
     /// The stream that is open, and where it is.
     flow: Option<(Flow<'a>, u64)>,
     sent: u64,
@@ -200,7 +205,7 @@ impl Upload<'_> {
             }
             let (flow, place) = match self.flow.take() {
                 Some(open) => open,
-                None => (Flow::up(self.connect, self.volume, 0, true)?, 0),
+                None => (Flow::up(self.connect, self.volume, self.from, true)?, self.from),
             };
             let hole = at.checked_sub(place).context("pieces are out of order")?;
             if hole > 0 {
@@ -224,10 +229,10 @@ impl Upload<'_> {
         Ok(())
     }
 
-    fn end(&mut self, size: u64) -> Result<()> {
+    fn end(&mut self, end: u64) -> Result<()> {
         let Some((flow, place)) = self.flow.take() else { return Ok(()) };
-        if self.sparse && place < size {
-            flow.send_hole(size - place)?;
+        if self.sparse && place < end {
+            flow.send_hole(end - place)?;
         }
         flow.finish()
     }
