@@ -132,11 +132,12 @@ impl FakeRun {
     }
 }
 
-fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<()> {
-    let folder = run.machine.folder.path();
-    let config = Config {
+/// The configuration on a machine.
+pub fn config_of(machine: &Machine) -> Config {
+    let required = machine.state().require_signatures;
+    Config {
         name: None,
-        uri: run.machine.state().uri.to_owned(),
+        uri: machine.state().uri.to_owned(),
         pool: "default".to_owned(),
         network: "default".to_owned(),
         named_network: None,
@@ -144,11 +145,16 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
         debian_mirror: Some("http://mirror.example/debian".to_owned()),
         debian_security_mirror: None,
         policy: Policy { cpu_overcommit: "8".parse().unwrap(), ..Policy::default() },
-        cache: folder.join("cache"),
+        cache: machine.folder.path().join("cache"),
         pipelines: None,
         dns: std::collections::BTreeMap::new(),
-        signing: Signing::default(),
-    };
+        signing: Signing { required, ..Signing::default() },
+    }
+}
+
+fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<()> {
+    let folder = run.machine.folder.path();
+    let config = config_of(&run.machine);
     let words: Vec<String> = line
         .split_whitespace()
         .map(|word| if word == "KEY" { folder.join("key.pub").display().to_string() } else { word.to_owned() })

@@ -64,6 +64,8 @@ pub enum Step {
     ProtectVolume,
     DeleteVolume,
     CopyBytes,
+    ReadBytes,
+    WriteBytes,
     OpenImage,
     Export,
     TakeDisk,
@@ -176,6 +178,7 @@ impl FakeRun {
         let result = command(World {
             hypervisor: self,
             storage: self,
+            bytes: self,
             shell: self,
             appliance: &appliance,
             images: self,

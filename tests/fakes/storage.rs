@@ -5,7 +5,7 @@ use std::{fs, io::Read, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use tpl::{
     core::{
-        digest::{ChunkList, chunk_count, chunk_digest},
+        digest::ChunkList,
         facts::{NewVolume, PoolKind, PoolSize, Volume, VolumeFormat},
         portable::document_of,
         progress::Progress,
@@ -102,7 +102,7 @@ impl Storage for FakeRun {
     fn copy(&self, source: &str, volume: &NewVolume<'_>) -> Result<String> {
         self.step(Step::CopyVolume, volume.name)?;
         let base = self.machine.state().volumes.get(source).cloned().with_context(|| format!("no volume {source}"))?;
-        self.add(volume.name, FakeVolume { capacity: volume.capacity.0, protected: false, ..base })
+        self.add(volume.name, FakeVolume { capacity: volume.capacity.0, protected: volume.protected, ..base })
     }
 
     fn store(&self, name: &str, length: u64, bytes: &mut dyn Read) -> Result<String> {
@@ -196,10 +196,7 @@ impl Images for FakeRun {
         let name = name_of(path)?;
         self.step(Step::Digest, &name)?;
         let state = self.machine.state();
-        let volume = state.volumes.get(&name).with_context(|| format!("no volume {name}"))?;
-        let mut chunks = vec![None; usize::try_from(chunk_count(size))?];
-        chunks[0] = chunk_digest(format!("{:?}", volume.tree).as_bytes());
-        ChunkList::new(size, chunks).context("counting chunks")
+        state.volumes.get(&name).with_context(|| format!("no volume {name}"))?.list(size)
     }
 }
 
