@@ -9,3 +9,5 @@
 mod bed;
 #[path = "testbed/shell.rs"]
 mod shell;
+#[path = "testbed/storage.rs"]
+mod storage;

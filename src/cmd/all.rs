@@ -16,6 +16,7 @@ use crate::{
     cli::Output,
     cmd::{seen::Seen, world},
     core::{config::Config, units::Span},
+    host::{pool::Pool, shell},
     ui,
 };
 
@@ -46,7 +47,8 @@ pub fn run<T: Serialize + Default + Send + 'static>(
 ) -> Result<()> {
     let (answers, notes) = gather(all, timeout, move |config, notes| {
         let hypervisor = world::connect(config)?;
-        let storage = hypervisor.pool(&config.pool);
+        let shell = shell::open(&config.uri, config.hypervisor());
+        let storage = Pool::new(&hypervisor, shell.as_ref(), &config.pool, config.thin_pool.clone());
         ask(Seen { hypervisor: &hypervisor, storage: &storage }, config, notes)
     });
     notes.iter().for_each(|note| ui::note(note));

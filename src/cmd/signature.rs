@@ -7,6 +7,7 @@ use crate::{
     cmd::world::World,
     core::{
         build_plan::suffix,
+        config::Config,
         error::Refusal,
         hardware::Hardware,
         manifest::Manifest,
@@ -41,6 +42,26 @@ pub fn standing(world: World<'_>, manifest: &Manifest) -> Result<Standing> {
     let trusted = world.keys.trusted().context("reading the trusted keys")?;
     let keys: Vec<PublicKey> = trusted.into_iter().map(|trusted| trusted.key).collect();
     Ok(judge(manifest, &keys))
+}
+
+/// The keys by one of which a template must be signed for clones to be made of it; none where the operator asks for no signature.
+///
+/// # Errors
+/// The trusted keys cannot be read.
+pub fn required_keys(world: World<'_>, config: &Config) -> Result<Option<Vec<PublicKey>>> {
+    if !config.signing.required {
+        return Ok(None);
+    }
+    let trusted = world.keys.trusted().context("reading the trusted keys")?;
+    Ok(Some(trusted.into_iter().map(|trusted| trusted.key).collect()))
+}
+
+/// Refuses clones of a template that is not signed as is required.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn ensure_cloneable(required: Option<&[PublicKey]>, manifest: &Manifest) -> Result<(), Refusal> {
+    required.map_or(Ok(()), |keys| ensure_acceptable(&judge(manifest, keys), &manifest.id().to_string(), true))
 }
 
 /// Refuses a bad signature; and none, or one of a stranger, where one is asked for.

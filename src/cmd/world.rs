@@ -17,6 +17,7 @@ use crate::{
         domain::Accelerator,
         error::Refusal,
         inventory::Inventory,
+        lvm::ThinChoice,
         reservation::{Reread, View, reserved_by},
     },
     host::{
@@ -28,6 +29,7 @@ use crate::{
         keys::{KeyFiles, Keys},
         libvirt::Libvirt,
         local::{Local, Lock},
+        pool::Pool,
         reach::Reach,
         shell::{self, Shell},
         source::Source,
@@ -162,6 +164,7 @@ pub struct Opened {
     source: crate::host::source::Sources,
     local: crate::host::local::ThisMachine,
     pool: String,
+    thin_pool: Option<ThinChoice>,
     dns: Directory,
     keys: KeyFiles,
 }
@@ -195,6 +198,7 @@ impl Opened {
             source: crate::host::source::Sources::new(config.cache.clone(), local.stop()).context("preparing downloads")?,
             local,
             pool: config.pool.clone(),
+            thin_pool: config.thin_pool.clone(),
             dns: Directory::of(&config.dns),
             keys: KeyFiles::new(config.signing.clone()),
         })
@@ -205,7 +209,7 @@ impl Opened {
     /// # Errors
     /// The command's.
     pub fn with<T>(&self, command: impl FnOnce(World<'_>) -> Result<T>) -> Result<T> {
-        let storage = self.hypervisor.pool(&self.pool);
+        let storage = Pool::new(&self.hypervisor, self.shell.as_ref(), &self.pool, self.thin_pool.clone());
         let streams = self.hypervisor.streams(&self.pool);
         let bytes = PoolBytes::new(self.hypervisor.uri(), &storage, streams, self.shell.as_ref());
         command(World {

@@ -15,6 +15,7 @@ use super::{
     check::document::Document,
     dns::config::{ProviderConfig, ProviderTable},
     error::Invalid,
+    lvm::ThinChoice,
     names::TemplateName,
     pipeline::Word,
     secret::Secret,
@@ -33,6 +34,8 @@ pub struct ConfigFile<P = ProviderConfig> {
     pub uri: Option<Word>,
     /// The pool for templates and clones.
     pub pool: Option<Word>,
+    /// Where in that pool volumes are made, if it is a logical one.
+    pub thin_pool: Option<ThinChoice>,
     /// The libvirt network for templates and clones.
     pub network: Option<Word>,
     /// Which of the hypervisors below is meant when none is named.
@@ -89,6 +92,7 @@ impl<P> Default for ConfigFile<P> {
         Self {
             uri: None,
             pool: None,
+            thin_pool: None,
             network: None,
             hypervisor: None,
             hypervisors: BTreeMap::new(),
@@ -116,6 +120,8 @@ pub struct Config {
     pub uri: String,
     /// The pool for templates and clones.
     pub pool: String,
+    /// Where in that pool volumes are made, if it is a logical one; none leaves it to the pool.
+    pub thin_pool: Option<ThinChoice>,
     /// The libvirt network for templates and clones.
     pub network: String,
     /// The same, where somebody has named it: then clones are plugged into it, whatever their template's is.
@@ -165,6 +171,8 @@ impl ConfigFile {
     pub fn over(self, earlier: Self) -> Self {
         Self {
             uri: self.uri.or(earlier.uri),
+            // It is a part of the pool that the same file names.
+            thin_pool: if self.pool.is_some() { self.thin_pool } else { self.thin_pool.or(earlier.thin_pool) },
             pool: self.pool.or(earlier.pool),
             network: self.network.or(earlier.network),
             hypervisor: self.hypervisor.or(earlier.hypervisor),
@@ -216,6 +224,7 @@ mod tests {
         let ConfigFile {
             uri,
             pool,
+            thin_pool,
             network,
             hypervisor,
             hypervisors,
@@ -235,15 +244,17 @@ mod tests {
         let urls = ["http://mirror.example/debian", "http://mirror.example/debian-security"];
         assert_eq!(words, ["qemu:///system", "default", "default", urls[0], urls[1]]);
         assert_eq!(template.unwrap().as_str(), "debian13");
+        assert_eq!(thin_pool, Some(ThinChoice::Thick));
         assert_eq!(hypervisor.unwrap().as_str(), "hv1");
         let of = |name: &str| {
-            let HypervisorFile { uri, pool, network, ssh_key, cpu_overcommit, cap } = &hypervisors[&name.parse().unwrap()];
-            let all = [pool.is_some(), network.is_some(), ssh_key.is_some(), cpu_overcommit.is_some(), cap.is_some()];
-            (uri.as_str().to_owned(), all)
+            let HypervisorFile { uri, pool, thin_pool, network, ssh_key, cpu_overcommit, cap } =
+                &hypervisors[&name.parse().unwrap()];
+            let words = [pool.is_some(), thin_pool.is_some(), network.is_some(), ssh_key.is_some()];
+            (uri.as_str().to_owned(), words, [cpu_overcommit.is_some(), cap.is_some()])
         };
         assert_eq!(hypervisors.len(), 2);
-        assert_eq!(of("hv1"), ("qemu:///system".to_owned(), [false; 5]));
-        assert_eq!(of("hv2"), ("qemu+ssh://root@hv2.example/system".to_owned(), [true; 5]));
+        assert_eq!(of("hv1"), ("qemu:///system".to_owned(), [false; 4], [false; 2]));
+        assert_eq!(of("hv2"), ("qemu+ssh://root@hv2.example/system".to_owned(), [true; 4], [true; 2]));
         assert_eq!([cache, pipelines], ["/var/cache/tpl", "/srv/tpl/pipelines"].map(|path| Some(PathBuf::from(path))));
         assert_eq!((cpu_overcommit.unwrap().percent(), cap.unwrap().percent()), (200, 90));
         let files = ["/etc/tpl/tpl.key", "/etc/tpl/tpl.passphrase"].map(|path| Some(PathBuf::from(path)));
@@ -299,7 +310,7 @@ file = 'y'
         let said: Vec<String> = said.iter().map(|finding| finding.to_string().chars().take(64).collect()).collect();
         let expected = [
             "c:1:8: invalid type: integer `1`, expected a string",
-            "c:2:1: unknown field `plool`, expected one of `uri`, `pool`, `ne",
+            "c:2:1: unknown field `plool`, expected one of `uri`, `pool`, `th",
             "c:3:14: \"HV1\" is no name of a hypervisor: 1 to 63 lower-case let",
             "c:5:7: cap is 0: 1 to 100 percent are possible",
             "c:6:1: missing field `uri`",
@@ -307,7 +318,7 @@ file = 'y'
             "c:8:18: invalid type: string \"x\", expected a number, as in 1.5",
             "c:9:14: \"h v\" is no name of a hypervisor: 1 to 63 lower-case let",
             "c:13:1: qemu:///system does not go over SSH: a key is for qemu+s",
-            "c:14:1: unknown field `caps`, expected one of `uri`, `pool`, `ne",
+            "c:14:1: unknown field `caps`, expected one of `uri`, `pool`, `th",
             "c:15:1: invalid type: sequence, expected a table",
             "c:18:1: a provider of kind \"hosts-file\" needs either `file` or `",
             "c:20:1: a provider of kind \"libvirt\" has no key `ttl`: there are",

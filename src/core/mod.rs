@@ -25,6 +25,7 @@ pub mod installer;
 pub mod inventory;
 pub mod iso9660;
 pub mod known_hosts;
+pub mod lvm;
 pub mod mac;
 pub mod manifest;
 pub mod medium;

@@ -91,7 +91,12 @@ impl VolumeBytes for FakeRun {
         Ok(usize::try_from(CHUNK)?)
     }
 
-    fn write(&self, target: Target<'_>, pieces: &mut dyn Iterator<Item = Result<Piece>>, sent: &mut dyn FnMut(u64)) -> Result<u64> {
+    fn write(
+        &self,
+        target: Target<'_>,
+        pieces: &mut dyn Iterator<Item = Result<Piece>>,
+        sent: &mut dyn FnMut(u64),
+    ) -> Result<u64> {
         let mut total = 0;
         for piece in pieces {
             let piece = piece?;

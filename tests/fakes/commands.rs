@@ -139,6 +139,7 @@ pub fn config_of(machine: &Machine) -> Config {
         name: None,
         uri: machine.state().uri.to_owned(),
         pool: "default".to_owned(),
+        thin_pool: None,
         network: "default".to_owned(),
         named_network: None,
         template: None,

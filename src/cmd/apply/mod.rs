@@ -24,7 +24,7 @@ use crate::{
             existing::{Existing, has_cloud_init},
             work::Work,
         },
-        dns, list, remote, timings,
+        dns, list, remote, signature, timings,
         world::World,
     },
     core::{
@@ -34,6 +34,7 @@ use crate::{
         fleet::diff::{self, Action, Difference, Step, diff},
         network::Plug,
         ready::Until,
+        signing::PublicKey,
         timings::Timing,
     },
     host::known_hosts,
@@ -47,6 +48,8 @@ struct Compared<'w, 'a> {
     fleet: Fleet,
     existing: diff::World,
     steps: Vec<Step>,
+    /// The keys by one of which a template must be signed, where that is asked for.
+    signers: Option<Vec<PublicKey>>,
 }
 
 /// Runs `tpl apply`.
@@ -88,7 +91,8 @@ impl<'w, 'a> Compared<'w, 'a> {
             guest.user = guest.user.or_else(|| record.map(|record| record.user.clone()));
             guest.digest()
         });
-        let mut compared = Self { world, config, args, fleet, existing, steps };
+        let signers = signature::required_keys(world, config)?;
+        let mut compared = Self { world, config, args, fleet, existing, steps, signers };
         compared.see_pools();
         Ok(compared)
     }
@@ -156,7 +160,14 @@ impl<'w, 'a> Compared<'w, 'a> {
         let vms: Vec<_> = vms.map(|(vm, _)| vm).collect();
         let forced = self.args.force.as_ref().map(|reason| reason.as_str());
         let until = if self.args.stage == Stage::Preflight { self.args.work.wait } else { self.until() };
-        (!vms.is_empty()).then_some(Missing { fleet: &self.fleet, vms, config: self.config, until, forced })
+        (!vms.is_empty()).then_some(Missing {
+            fleet: &self.fleet,
+            vms,
+            config: self.config,
+            until,
+            forced,
+            signers: self.signers.as_deref(),
+        })
     }
 
     /// Everything that can be refused, and the plan of what is missing.

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     cli::{CloneArgs, Output, WorkArgs},
-    cmd::{dns, remote, timings, world::World},
+    cmd::{dns, remote, signature, timings, world::World},
     core::{
         clone_plan::{self, ClonePlan, Facts, VmRequest, holder_of},
         config::Config,
@@ -27,6 +27,7 @@ use crate::{
         inventory::Template,
         manifest::{IdentityMethod, Purpose},
         ready::Until,
+        signing::PublicKey,
         vm_spec::VmSpec,
     },
     host::{guest_files, known_hosts},
@@ -44,6 +45,8 @@ struct Call<'a> {
     config: &'a Config,
     spec: VmSpec,
     guest: Guest,
+    /// The keys by one of which the template must be signed, where that is asked for.
+    signers: Option<Vec<PublicKey>>,
 }
 
 /// Runs `tpl clone`.
@@ -54,7 +57,8 @@ pub fn run(world: World<'_>, config: &Config, args: &CloneArgs, output: Output) 
     if let Some(file) = &args.known_hosts {
         known_hosts::check(file)?;
     }
-    let call = Call::read(config, args)?;
+    let mut call = Call::read(config, args)?;
+    call.signers = signature::required_keys(world, config)?;
     if args.dry_run {
         let plan = call.plan(&world.facts(config.policy)?)?;
         dns::check_free(world, plan.purpose, &plan.clones)?;
@@ -114,7 +118,7 @@ impl<'a> Call<'a> {
         let spec = wishes::spec(args, config)?;
         let guest = guest_files::resolve(&spec.guest, Path::new("."))?;
         let guest = wishes::with_keys(guest)?;
-        Ok(Self { args, config, spec, guest })
+        Ok(Self { args, config, spec, guest, signers: None })
     }
 
     fn plan(&self, facts: &Facts) -> Result<ClonePlan> {
@@ -122,6 +126,7 @@ impl<'a> Call<'a> {
             Some(reference) => facts.inventory.find(reference)?,
             None => facts.inventory.default_template(self.config.template.as_ref())?,
         };
+        signature::ensure_cloneable(self.signers.as_deref(), &template.manifest)?;
         check_guest(template, &self.spec, self.args.work.wait)?;
         // VMs that are not started are not waited for.
         let until = if self.args.no_start { Until::None } else { self.args.work.wait };

@@ -218,7 +218,7 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
         let mut sent = 0;
         for round in 0..ROUNDS {
             let needed = Needed::of(&self.list, known.as_ref());
-            let tail = if fresh && round == 0 { None } else { self.tail()? };
+            let tail = if self.resumed && round == 0 { self.tail()? } else { None };
             let way = Carry { from: self.from.world, to: self.to.world, name: &self.name, list: &self.list };
             let (bytes, found) = way.carry(&needed, fresh && round == 0, tail)?;
             sent += bytes;
@@ -232,7 +232,8 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
         Err(anyhow!("what arrives is not what is sent: its content digest is {found}, and not {wanted}"))
     }
 
-    /// What a volume has behind its disk's end, being made of whole extents, and what a copy may have brought there.
+    /// What a volume has behind its disk's end, being made of whole extents: one that was left while it was being made may have
+    /// anything there.
     fn tail(&self) -> Result<Option<Piece>> {
         let size = self.list.virtual_size();
         let capacity = self.to.world.storage.volume(&self.name)?.map_or(size, |volume| volume.capacity.0);

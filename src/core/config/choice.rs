@@ -43,6 +43,12 @@ impl ConfigFile {
         let (name, entry) = chosen.unzip();
         let of_entry = |key: fn(&HypervisorFile) -> &Option<Word>| entry.as_ref().and_then(|entry| text(key(entry)));
         let named_network = given.network.clone().or_else(|| of_entry(|entry| &entry.network)).or_else(|| text(&self.network));
+        // A thin pool is a part of the pool that is named beside it.
+        let thin_pool = match (&given.pool, &entry) {
+            (Some(_), _) => None,
+            (None, Some(entry)) if entry.pool.is_some() || entry.thin_pool.is_some() => entry.thin_pool.clone(),
+            (None, _) => self.thin_pool,
+        };
         let pool = given.pool.clone().or_else(|| of_entry(|entry| &entry.pool)).or_else(|| text(&self.pool));
         let uri = match &given.target {
             Some(Target::Connection(uri)) => Some(uri.clone()),
@@ -52,6 +58,7 @@ impl ConfigFile {
         Ok(Config {
             name,
             uri: uri.unwrap_or_else(|| "qemu:///system".to_owned()),
+            thin_pool,
             pool: pool.unwrap_or_else(|| "default".to_owned()),
             network: named_network.clone().unwrap_or_else(|| "default".to_owned()),
             named_network,

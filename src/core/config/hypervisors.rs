@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::core::{
     capacity::{CapPercent, Overcommit, PolicyFile},
+    lvm::ThinChoice,
     names::{HOST_LABEL, is_host_label},
     pipeline::Word,
     quoted::quoted,
@@ -32,6 +33,8 @@ pub struct HypervisorFile {
     pub uri: ConnectionUri,
     /// Its pool for templates and clones.
     pub pool: Option<Word>,
+    /// Where in that pool volumes are made, if it is a logical one.
+    pub thin_pool: Option<ThinChoice>,
     /// Its network for templates and clones.
     pub network: Option<Word>,
     /// The private key that SSH logs in with.

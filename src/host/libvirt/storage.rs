@@ -48,6 +48,14 @@ impl<'a> LibvirtPool<'a> {
         Ok(pool)
     }
 
+    /// Its definition, as XML.
+    ///
+    /// # Errors
+    /// The pool is not there, or not running; the last line says what to do.
+    pub fn definition(&self) -> Result<String> {
+        self.open()?.xml_desc(0).map_err(plain).with_context(|| format!("reading pool {}", self.name))
+    }
+
     pub(super) fn find(&self, name: &str) -> Result<Option<StorageVol>> {
         let pool = self.open()?;
         let lookup = || optional(pool.lookup_storage_vol_by_name(name));
