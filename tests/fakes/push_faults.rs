@@ -38,11 +38,16 @@ fn a_failure_at_the_target_is_undone() {
         for (index, call) in calls(make).iter().enumerate() {
             let what = format!("call {index}: {call:?}");
             let (source, target) = make();
-            match send_by(&source.run(), &target.failing(Fault::Once(index)), "debian13") {
+            let run = target.failing(Fault::Once(index));
+            let result = send_by(&source.run(), &run, "debian13");
+            // Names of what is tried out are made anew each time.
+            let seen = run.calls()[index].clone();
+            assert_eq!(seen.0, call.0, "{what}");
+            match result {
                 Ok(_) => assert!(is_tolerated(call), "{what}: the failure was swallowed"),
                 Err(error) => {
                     let text = format!("{error:#}");
-                    assert!(text.contains(&fault_text(call.0, &call.1)), "{what}: {text}");
+                    assert!(text.contains(&fault_text(seen.0, &seen.1)), "{what}: {text}");
                     let left = text.contains("while undoing");
                     assert_eq!(exit_code(&error), if left { 4 } else { 1 }, "{what}: {text}");
                     if left {
