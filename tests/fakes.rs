@@ -31,6 +31,8 @@ mod machine;
 mod medium;
 #[path = "fakes/networks.rs"]
 mod networks;
+#[path = "fakes/placement.rs"]
+mod placement;
 #[path = "fakes/players.rs"]
 mod players;
 #[path = "fakes/portable.rs"]

@@ -7,6 +7,8 @@
 
 #[path = "testbed/bed.rs"]
 mod bed;
+#[path = "testbed/push.rs"]
+mod push;
 #[path = "testbed/shell.rs"]
 mod shell;
 #[path = "testbed/storage.rs"]

@@ -22,12 +22,15 @@ pub struct CloneArgs {
     /// How they are called.
     #[command(flatten)]
     pub names: NameArgs,
-    /// Disks that stand on the template's volume: made at once, small [default]
+    /// Disks that stand on the template's volume: made at once, small [default, but in a volume group without a thin pool]
     #[arg(long, conflicts_with = "full")]
     pub linked: bool,
     /// Disks that are whole copies
     #[arg(long)]
     pub full: bool,
+    /// The room of each linked disk in a volume group without a thin pool, for what comes to differ from the template [default: a fifth of the disk, 1 GiB at least]
+    #[arg(long, value_name = "SIZE", conflicts_with = "full")]
+    pub snapshot_size: Option<ByteSize>,
     /// How large they are.
     #[command(flatten)]
     pub size: SizeArgs,
@@ -49,6 +52,12 @@ pub struct CloneArgs {
     /// Define the VMs and do not start them
     #[arg(long, conflicts_with = "snapshot")]
     pub no_start: bool,
+    /// With --on HV1,HV2: each VM goes to the hypervisor that has the largest share of its tightest axis left behind it [default]
+    #[arg(long, conflicts_with = "pack")]
+    pub spread: bool,
+    /// With --on HV1,HV2: the fullest hypervisor that has room is filled first
+    #[arg(long)]
+    pub pack: bool,
     /// How the work is done.
     #[command(flatten)]
     pub work: WorkArgs,

@@ -50,9 +50,9 @@ pub struct Global {
     /// The libvirt connection [default: qemu:///system]
     #[arg(long, short = 'c', global = true, env = "TPL_URI", value_name = "URI")]
     pub connect: Option<String>,
-    /// The hypervisor, by its name in the configuration; instead of --connect [default: the configuration's `hypervisor`]
-    #[arg(long, global = true, env = "TPL_ON", value_name = "NAME")]
-    pub on: Option<HypervisorName>,
+    /// The hypervisor, by its name in the configuration; instead of --connect. Several with commas: clone, destroy [default: the configuration's `hypervisor`]
+    #[arg(long, global = true, env = "TPL_ON", value_name = "NAME", value_delimiter = ',')]
+    pub on: Vec<HypervisorName>,
     /// The storage pool for templates and clones [default: default]
     #[arg(long, global = true, env = "TPL_POOL", value_name = "POOL")]
     pub pool: Option<String>,
@@ -65,6 +65,9 @@ pub struct Global {
     /// How much of vCPUs, memory and pool may be promised, in percent [default: 90]
     #[arg(long, global = true, env = "TPL_CAP", value_name = "PERCENT")]
     pub cap: Option<CapPercent>,
+    /// How long a hypervisor that is another machine has to answer when it is connected to [default: 15s]
+    #[arg(long, global = true, env = "TPL_CONNECT_TIMEOUT", value_name = "TIME")]
+    pub connect_timeout: Option<Span>,
     /// How the result is printed: for people, or as one JSON document on stdout
     #[arg(long, global = true, value_enum, default_value_t = Output::Text, value_name = "FORMAT")]
     pub output: Output,

@@ -20,7 +20,7 @@ impl Cli {
         match (typed("on"), typed("connect")) {
             (true, true) => return conflict("--on and --connect each name a hypervisor: give one of them"),
             (true, false) => self.global.connect = None,
-            (false, true) => self.global.on = None,
+            (false, true) => self.global.on = Vec::new(),
             (false, false) => {}
         }
         let all = matches!(&self.command, Command::List(args) | Command::Vms(args) | Command::Capacity(args) if args.all);
@@ -39,7 +39,8 @@ mod tests {
     fn read(line: &str) -> Result<(Option<String>, Option<String>), String> {
         let matches = Cli::command().try_get_matches_from(line.split(' ')).unwrap();
         let cli = Cli::from_arg_matches(&matches).unwrap().settled(&matches).map_err(|error| error.to_string())?;
-        Ok((cli.global.on.map(|name| name.to_string()), cli.global.connect))
+        let on: Vec<String> = cli.global.on.iter().map(ToString::to_string).collect();
+        Ok(((!on.is_empty()).then(|| on.join(",")), cli.global.connect))
     }
 
     #[test]
@@ -47,6 +48,7 @@ mod tests {
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(read("tpl --on hv1 list"), Ok((some("hv1"), None)));
         assert_eq!(read("tpl list --on hv1"), Ok((some("hv1"), None)));
+        assert_eq!(read("tpl clone --on hv1,hv2 --pack"), Ok((some("hv1,hv2"), None)));
         assert_eq!(read("tpl list --connect test:///default"), Ok((None, some("test:///default"))));
         let both = Err("error: --on and --connect each name a hypervisor: give one of them".to_owned());
         assert_eq!(read("tpl list --connect test:///default --on hv1"), both);

@@ -33,7 +33,7 @@ const PLACEHOLDER: &str = "operator";
 pub fn run(world: World<'_>, config: &Config, args: &AdoptArgs, output: Output) -> Result<()> {
     let plan = plan(world, config, args)?;
     if args.dry_run {
-        return build::dry_run(&plan, output);
+        return build::dry_run(world, &plan, output);
     }
     let lock = world.local.lock(&format!("build {} {}", world.hypervisor.uri(), plan.id.name), Duration::ZERO)?;
     let _lock = lock.map_err(|holder| Refusal::new(format!("{} is being built already, by {holder}", plan.id.name)))?;

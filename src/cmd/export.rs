@@ -4,10 +4,9 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     cli::{ExportArgs, Output},
-    cmd::{signature, verify, world::World},
+    cmd::{remote, signature, verify, world::World},
     core::{
         error::Refusal,
-        facts::is_local,
         manifest::{Manifest, State},
         portable::{self, Packing, document_of},
         signing::Standing,
@@ -24,7 +23,7 @@ use crate::{
 /// or its signature is bad. A failure leaves no file.
 pub fn run(world: World<'_>, args: &ExportArgs, output: Output) -> Result<()> {
     let packing = Packing::of(&args.file)?;
-    ensure_local(world, "a template is exported")?;
+    remote::refuse(world.hypervisor.name(), world.hypervisor.uri(), "a template is exported on the hypervisor itself")?;
     let inventory = world.inventory()?;
     let manifest = &inventory.find(&args.template)?.manifest;
     let id = manifest.id();
@@ -69,18 +68,6 @@ pub(super) fn portable_manifest(world: World<'_>, manifest: &Manifest) -> Result
         exported.hardware = signature::hardware(world, manifest)?;
     }
     Ok(exported)
-}
-
-/// Both ways the volume's file and the pool are on one machine.
-///
-/// # Errors
-/// [`Refusal`].
-pub fn ensure_local(world: World<'_>, what: &str) -> Result<(), Refusal> {
-    let uri = world.hypervisor.uri();
-    if is_local(uri) {
-        return Ok(());
-    }
-    Err(Refusal::new(format!("{uri} is another machine, and {what} on the hypervisor itself")).advise("run tpl there"))
 }
 
 fn report(args: &ExportArgs, manifest: &Manifest, length: Option<ByteSize>, output: Output) -> Result<()> {

@@ -7,19 +7,17 @@
 //! published             ←   commit: one metadata write
 //! ```
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use uuid::Uuid;
 
 use crate::{
     cli::{ImportArgs, Output},
-    cmd::{export::ensure_local, kvm, signature, undo::Undo, world::World},
+    cmd::{build, kvm, remote, signature, undo::Undo, world::World},
     core::{
         build_plan::suffix,
+        clone_plan::check_names,
         config::Config,
         digest::{ChunkList, hex},
         domain::{Accelerator, Machine, Network, rebuilt},
@@ -44,7 +42,7 @@ use crate::{
 /// undoes what has been made.
 pub fn run(world: World<'_>, config: &Config, args: &ImportArgs, output: Output) -> Result<()> {
     Packing::of(&args.file)?;
-    ensure_local(world, "a template is imported")?;
+    remote::refuse(world.hypervisor.name(), world.hypervisor.uri(), "a template is imported on the hypervisor itself")?;
     let document = document_of(&args.file);
     let taken = portable::parse(&read_document(&args.file)?);
     let portable = taken.map_err(|why| Refusal::new(format!("{} is not taken: {why}", document.display())))?;
@@ -92,9 +90,15 @@ fn is_there(inventory: &Inventory, portable: &Portable) -> Result<bool, Refusal>
 pub(super) fn preflight(world: World<'_>, portable: &Portable) -> Result<()> {
     let manifest = &portable.manifest;
     let mut reasons = Vec::new();
-    let free = world.storage.size()?.available;
+    let pool = world.storage.size()?;
+    check_names(&pool, volumes(portable).iter().map(String::as_str))?;
+    let free = pool.available;
     if free < manifest.virtual_size {
         reasons.push(format!("pool {} has {free} free, and the template has {}", world.storage.pool(), manifest.virtual_size));
+    }
+    if pool.kind.is_logical() && portable.nvram.is_some() {
+        reasons
+            .push(format!("the template keeps UEFI variables, which are a file, and pool {} is logical", world.storage.pool()));
     }
     if portable.hardware.firmware == Firmware::Uefi && !world.hypervisor.has_uefi()? {
         reasons.push("the template starts from UEFI, and the emulator has no such firmware".to_owned());
@@ -168,7 +172,7 @@ impl<'a> Import<'a> {
     /// Before the first volume is made, so that `tpl prune` finds what a kill leaves.
     pub(super) fn define(&self, undo: &mut Undo<'a>) -> Result<()> {
         let (world, name) = (self.world, self.manifest.id().domain());
-        let volume = world.storage.path_of(&name)?;
+        let volume = world.location(&name)?;
         let nvram =
             self.portable.nvram.as_ref().map(|_| world.storage.path_of(&format!("{name}{}", suffix::NVRAM))).transpose()?;
         let xml = rebuilt::template(&self.manifest, self.uuid, &self.machine, &self.portable.hardware, &volume, nvram.as_deref());
@@ -190,9 +194,9 @@ impl<'a> Import<'a> {
     /// Brings the bytes in, and makes sure that they are those of the manifest.
     fn bring(&self, file: &Path, progress: &dyn Progress) -> Result<()> {
         let (world, name, size) = (self.world, self.manifest.id().domain(), self.manifest.virtual_size);
-        let path = PathBuf::from(world.storage.path_of(&name)?);
+        let pool = world.storage.size()?;
         let part = Part::begin(progress, "opening", 0, 40);
-        let disk = world.images.open(file, path.parent().unwrap_or(Path::new("/")), size, &part)?;
+        let disk = world.images.open(file, Path::new(build::scratch(&pool)), size, &part)?;
         if disk.size != size.0 {
             let reason = format!("{} holds a disk of {} bytes, and its manifest says {}", file.display(), disk.size, size.0);
             return Err(Refusal::new(reason).into());

@@ -1,5 +1,5 @@
 //! Whether KVM works. `/dev/kvm` that opens, and libvirt's capabilities, both claim it on hosts where guests only spin: so a
-//! boot sector that powers its machine off is run, and the machine must be off soon.
+//! guest that powers its machine off is run, and the machine must be off soon.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     cmd::{undo::Undo, world::World},
     core::{
-        domain::{Accelerator, kvm_probe, logs, power_off_sector},
+        domain::{Accelerator, kvm_probe, kvm_probe_disk, logs},
         facts::DomainState,
         manifest::{Metadata, Probe},
     },
@@ -32,7 +32,7 @@ pub fn accelerator(world: World<'_>) -> Result<Accelerator> {
         volumes: vec![name.clone()],
         pool: world.storage.pool().to_owned(),
     };
-    let xml = kvm_probe(&name, uuid, &Metadata::Probe(probe), &world.storage.path_of(&name)?);
+    let xml = kvm_probe(&name, uuid, &Metadata::Probe(probe), &world.location(&name)?);
     // A host without KVM at all refuses the definition.
     if world.hypervisor.define(&xml).is_err() {
         return Ok(Accelerator::Tcg);
@@ -57,8 +57,8 @@ pub fn accelerator(world: World<'_>) -> Result<Accelerator> {
 }
 
 fn run<'a>(world: World<'a>, name: &str, undo: &mut Undo<'a>) -> Result<Accelerator> {
-    let sector = power_off_sector();
-    world.storage.store(name, sector.len() as u64, &mut sector.as_slice())?;
+    let disk = kvm_probe_disk();
+    world.storage.store(name, disk.len() as u64, &mut disk.as_slice())?;
     let volume = name.to_owned();
     undo.push(name, format!("removing volume {name}"), move || world.storage.delete(&volume));
     if world.hypervisor.start(name).is_err() {

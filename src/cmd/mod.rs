@@ -38,9 +38,13 @@ pub mod verify;
 pub mod vms;
 pub mod world;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Cli, Command},
+    core::config::Config,
+};
+use clone::sites::{Site, Sites};
 
 /// Runs the command that was given.
 ///
@@ -61,15 +65,20 @@ pub fn run(cli: &Cli) -> Result<()> {
         }
         _ => {}
     }
+    if cli.global.on.len() > 1
+        && let Command::Clone(_) | Command::Destroy(_) = &cli.command
+    {
+        return on_several(cli, &settings::load_named(&cli.global)?);
+    }
     let config = settings::load(&cli.global)?;
     match &cli.command {
         Command::Doctor => return doctor::run(&config, output),
         Command::Validate(args) => return validate::run(&config, args, output),
         Command::Cache(command) => return cache::run(&config, command, output),
         Command::Key(command) => return key::run(&config, command, output),
-        Command::Push(args) => return push::push(&config, &settings::load_named(&cli.global, &args.to)?, args, output),
+        Command::Push(args) => return push::push(&config, &settings::load_others(&cli.global, &args.to)?, args, output),
         Command::Pull(args) => {
-            let source = settings::load_named(&cli.global, std::slice::from_ref(&args.from))?;
+            let source = settings::load_others(&cli.global, std::slice::from_ref(&args.from))?;
             return push::pull(&source, &config, args, output);
         }
         _ => {}
@@ -101,5 +110,20 @@ pub fn run(cli: &Cli) -> Result<()> {
         | Command::Timings(_)
         | Command::Completions { .. }
         | Command::Man { .. } => Ok(()),
+    })
+}
+
+/// Runs a command that works on several hypervisors at once.
+fn on_several(cli: &Cli, configs: &[Config]) -> Result<()> {
+    let output = cli.global.output;
+    world::Opened::all(configs)?.with_each(|worlds| {
+        let mut all = worlds.iter().zip(configs).map(|(world, config)| Site { world: *world, policy: config.policy });
+        let first = all.next().context("no hypervisor is named")?;
+        let sites = Sites::of(first, all);
+        match &cli.command {
+            Command::Clone(args) => clone::run_on(&sites, &configs.iter().collect::<Vec<_>>(), args, output),
+            Command::Destroy(args) => destroy::run_on(&sites, args, output),
+            _ => Ok(()),
+        }
     })
 }

@@ -171,7 +171,7 @@ impl Leftover<'_> {
             Self::Scaffolding(template) => {
                 let lasting = lasting(&template.manifest);
                 for volume in template.manifest.volumes.iter().filter(|volume| !lasting.contains(volume)) {
-                    world.storage.delete(volume)?;
+                    world.remove_volume(volume)?;
                 }
                 let manifest = Manifest { volumes: lasting, ..template.manifest.clone() };
                 world.hypervisor.write_metadata(&template.domain.name, &Metadata::Template(Box::new(manifest)))

@@ -13,10 +13,12 @@ use crate::core::{
 /// # Errors
 /// [`Refusal`].
 pub fn refuse(name: &str, uri: &str, why: &str) -> Result<(), Refusal> {
-    if is_local(uri) {
-        return Ok(());
-    }
-    Err(Refusal::new(format!("{name} is another machine, and {why}")).advise("run tpl there"))
+    reason(name, uri, why).map_or(Ok(()), |reason| Err(Refusal::new(reason).advise("run tpl there")))
+}
+
+/// The same as the reason of a refusal that has others besides; none where the hypervisor is this machine.
+pub fn reason(name: &str, uri: &str, why: &str) -> Option<String> {
+    (!is_local(uri)).then(|| format!("{name} is another machine, and {why}"))
 }
 
 /// That clones of a template can be made on the hypervisor from here.
@@ -24,10 +26,15 @@ pub fn refuse(name: &str, uri: &str, why: &str) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal`] with every reason.
 pub fn check_clones(config: &Config, template: &Template, until: Until) -> Result<()> {
+    refusal(against_clones(config, template, until))
+}
+
+/// Why clones of a template cannot be made on the hypervisor from here; nothing where they can.
+pub fn against_clones(config: &Config, template: &Template, until: Until) -> Vec<String> {
     if is_local(&config.uri) {
-        return Ok(());
+        return Vec::new();
     }
-    let (name, id) = (config.hypervisor(), template.manifest.id());
+    let id = template.manifest.id();
     let mut reasons = Vec::new();
     if template.manifest.identity != IdentityMethod::NoCloud {
         reasons.push(format!(
@@ -38,7 +45,7 @@ pub fn check_clones(config: &Config, template: &Template, until: Until) -> Resul
         reasons.push(format!("{id} keeps UEFI variables: their file is read on the hypervisor itself"));
     }
     reasons.extend(waiting(until));
-    refusal(name, reasons)
+    named(config, reasons)
 }
 
 /// That it can be seen from here when VMs are ready.
@@ -46,7 +53,7 @@ pub fn check_clones(config: &Config, template: &Template, until: Until) -> Resul
 /// # Errors
 /// [`Refusal`].
 pub fn check_waiting(config: &Config, until: Until) -> Result<()> {
-    if is_local(&config.uri) { Ok(()) } else { refusal(config.hypervisor(), waiting(until).into_iter().collect()) }
+    if is_local(&config.uri) { Ok(()) } else { refusal(named(config, waiting(until))) }
 }
 
 fn waiting(until: Until) -> Option<String> {
@@ -54,11 +61,14 @@ fn waiting(until: Until) -> Option<String> {
     (until == Until::CloudInit).then(|| why.to_owned())
 }
 
-fn refusal(name: &str, reasons: Vec<String>) -> Result<()> {
+fn named(config: &Config, reasons: impl IntoIterator<Item = String>) -> Vec<String> {
+    reasons.into_iter().map(|reason| format!("{} is another machine: {reason}", config.hypervisor())).collect()
+}
+
+fn refusal(reasons: Vec<String>) -> Result<()> {
     if reasons.is_empty() {
         return Ok(());
     }
-    let reasons = reasons.into_iter().map(|reason| format!("{name} is another machine: {reason}")).collect();
     Err(Refusal { reasons, advice: Some("run tpl there".to_owned()) }.into())
 }
 

@@ -71,7 +71,7 @@ fn whole(world: World<'_>, domain: &str, volumes: &[String], pool: &str, forget:
         world.hypervisor.power_off(domain)?;
         forget()?;
         for volume in volumes {
-            world.storage.delete(volume)?;
+            world.remove_volume(volume)?;
         }
         for log in logs(domain) {
             world.hypervisor.remove_log(&log)?;

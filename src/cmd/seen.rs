@@ -8,7 +8,7 @@ use crate::{
     cmd::parallel,
     core::{
         capacity::{self, Capacity, Policy},
-        facts::{Domain, Pledge, Volume, is_local},
+        facts::{Domain, Pledge, PoolSize, Volume, is_local},
         inventory::Inventory,
     },
     host::hypervisor::{Hypervisor, Storage},
@@ -46,17 +46,18 @@ impl Seen<'_> {
     /// # Errors
     /// The connection fails.
     pub fn capacity(&self, policy: Policy) -> Result<Capacity> {
-        self.capacity_and_volumes(policy).map(|(capacity, _)| capacity)
+        self.capacity_and_pool(policy).map(|(capacity, ..)| capacity)
     }
 
-    /// The same with the volumes that it was read from: a pool is not listed twice.
-    pub(super) fn capacity_and_volumes(&self, policy: Policy) -> Result<(Capacity, Vec<Volume>)> {
+    /// The same with the pool and the volumes that it was read from: a pool is not read twice.
+    pub(super) fn capacity_and_pool(&self, policy: Policy) -> Result<(Capacity, PoolSize, Vec<Volume>)> {
         // In this order: a volume that is made in between is rather counted without its domain than its domain without it.
         let pledges = self.hypervisor.pledges()?;
         let templates = self.templates_among(&pledges)?;
         let volumes = self.storage.volumes()?;
-        let capacity = Capacity::of(self.hypervisor.size()?, &pledges, &templates, &self.storage.size()?, &volumes, policy);
-        Ok((capacity, volumes))
+        let (host, pool) = (self.hypervisor.size()?, self.storage.size()?);
+        let capacity = Capacity::of(host, &pledges, &templates, &pool, &volumes, policy);
+        Ok((capacity, pool, volumes))
     }
 
     fn readers(&self) -> usize {

@@ -27,9 +27,30 @@ const FILE: &str = "TPL_CONFIG";
 /// # Errors
 /// [`Invalid`]: every fault of each file, with line and column; a flag's; a hypervisor that is not configured.
 pub fn load(global: &Global) -> Result<Config> {
-    let mut config = read()?.complete(&given(global)?)?;
-    signing(&mut config.signing)?;
-    Ok(config)
+    let mut configs = load_named(global)?;
+    match (configs.pop(), configs.as_slice()) {
+        (Some(only), []) => Ok(only),
+        _ => {
+            let names: Vec<&str> = global.on.iter().map(HypervisorName::as_str).collect();
+            let message = format!(
+                "{} are {} hypervisors, and this command works on one\nonly `tpl clone` and `tpl destroy VM…` take several; `tpl list`, \
+                 `tpl vms` and `tpl capacity` show all with --all",
+                names.join(","),
+                names.len()
+            );
+            Err(Invalid::argument(message).into())
+        }
+    }
+}
+
+/// The configurations for the hypervisors that a command names, in its order; for the one that is meant where it names none.
+///
+/// # Errors
+/// As for [`load`]; two names are of one connection.
+pub fn load_named(global: &Global) -> Result<Vec<Config>> {
+    let mut configs = read()?.named(&global.on, &given(global)?)?;
+    configs.iter_mut().try_for_each(|config| signing(&mut config.signing))?;
+    Ok(configs)
 }
 
 /// The same for each hypervisor that is configured, and the one that would be talked to.
@@ -46,11 +67,10 @@ pub fn load_each(global: &Global) -> Result<Vec<Config>> {
 ///
 /// # Errors
 /// As for [`load`].
-pub fn load_named(global: &Global, names: &[HypervisorName]) -> Result<Vec<Config>> {
+pub fn load_others(global: &Global, names: &[HypervisorName]) -> Result<Vec<Config>> {
     let (file, given) = (read()?, given(global)?);
     let named = |name: &HypervisorName| {
-        let given =
-            Given { target: Some(Target::Named(name.clone())), pool: None, network: None, admission: given.admission.clone() };
+        let given = Given { target: Some(Target::Named(name.clone())), pool: None, network: None, ..given.clone() };
         let mut config = file.clone().complete(&given)?;
         signing(&mut config.signing)?;
         Ok(config)
@@ -87,7 +107,7 @@ fn given(global: &Global) -> Result<Given, Invalid> {
             return Err(Invalid::argument(message));
         }
     }
-    let target = match (&global.on, &global.connect) {
+    let target = match (global.on.first(), &global.connect) {
         // On the command line the two exclude each other, and what stands there puts the environment's aside.
         (Some(_), Some(_)) => {
             let message =
@@ -99,7 +119,13 @@ fn given(global: &Global) -> Result<Given, Invalid> {
         (None, None) => None,
     };
     let admission = PolicyFile { cpu_overcommit: global.cpu_overcommit, cap: global.cap };
-    Ok(Given { target, pool: global.pool.clone(), network: global.network.clone(), admission })
+    Ok(Given {
+        target,
+        pool: global.pool.clone(),
+        network: global.network.clone(),
+        admission,
+        connect_timeout: global.connect_timeout,
+    })
 }
 
 /// The files, later ones over earlier ones, and whether one must be there.

@@ -8,17 +8,23 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cmd::seen::Seen,
+    cmd::{
+        clone::sites::{Site, Sites},
+        parallel,
+        seen::Seen,
+    },
     core::{
         addressing::Taken,
         capacity::{Capacity, Policy},
         clone_plan::Facts,
         config::Config,
-        domain::Accelerator,
+        domain::{Accelerator, may_be_boot_file},
         error::Refusal,
+        facts::Domain,
         inventory::Inventory,
         lvm::ThinChoice,
         reservation::{Reread, View, reserved_by},
+        xml::clone::DiskLocation,
     },
     host::{
         bytes::{PoolBytes, VolumeBytes},
@@ -83,6 +89,25 @@ impl<'a> World<'a> {
         self.seen().inventory()
     }
 
+    /// Where a volume of the pool is or will be, in the words of a domain.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn location(&self, volume: &str) -> Result<DiskLocation> {
+        Ok(DiskLocation::in_pool(self.storage.size()?.kind, self.storage.path_of(volume)?))
+    }
+
+    /// Removes a volume, and the file that a kernel or an initrd is in where the pool has no files. What does not exist is no error.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove_volume(&self, volume: &str) -> Result<()> {
+        if may_be_boot_file(volume) {
+            self.hypervisor.remove_boot_file(volume)?;
+        }
+        self.storage.delete(volume)
+    }
+
     /// The lock under which clones are planned and defined, and templates removed: who holds it sees a hypervisor in which no
     /// other run of this user on this machine begins to stand a clone on a template, or takes one away.
     ///
@@ -114,8 +139,8 @@ impl<'a> World<'a> {
             networks: networks.into_iter().map(|network| (network.name.clone(), network)).collect(),
             leases,
         };
-        let (capacity, volumes) = self.seen().capacity_and_volumes(policy)?;
-        Ok(Facts { volumes, capacity, taken, inventory })
+        let (capacity, pool, volumes) = self.seen().capacity_and_pool(policy)?;
+        Ok(Facts { pool, volumes, capacity, taken, inventory })
     }
 
     /// What is promised to all domains, and how much of it there is.
@@ -131,42 +156,79 @@ impl<'a> World<'a> {
     /// # Errors
     /// The connection fails, or the locks of other runs cannot be read.
     pub fn view(&self, policy: Policy) -> Result<View> {
-        let mut domains = self.hypervisor.domains()?;
-        let mut dead = BTreeSet::new();
-        for run in reserved_by(&domains) {
-            if !self.local.is_alive(&run)? {
-                dead.insert(run.id);
-            }
+        let mut views = views(&Sites::one(*self, policy))?;
+        views.pop().context("there is no view")
+    }
+}
+
+/// The same of each hypervisor of a call.
+///
+/// # Errors
+/// As for [`World::view`].
+pub fn views(sites: &Sites<'_>) -> Result<Vec<View>> {
+    let on_each = |read: &(dyn Fn(World<'_>) -> Result<Vec<Domain>> + Sync)| -> Result<Vec<Vec<Domain>>> {
+        let mut all: Vec<(usize, Site<'_>)> = sites.iter().collect();
+        parallel::each(all.len(), &mut all, |_, (index, site)| sites.of_one(*index, read(site.world))).into_iter().collect()
+    };
+    let mut domains = on_each(&|world| world.hypervisor.domains())?;
+    let runs: BTreeMap<_, _> = domains.iter().flat_map(|domains| reserved_by(domains)).map(|run| (run.id, run)).collect();
+    let mut dead = BTreeSet::new();
+    for run in runs.into_values() {
+        if !sites.local().is_alive(&run)? {
+            dead.insert(run.id);
         }
-        if !dead.is_empty() {
-            // One that ended just now has given way or gone ahead: only what it left behind for good must count as such.
-            domains = self.hypervisor.domains()?;
-        }
+    }
+    if !dead.is_empty() {
+        // One that ended just now has given way or gone ahead: only what it left behind for good must count as such.
+        domains = on_each(&|world| world.hypervisor.domains())?;
+    }
+    let mut all: Vec<(usize, Site<'_>)> = sites.iter().collect();
+    let view = |(index, site): &mut (usize, Site<'_>)| -> Result<View> {
+        let (World { hypervisor, storage, .. }, policy) = (site.world, site.policy);
         // Behind the domains: see `Reread`.
-        let volumes = self.storage.volumes()?;
+        let volumes = storage.volumes()?;
+        let others = domains.iter().enumerate().filter(|(other, _)| other != index);
         let read = Reread {
-            domains: &domains,
-            host: self.hypervisor.size()?,
-            pool_name: self.storage.pool(),
-            pool: &self.storage.size()?,
+            domains: &domains[*index],
+            elsewhere: &others.map(|(_, domains)| domains.as_slice()).collect::<Vec<_>>(),
+            host: hypervisor.size()?,
+            pool_name: storage.pool(),
+            pool: &storage.size()?,
             volumes: &volumes,
             policy,
         };
         Ok(View::of(&read, &dead))
-    }
+    };
+    parallel::each(all.len(), &mut all, |_, one| sites.of_one(one.0, view(one))).into_iter().collect()
 }
 
-/// What is needed of the outside besides the hypervisor, opened.
+/// The outside, opened.
 pub struct Opened {
-    hypervisor: Libvirt,
-    shell: Box<dyn Shell + Send>,
+    hypervisors: Vec<OpenedHypervisor>,
     appliances: [Libguestfs; 2],
     source: crate::host::source::Sources,
     local: crate::host::local::ThisMachine,
-    pool: String,
-    thin_pool: Option<ThinChoice>,
     dns: Directory,
     keys: KeyFiles,
+}
+
+/// What of it is a hypervisor's own.
+struct OpenedHypervisor {
+    libvirt: Libvirt,
+    shell: Box<dyn Shell + Send>,
+    pool: String,
+    thin_pool: Option<ThinChoice>,
+}
+
+impl OpenedHypervisor {
+    fn new(config: &Config) -> Result<Self> {
+        let libvirt = match &config.name {
+            Some(name) => connect(config).with_context(|| format!("hypervisor {name}"))?,
+            None => connect(config)?,
+        };
+        let shell = shell::open(&config.uri, config.hypervisor());
+        Ok(Self { libvirt, shell, pool: config.pool.clone(), thin_pool: config.thin_pool.clone() })
+    }
 }
 
 /// Connects to the hypervisor that a configuration is for.
@@ -174,7 +236,7 @@ pub struct Opened {
 /// # Errors
 /// libvirt does not answer.
 pub fn connect(config: &Config) -> Result<Libvirt> {
-    let opened = Libvirt::open(&config.uri)?;
+    let opened = Libvirt::open(&config.uri, config.connect_timeout)?;
     Ok(match &config.name {
         Some(name) => opened.called(name.as_str()),
         None => opened,
@@ -187,43 +249,87 @@ impl Opened {
     /// # Errors
     /// libvirt does not answer, or this run cannot be registered.
     pub fn new(config: &Config) -> Result<Self> {
+        Self::all(std::slice::from_ref(config))
+    }
+
+    /// The same with several hypervisors. What is this machine's is as the first configuration has it: they differ in the
+    /// hypervisor alone.
+    ///
+    /// # Errors
+    /// As for [`Self::new`]; one of the hypervisors does not answer.
+    pub fn all(configs: &[Config]) -> Result<Self> {
+        let config = configs.first().context("no hypervisor is named")?;
         let local = crate::host::local::ThisMachine::register()?;
+        let mut each: Vec<&Config> = configs.iter().collect();
+        let hypervisors = parallel::each(each.len(), &mut each, |_, config| OpenedHypervisor::new(config));
         Ok(Self {
-            hypervisor: match &config.name {
-                Some(name) => connect(config).with_context(|| format!("hypervisor {name}"))?,
-                None => connect(config)?,
-            },
-            shell: shell::open(&config.uri, config.hypervisor()),
+            hypervisors: hypervisors.into_iter().collect::<Result<_>>()?,
             appliances: [Libguestfs { tcg: false }, Libguestfs { tcg: true }],
             source: crate::host::source::Sources::new(config.cache.clone(), local.stop()).context("preparing downloads")?,
             local,
-            pool: config.pool.clone(),
-            thin_pool: config.thin_pool.clone(),
             dns: Directory::of(&config.dns),
             keys: KeyFiles::new(config.signing.clone()),
         })
     }
 
-    /// Runs a command in it.
+    /// Runs a command in it, on the first hypervisor.
     ///
     /// # Errors
     /// The command's.
     pub fn with<T>(&self, command: impl FnOnce(World<'_>) -> Result<T>) -> Result<T> {
-        let storage = Pool::new(&self.hypervisor, self.shell.as_ref(), &self.pool, self.thin_pool.clone());
-        let streams = self.hypervisor.streams(&self.pool);
-        let bytes = PoolBytes::new(self.hypervisor.uri(), &storage, streams, self.shell.as_ref());
-        command(World {
-            hypervisor: &self.hypervisor,
-            storage: &storage,
-            bytes: &bytes,
-            shell: self.shell.as_ref(),
-            appliance: &|accelerator| &self.appliances[usize::from(accelerator == Accelerator::Tcg)],
-            images: &LocalImages,
-            source: &self.source,
-            reach: &crate::host::reach::OpenSsh,
-            local: &self.local,
-            dns: &self.dns,
-            keys: &self.keys,
-        })
+        self.with_each(|worlds| command(*worlds.first().context("no hypervisor is named")?))
+    }
+
+    /// Runs a command in it, on all hypervisors.
+    ///
+    /// # Errors
+    /// The command's.
+    pub fn with_each<T>(&self, command: impl FnOnce(&[World<'_>]) -> Result<T>) -> Result<T> {
+        let hypervisors = self.hypervisors.iter();
+        let pools: Vec<_> =
+            hypervisors.map(|one| Pool::new(&one.libvirt, one.shell.as_ref(), &one.pool, one.thin_pool.clone())).collect();
+        let volumes = self.hypervisors.iter().zip(&pools);
+        let bytes: Vec<_> = volumes
+            .map(|(one, pool)| PoolBytes::new(one.libvirt.uri(), pool, one.libvirt.streams(&one.pool), one.shell.as_ref()))
+            .collect();
+        let appliance =
+            |accelerator: Accelerator| -> &dyn Appliance { &self.appliances[usize::from(accelerator == Accelerator::Tcg)] };
+        let world = |((one, storage), bytes)| -> World<'_> {
+            let one: &OpenedHypervisor = one;
+            World {
+                hypervisor: &one.libvirt,
+                storage,
+                bytes,
+                shell: one.shell.as_ref(),
+                appliance: &appliance,
+                images: &LocalImages,
+                source: &self.source,
+                reach: &crate::host::reach::OpenSsh,
+                local: &self.local,
+                dns: &self.dns,
+                keys: &self.keys,
+            }
+        };
+        let storages = pools.iter().map(|pool| pool as &dyn Storage);
+        command(
+            &self
+                .hypervisors
+                .iter()
+                .zip(storages)
+                .zip(bytes.iter().map(|one| one as &dyn VolumeBytes))
+                .map(world)
+                .collect::<Vec<_>>(),
+        )
+        .map_err(|error| self.lost(error))
+    }
+
+    /// A command's error, behind the hypervisors that have fallen silent: what failed then says little.
+    fn lost(&self, error: anyhow::Error) -> anyhow::Error {
+        let lost = self.hypervisors.iter().filter(|one| one.libvirt.is_lost());
+        let names: Vec<&str> = lost.map(|one| Hypervisor::name(&one.libvirt)).collect();
+        if names.is_empty() {
+            return error;
+        }
+        error.context(format!("the connection to {} is lost", names.join(" and to ")))
     }
 }

@@ -20,6 +20,7 @@ use super::{
     pipeline::Word,
     secret::Secret,
     signing::PublicKey,
+    units::Span,
     vm_spec::Label,
 };
 
@@ -38,6 +39,8 @@ pub struct ConfigFile<P = ProviderConfig> {
     pub thin_pool: Option<ThinChoice>,
     /// The libvirt network for templates and clones.
     pub network: Option<Word>,
+    /// How long a hypervisor that is another machine has to answer when it is connected to.
+    pub connect_timeout: Option<Span>,
     /// Which of the hypervisors below is meant when none is named.
     pub hypervisor: Option<HypervisorName>,
     /// The hypervisors, by the names that they are called by.
@@ -94,6 +97,7 @@ impl<P> Default for ConfigFile<P> {
             pool: None,
             thin_pool: None,
             network: None,
+            connect_timeout: None,
             hypervisor: None,
             hypervisors: BTreeMap::new(),
             template: None,
@@ -126,6 +130,8 @@ pub struct Config {
     pub network: String,
     /// The same, where somebody has named it: then clones are plugged into it, whatever their template's is.
     pub named_network: Option<String>,
+    /// How long a hypervisor that is another machine has to answer when it is connected to.
+    pub connect_timeout: Span,
     /// The template that `tpl clone` takes when none is named.
     pub template: Option<TemplateName>,
     /// The Debian mirror, where one is named.
@@ -175,6 +181,7 @@ impl ConfigFile {
             thin_pool: if self.pool.is_some() { self.thin_pool } else { self.thin_pool.or(earlier.thin_pool) },
             pool: self.pool.or(earlier.pool),
             network: self.network.or(earlier.network),
+            connect_timeout: self.connect_timeout.or(earlier.connect_timeout),
             hypervisor: self.hypervisor.or(earlier.hypervisor),
             // A hypervisor is replaced whole: half of one and half of another would be neither.
             hypervisors: earlier.hypervisors.into_iter().chain(self.hypervisors).collect(),
@@ -226,6 +233,7 @@ mod tests {
             pool,
             thin_pool,
             network,
+            connect_timeout,
             hypervisor,
             hypervisors,
             template,
@@ -245,7 +253,7 @@ mod tests {
         assert_eq!(words, ["qemu:///system", "default", "default", urls[0], urls[1]]);
         assert_eq!(template.unwrap().as_str(), "debian13");
         assert_eq!(thin_pool, Some(ThinChoice::Thick));
-        assert_eq!(hypervisor.unwrap().as_str(), "hv1");
+        assert_eq!((hypervisor.unwrap().as_str(), connect_timeout.unwrap().to_string().as_str()), ("hv1", "15s"));
         let of = |name: &str| {
             let HypervisorFile { uri, pool, thin_pool, network, ssh_key, cpu_overcommit, cap } =
                 &hypervisors[&name.parse().unwrap()];

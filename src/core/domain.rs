@@ -1,21 +1,43 @@
 //! The domain XML that tpl writes by itself: of a VM that installs, of the template that it becomes, of the KVM probe.
 //! A clone's XML is not written but edited out of its template's.
 
+mod kvm_probe;
 pub mod rebuilt;
 
+pub use kvm_probe::{kvm_probe, kvm_probe_disk};
 use uuid::Uuid;
 
 use super::{
+    build_plan::suffix,
     hardware::Chipset,
     manifest::{Manifest, Metadata},
     metadata,
     names::{TemplateName, Version},
     units::ByteSize,
     vm_spec::Firmware,
+    xml::clone::DiskLocation,
 };
 
 /// Where hypervisors keep the logs of their guests, and where their security policies let an emulator write.
 pub const LOG_FOLDER: &str = "/var/log/libvirt/qemu";
+
+/// Where a hypervisor's security policies let an emulator read kernels and initrds: virt-install has them there, too.
+const BOOT_FOLDER: &str = "/var/lib/libvirt/boot";
+
+/// The file with an installer's kernel or initrd, where its pool cannot hold it: QEMU maps an initrd into memory, and maps no block
+/// device.
+pub fn boot_file(volume: &str) -> String {
+    format!("{BOOT_FOLDER}/{volume}")
+}
+
+/// Whether a volume may be such a file: that of a template's kernel or initrd. Nobody else's name has that shape.
+pub fn may_be_boot_file(volume: &str) -> bool {
+    [suffix::KERNEL, suffix::INITRD]
+        .iter()
+        .filter_map(|suffix| volume.strip_suffix(suffix))
+        .filter_map(|domain| domain.split_once('.'))
+        .any(|(name, version)| name.parse::<TemplateName>().is_ok() && version.parse::<Version>().is_ok())
+}
 
 /// How a domain's CPUs are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,12 +98,12 @@ pub struct InstallMedia {
     pub initrd: String,
     /// The kernel's command line.
     pub cmdline: String,
-    /// The build disk's path; a qcow2.
-    pub disk: String,
-    /// The path of the installer's medium, where it has one.
-    pub medium: Option<String>,
-    /// The path of a volume with the answers, where the installer looks for one.
-    pub answers: Option<String>,
+    /// The build disk; a qcow2.
+    pub disk: DiskLocation,
+    /// The installer's medium, where it has one.
+    pub medium: Option<DiskLocation>,
+    /// A volume with the answers, where the installer looks for one.
+    pub answers: Option<DiskLocation>,
 }
 
 /// The file that a VM's console is logged to. Not `NAME.log`: that name is libvirt's own.
@@ -173,13 +195,16 @@ const COMMON_DEVICES: &str = "    <channel type='unix'><target type='virtio' nam
      <controller type='usb' model='none'/>\n    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\n    \
      <memballoon model='virtio'/>\n";
 
+/// A disk with these attributes of its driver, up to its target.
+fn disk(location: &DiskLocation, device: &str, driver: &str) -> String {
+    let (kind, attribute) = location.kind();
+    let path = escape(location.path());
+    format!("<disk type='{kind}' device='{device}'><driver name='qemu' {driver}/><source {attribute}='{path}'/>")
+}
+
 /// A CD-ROM drive with a medium in it. A volume with answers is handed in the same way: what it holds is found by its label.
-fn drive(path: &str, target: &str) -> String {
-    let path = escape(path);
-    format!(
-        "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='{path}'/><target dev='{target}' bus='sata'/>\
-         <readonly/></disk>\n    "
-    )
+fn drive(location: &DiskLocation, target: &str) -> String {
+    format!("{}<target dev='{target}' bus='sata'/><readonly/></disk>\n    ", disk(location, "cdrom", "type='raw'"))
 }
 
 /// The VM that an installer runs in. Each way to end it, a reboot too, leaves it shut off.
@@ -193,14 +218,13 @@ pub fn installing(manifest: &Manifest, uuid: Uuid, machine: &Machine, media: &In
     );
     format!(
         "{head}  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>destroy</on_reboot>\n  <on_crash>destroy</on_crash>\n  <devices>\n    \
-         <disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='unsafe' discard='unmap'/><source file='{disk}'/>\
-         <target dev='vda' bus='virtio'/></disk>\n    {medium}{answers}{interface}\n    \
+         {disk}<target dev='vda' bus='virtio'/></disk>\n    {medium}{answers}{interface}\n    \
          <serial type='file'><source path='{console}' append='off'/><target port='0'/></serial>\n    \
          <serial type='file'><source path='{installer}' append='off'/><target port='1'/></serial>\n{COMMON_DEVICES}  </devices>\n</domain>\n",
         head = head(&name, uuid, &Metadata::Template(Box::new(manifest.clone())), machine, &boot),
-        disk = escape(&media.disk),
-        medium = media.medium.as_deref().map(|path| drive(path, "sda")).unwrap_or_default(),
-        answers = media.answers.as_deref().map(|path| drive(path, "sdb")).unwrap_or_default(),
+        disk = disk(&media.disk, "disk", "type='qcow2' cache='unsafe' discard='unmap'"),
+        medium = media.medium.as_ref().map(|medium| drive(medium, "sda")).unwrap_or_default(),
+        answers = media.answers.as_ref().map(|answers| drive(answers, "sdb")).unwrap_or_default(),
         interface = interface(&machine.network),
         console = escape(&console_log(&name)),
         installer = escape(&installer_log(&name)),
@@ -208,40 +232,17 @@ pub fn installing(manifest: &Manifest, uuid: Uuid, machine: &Machine, media: &In
 }
 
 /// The sealed template: what a clone's XML is edited out of. Never started: its disk is marked read-only.
-pub fn template(manifest: &Manifest, uuid: Uuid, machine: &Machine, volume: &str) -> String {
+pub fn template(manifest: &Manifest, uuid: Uuid, machine: &Machine, volume: &DiskLocation) -> String {
     let name = manifest.id().domain();
     format!(
         "{head}  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>restart</on_reboot>\n  <on_crash>destroy</on_crash>\n  <devices>\n    \
-         <disk type='file' device='disk'><driver name='qemu' type='raw' discard='unmap'/><source file='{volume}'/>\
-         <target dev='vda' bus='virtio'/><readonly/></disk>\n    {interface}\n    \
+         {disk}<target dev='vda' bus='virtio'/><readonly/></disk>\n    {interface}\n    \
          <serial type='pty'><log file='{console}' append='off'/><target port='0'/></serial>\n    \
          <console type='pty'><target type='serial' port='0'/></console>\n{COMMON_DEVICES}  </devices>\n</domain>\n",
         head = head(&name, uuid, &Metadata::Template(Box::new(manifest.clone())), machine, "<boot dev='hd'/>"),
-        volume = escape(volume),
+        disk = disk(volume, "disk", "type='raw' discard='unmap'"),
         interface = interface(&machine.network),
         console = escape(&console_log(&name)),
-    )
-}
-
-/// A boot sector that powers the machine off: `mov dx, 0x604; mov ax, 0x2000; out dx, ax; hlt`. SeaBIOS puts the ACPI
-/// registers of both of QEMU's chipsets at 0x600; bit 13 of the control register at 0x604 sleeps, type 0 is soft-off.
-pub fn power_off_sector() -> [u8; 512] {
-    let mut sector = [0; 512];
-    sector[..10].copy_from_slice(&[0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef, 0xf4, 0xeb, 0xfd]);
-    sector[510..].copy_from_slice(&[0x55, 0xaa]);
-    sector
-}
-
-/// A VM that boots [`power_off_sector`] under KVM: where KVM works, it is off again within a second.
-pub fn kvm_probe(name: &str, uuid: Uuid, metadata: &Metadata, disk: &str) -> String {
-    let (memory, firmware, network) = (ByteSize::mib(64), Firmware::Bios, Network::User);
-    let machine = Machine { accelerator: Accelerator::Kvm, vcpus: 1, memory, firmware, network };
-    format!(
-        "{head}  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>destroy</on_reboot>\n  <on_crash>destroy</on_crash>\n  <devices>\n    \
-         <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>\n    \
-         <controller type='usb' model='none'/>\n    <memballoon model='none'/>\n  </devices>\n</domain>\n",
-        head = head(name, uuid, metadata, &machine, "<boot dev='hd'/>"),
-        disk = escape(disk),
     )
 }
 
@@ -267,8 +268,19 @@ mod tests {
     }
 
     #[test]
-    fn the_boot_sector_is_one() {
-        let sector = power_off_sector();
-        assert_eq!((&sector[..2], &sector[510..]), ([0xba, 0x04].as_slice(), [0x55, 0xaa].as_slice()));
+    fn only_a_builds_kernel_and_initrd_are_boot_files() {
+        let table = [
+            ("debian13.20261121-031000-kernel", true),
+            ("debian13.20261121-031000-initrd", true),
+            ("debian13.20261121-031000-build", false),
+            ("debian13.20261121-031000", false),
+            ("web-kernel", false),
+            ("../x.20261121-031000-kernel", false),
+            ("debian13.../x-kernel", false),
+        ];
+        for (volume, expected) in table {
+            assert_eq!(may_be_boot_file(volume), expected, "{volume}");
+        }
+        assert_eq!(boot_file("a.1-kernel"), "/var/lib/libvirt/boot/a.1-kernel");
     }
 }

@@ -12,6 +12,9 @@ pub enum DomainState {
     Running,
     /// It exists in memory, and its virtual CPUs stand still.
     Paused,
+    /// Its emulator has stopped it: a disk that could not be written, mostly for want of room in its pool, or an instruction that
+    /// KVM could not carry out.
+    Halted,
     /// Its emulator ended by itself.
     Crashed,
     /// Not running.
@@ -21,14 +24,15 @@ pub enum DomainState {
 impl DomainState {
     /// Whether an emulator process belongs to it.
     pub fn is_active(self) -> bool {
-        matches!(self, Self::Running | Self::Paused)
+        matches!(self, Self::Running | Self::Paused | Self::Halted)
     }
 
-    /// The state in libvirt's words.
+    /// The state in libvirt's words, which calls [`Self::Halted`] paused.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Halted => "halted",
             Self::Crashed => "crashed",
             Self::Shutoff => "shutoff",
         }
@@ -145,6 +149,20 @@ pub struct PoolSize {
     pub path: String,
     /// How it keeps its volumes.
     pub kind: PoolKind,
+    /// What sizes are rounded up to: a volume group's extents; one byte for files.
+    pub extent: ByteSize,
+}
+
+impl PoolSize {
+    /// Its volume group; none where its volumes are files.
+    pub fn group(&self) -> Option<&str> {
+        self.path.strip_prefix("/dev/").filter(|_| self.kind.is_logical())
+    }
+
+    /// The size that a volume has here that must hold so many bytes.
+    pub fn rounded(&self, size: ByteSize) -> ByteSize {
+        size.round_up(self.extent.0.max(1))
+    }
 }
 
 /// How a pool keeps its volumes.
@@ -167,6 +185,20 @@ impl PoolKind {
     /// Whether its volumes are block devices.
     pub fn is_logical(self) -> bool {
         self != Self::Directory
+    }
+
+    /// Whether its volumes are promised more than they take.
+    pub fn is_thin(self) -> bool {
+        matches!(self, Self::Thin { .. })
+    }
+
+    /// What a volume may come to take: all of its capacity where it grows as it is written to. In a volume group it never takes more
+    /// than it has from the start, and a snapshot never more than its room.
+    pub fn pledge_of(self, volume: &Volume) -> ByteSize {
+        match self {
+            Self::Directory | Self::Thin { .. } => volume.capacity,
+            Self::Thick => volume.room.map_or(volume.allocation, |room| room.size),
+        }
     }
 }
 

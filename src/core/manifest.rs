@@ -278,6 +278,12 @@ pub struct CloneRecord {
     /// What all its volumes may come to take of the pool: the sum of their capacities. Counted for those that do not exist yet.
     #[serde(default)]
     pub pool_pledge: ByteSize,
+    /// What making it writes at once. Counted in a thin pool for those volumes that do not exist yet.
+    #[serde(default)]
+    pub pool_written: ByteSize,
+    /// The room that was set aside for what comes to differ from the template, where its disk is a classic LVM snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<ByteSize>,
     /// The addresses that were promised to it: kept for it by a DHCP server, or written into its own configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,

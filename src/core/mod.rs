@@ -36,6 +36,7 @@ pub mod naming;
 pub mod network;
 pub mod numbers;
 pub mod pipeline;
+pub mod placement;
 pub mod portable;
 pub mod progress;
 pub mod quoted;

@@ -179,6 +179,16 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// It cannot be read.
     fn log_length(&self, path: &str) -> Result<u64>;
+    /// Puts a kernel or an initrd where an emulator can boot with it; its path. Readable by root and the emulator alone.
+    ///
+    /// # Errors
+    /// The hypervisor is another machine, or the file cannot be written: then there is none.
+    fn store_boot_file(&self, volume: &str, length: u64, bytes: &mut dyn Read) -> Result<String>;
+    /// Removes a kernel or an initrd. One that does not exist is no error.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    fn remove_boot_file(&self, volume: &str) -> Result<()>;
     /// Removes a guest's log, with [what of it was put aside](crate::core::domain::put_aside). One that does not exist is no error.
     ///
     /// # Errors

@@ -27,7 +27,8 @@ use crate::{
 /// Longer than any copy of a template takes; it only ends one that hangs.
 const COPY_DEADLINE: Duration = Duration::from_secs(6 * 3600);
 
-/// Copies the first `size` bytes of a disk into an existing raw file or block device, leaving holes where it can.
+/// Copies the first `size` bytes of a disk into an existing raw file or block device, leaving holes where it can. A block device
+/// must have been made for it: that it reads as zeros cannot be seen, and is not made sure of here.
 ///
 /// # Errors
 /// The target is smaller than `size`, or not readable, or the copy fails.
@@ -43,8 +44,8 @@ pub fn copy(source: &Path, format: VolumeFormat, target: &Path, size: u64) -> Re
     let image = image_options(source, format, size).with_context(what)?;
     let target_text = target.to_str().with_context(what)?;
     let mut args = vec!["convert", "-n", "--image-opts", "--target-image-opts"];
-    if meta.is_file() && meta.blocks() == 0 {
-        // Nothing is in it yet: zeros need not be written. Of a logical volume that cannot be known.
+    if meta.file_type().is_block_device() || meta.blocks() == 0 {
+        // Nothing is in it yet: zeros need not be written. In a thin pool they would take room.
         args.push("--target-is-zero");
     }
     let target_image = format!("driver=raw,file.driver={},file.filename={}", protocol(&meta), comma(target_text));
@@ -70,7 +71,7 @@ fn image_options(source: &Path, format: VolumeFormat, size: u64) -> Result<Strin
     })
 }
 
-/// Copies a disk into an existing, empty qcow2 file of at least its size. Nothing is locked: whoever owns the disk may use it.
+/// Copies a disk into an existing, empty qcow2, a file or a block device, of at least its size. Nothing is locked: whoever owns the disk may use it.
 ///
 /// # Errors
 /// The copy fails, or somebody has written to the disk meanwhile.
@@ -81,7 +82,8 @@ pub fn take(disk: &DiskImage, target: &Path) -> Result<()> {
     };
     let source = layer_options(&disk.layers).with_context(what)?;
     let target_path = target.to_str().with_context(what)?;
-    let target_image = format!("driver=qcow2,file.driver=file,file.filename={}", comma(target_path));
+    let protocol = protocol(&target.metadata().with_context(what)?);
+    let target_image = format!("driver=qcow2,file.driver={protocol},file.filename={}", comma(target_path));
     // Unsafe for the target alone: it is thrown away if this machine stops now.
     let args = [
         "convert",

@@ -30,7 +30,7 @@ impl<'a> Pool<'a> {
             return Ok(found.as_ref());
         }
         let pool = self.hypervisor.pool(&self.name);
-        let storage: Box<dyn Storage + Send + 'a> = match group_of(&pool.definition()?).map_err(|error| anyhow!(error))? {
+        let storage: Box<dyn Storage + Send + 'a> = match group_of(pool.definition()?).map_err(|error| anyhow!(error))? {
             Some(group) => Box::new(LvmPool::new(self.shell, &self.name, &group, self.thin.clone())),
             None => Box::new(pool),
         };

@@ -193,6 +193,40 @@ fn those_that_answer_are_shown_whatever_the_others_do() {
 }
 
 #[test]
+fn one_that_says_nothing_is_not_waited_for_by_any_command() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stuck = format!("qemu+tcp://127.0.0.1:{}/system", silent.local_addr().unwrap().port());
+    let home = home(&format!("connect_timeout = '1s'\n{}[hypervisors.stuck]\nuri = '{stuck}'\n", two()));
+    let said = |time: &str| {
+        format!(
+            "tpl: hypervisor stuck: connecting to {stuck}: no answer within {time}\n\
+             is it up and on the network? --connect-timeout TIME waits longer\n"
+        )
+    };
+    assert_eq!(with(&home, &[], &["list", "--on", "stuck"]), failed(1, &said("1s")));
+    assert_eq!(with(&home, &[], &["prune", "--on", "stuck", "--connect-timeout", "2s"]), failed(1, &said("2s")));
+    assert_eq!(with(&home, &[("TPL_CONNECT_TIMEOUT", "0")], &["destroy", "a", "--on", "hv1,stuck"]), failed(1, &said("0s")));
+}
+
+#[test]
+fn several_are_for_those_commands_that_take_them() {
+    let home = home(&format!("{}[hypervisors.same]\nuri = '{FULL}'\n", two()));
+    let one = "tpl: hv1,hv2 are 2 hypervisors, and this command works on one\nonly `tpl clone` and `tpl destroy VM…` take several; \
+               `tpl list`, `tpl vms` and `tpl capacity` show all with --all\n";
+    assert_eq!(with(&home, &[], &["list", "--on", "hv1,hv2"]), failed(2, one));
+    assert_eq!(with(&home, &[("TPL_ON", "hv1,hv2")], &["prune"]), failed(2, one));
+    let twice = format!("tpl: hv1 and same are one hypervisor: both are {FULL}\n");
+    assert_eq!(with(&home, &[], &["destroy", "web1", "--on", "hv1,same"]), failed(2, &twice));
+    let found = |names: &[&str]| with(&home, &[("TPL_ON", "hv2,hv1")], &[&["destroy", "--dry-run"], names].concat());
+    assert_eq!(found(&["web2", "web1"]), printed("web2 would be destroyed on hv1\nweb1 would be destroyed on hv1\n"));
+    let refused = "tpl: test on hv2 does not carry tpl's metadata: tpl has not made it, and leaves it alone\n\
+                   there is no VM nope on hv2, hv1\nnothing has been destroyed; `tpl vms` lists what could be\n";
+    assert_eq!(found(&["web1", "test", "nope"]), failed(3, refused));
+    let fleet = "tpl: --fleet: a fleet is on one hypervisor\nname one with --on\n";
+    assert_eq!(with(&home, &[], &["destroy", "--fleet", "f.toml", "--on", "hv1,hv2"]), failed(2, fleet));
+}
+
+#[test]
 fn the_default_connection_is_asked_too_unless_it_is_one_of_them() {
     let home = home(&two());
     let asked = |variables: &[(&str, &str)], args: &[&str]| -> Vec<(String, bool)> {

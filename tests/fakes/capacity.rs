@@ -17,7 +17,7 @@ const TEMPLATE: &str = "debian13.20261121-031100";
 /// Templates, and what is pledged of vCPUs and memory.
 fn pledged(run: &FakeRun) -> (usize, u64, u64) {
     let capacity = run.with(|world| world.capacity(Policy::default())).unwrap();
-    let [cpu, memory, _] = *capacity.loads();
+    let [cpu, memory, ..] = *capacity.loads() else { panic!("there are three axes at least") };
     (capacity.templates(), cpu.pledged, memory.pledged)
 }
 

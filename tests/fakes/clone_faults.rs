@@ -4,40 +4,46 @@ use tpl::core::{error::exit_code, network::Reservation};
 
 use super::{
     faults::{Case, is_tolerated, worth},
-    machine::Machine,
+    machine::{Machine, Pool},
     run::{Fault, INTERRUPTED, Step, fault_text},
 };
 
 /// One VM after the other: the calls must come in the same order each time.
-const CASES: [Case; 6] = [
-    Case { machine: Machine::with_template, command: "clone --count 2 --jobs 1 --ssh-key KEY" },
-    Case { machine: Machine::with_template, command: "clone --full --no-start --jobs 1 --ssh-key KEY" },
+const CASES: [(fn(Pool) -> Machine, &str); 6] = [
+    (Machine::template_in, "clone --count 2 --jobs 1 --ssh-key KEY"),
+    (Machine::template_in, "clone --full --no-start --jobs 1 --ssh-key KEY"),
     // Its address is known, and DNS told, only once it runs.
-    Case { machine: Machine::with_template, command: "clone --count 2 --jobs 1 --addressing dhcp --wait agent --ssh-key KEY" },
-    Case {
-        machine: Machine::with_template,
-        command: "clone --count 2 --jobs 1 --add-disk size=1G,fs=ext4,label=data,mount=/srv --snapshot fresh --autostart \
+    (Machine::template_in, "clone --count 2 --jobs 1 --addressing dhcp --wait agent --ssh-key KEY"),
+    (
+        Machine::template_in,
+        "clone --count 2 --jobs 1 --add-disk size=1G,fs=ext4,label=data,mount=/srv --snapshot fresh --autostart \
                   --addressing static --ip 192.0.2.200-201 --ssh-key KEY",
-    },
-    Case {
-        machine: Machine::with_offline_template,
-        command: "clone --count 2 --jobs 1 --add-disk size=1G,fs=ext4,label=data,mount=/srv --snapshot fresh --autostart --ssh-key KEY",
-    },
-    Case {
-        machine: Machine::with_offline_template,
-        command: "clone --count 2 --jobs 1 --full --addressing static --ip 192.0.2.200-201 --wait tcp:80 --ssh-key KEY",
-    },
+    ),
+    (
+        Machine::offline_template_in,
+        "clone --count 2 --jobs 1 --add-disk size=1G,fs=ext4,label=data,mount=/srv --snapshot fresh --autostart --ssh-key KEY",
+    ),
+    (
+        Machine::offline_template_in,
+        "clone --count 2 --jobs 1 --full --addressing static --ip 192.0.2.200-201 --wait tcp:80 --ssh-key KEY",
+    ),
 ];
+
+/// Each of them in each kind of pool.
+fn cases() -> impl Iterator<Item = Case> {
+    Pool::ALL.into_iter().flat_map(|pool| CASES.map(|(machine, command)| Case { machine, pool, command }))
+}
 
 /// Three VMs of which one may fail alone.
 const KEEP_GOING: Case = Case {
-    machine: Machine::with_template,
+    machine: Machine::template_in,
+    pool: Pool::Directory,
     command: "clone --count 3 --jobs 1 --keep-going --add-disk size=1G --snapshot s --ssh-key KEY",
 };
 
 #[test]
 fn clones_that_fail_at_any_step_leave_nothing_behind() {
-    for case in CASES {
+    for case in cases() {
         let all = count(&case);
         // All or nothing, without prune too.
         case.fails_once(worth, &|bench, good, what| {
@@ -50,28 +56,28 @@ fn clones_that_fail_at_any_step_leave_nothing_behind() {
 
 /// How many VMs a good run makes.
 fn count(case: &Case) -> usize {
-    let machine = (case.machine)();
-    machine.tpl(case.command).unwrap();
-    assert_eq!(machine.leftovers(), [""; 0], "{}", case.command);
+    let machine = case.machine();
+    machine.tpl(&case.command()).unwrap();
+    assert_eq!(machine.leftovers(), [""; 0], "{}", case.command());
     machine.inventory().clones.len()
 }
 
 #[test]
 fn a_failed_undo_keeps_both_errors_and_leaves_what_prune_finds() {
-    CASES.iter().for_each(Case::fails_and_undo_fails);
+    cases().for_each(|case| case.fails_and_undo_fails());
 }
 
 #[test]
 fn prune_removes_what_a_killed_clone_left() {
-    CASES.iter().for_each(Case::is_killed);
+    cases().for_each(|case| case.is_killed());
 }
 
 #[test]
 fn an_interrupt_at_any_call_undoes_everything() {
-    for case in CASES {
+    for case in cases() {
         let all = count(&case);
         for (index, call) in case.calls().iter().enumerate().filter(|(_, call)| worth(call)) {
-            let what = format!("{}: interrupted at call {index}: {call:?}", case.command);
+            let what = format!("{}: interrupted at call {index}: {call:?}", case.command());
             let (bench, _, result) = case.fail(Fault::Interrupt(index));
             let made = bench.machine.inventory().clones.len();
             match result {
@@ -178,7 +184,7 @@ fn what_another_takes_in_the_same_moment_is_refused_and_undone() {
 
 #[test]
 fn vms_says_how_far_a_clone_is() {
-    let case = CASES[0];
+    let case = cases().next().unwrap();
     let calls = case.calls();
     let writes: Vec<usize> =
         calls.iter().enumerate().filter(|(_, call)| call.0 == Step::WriteMetadata).map(|(at, _)| at).collect();

@@ -6,7 +6,11 @@ use anyhow::{Error, Result};
 use clap::Parser as _;
 use tpl::{
     cli::{Cli, Command},
-    cmd,
+    cmd::{
+        self,
+        clone::sites::{Site, Sites},
+        world::World,
+    },
     core::{
         capacity::Policy,
         config::{Config, Signing},
@@ -14,7 +18,10 @@ use tpl::{
     ui::{self, Captured},
 };
 
-use super::{machine::Machine, run::FakeRun};
+use super::{
+    machine::{Machine, Pool},
+    run::FakeRun,
+};
 
 const PIPELINE: &str = r#"description = "a test"
 keep = 3
@@ -57,25 +64,34 @@ impl Machine {
 
     /// The same with the first version published. The pipeline is shared with all the others.
     pub fn with_template() -> Self {
-        static BUILT: OnceLock<Machine> = OnceLock::new();
-        let build = || {
-            let machine = Self::prepared();
-            machine.tpl("build debian13").unwrap();
-            machine
-        };
-        BUILT.get_or_init(build).copy()
+        Self::template_in(Pool::Directory)
+    }
+
+    /// The same in a pool of this kind.
+    pub fn template_in(pool: Pool) -> Self {
+        static BUILT: [OnceLock<Machine>; 3] = [const { OnceLock::new() }; 3];
+        BUILT[pool as usize].get_or_init(|| Self::built(pool, true)).copy()
+    }
+
+    fn built(pool: Pool, cloud_init: bool) -> Self {
+        let machine = Self::prepared();
+        {
+            let mut state = machine.state();
+            (state.kind, state.cloud_init) = (pool, cloud_init);
+        }
+        machine.tpl("build debian13").unwrap();
+        machine
     }
 
     /// The same with a template that has no cloud-init: the identity of its clones is written into their disks.
     pub fn with_offline_template() -> Self {
-        static BUILT: OnceLock<Machine> = OnceLock::new();
-        let build = || {
-            let machine = Self::prepared();
-            machine.state().cloud_init = false;
-            machine.tpl("build debian13").unwrap();
-            machine
-        };
-        BUILT.get_or_init(build).copy()
+        Self::offline_template_in(Pool::Directory)
+    }
+
+    /// The same in a pool of this kind.
+    pub fn offline_template_in(pool: Pool) -> Self {
+        static BUILT: [OnceLock<Machine>; 3] = [const { OnceLock::new() }; 3];
+        BUILT[pool as usize].get_or_init(|| Self::built(pool, false)).copy()
     }
 
     /// The same machine with files of its own.
@@ -132,6 +148,32 @@ impl FakeRun {
     }
 }
 
+/// Runs a command over several hypervisors, as one process; what it printed.
+pub fn tpl_on(runs: &[&FakeRun], line: &str) -> (Result<()>, Captured) {
+    ui::captured(|| FakeRun::with_each(runs, |worlds| dispatch_on(runs, worlds, line)))
+}
+
+fn dispatch_on(runs: &[&FakeRun], worlds: &[World<'_>], line: &str) -> Result<()> {
+    let configs: Vec<Config> = runs.iter().map(|run| config_of(&run.machine)).collect();
+    let cli = parse(runs[0], line)?;
+    let mut sites = worlds.iter().zip(&configs).map(|(world, config)| Site { world: *world, policy: config.policy });
+    let sites = Sites::of(sites.next().unwrap(), sites);
+    match cli.command {
+        Command::Clone(args) => cmd::clone::run_on(&sites, &configs.iter().collect::<Vec<_>>(), &args, cli.global.output),
+        Command::Destroy(args) => cmd::destroy::run_on(&sites, &args, cli.global.output),
+        other => Err(Error::msg(format!("no command over several hypervisors: {other:?}"))),
+    }
+}
+
+fn parse(run: &FakeRun, line: &str) -> Result<Cli> {
+    let folder = run.machine.folder.path();
+    let words: Vec<String> = line
+        .split_whitespace()
+        .map(|word| if word == "KEY" { folder.join("key.pub").display().to_string() } else { word.to_owned() })
+        .collect();
+    Ok(Cli::try_parse_from(std::iter::once("tpl".to_owned()).chain(words))?)
+}
+
 /// The configuration on a machine.
 pub fn config_of(machine: &Machine) -> Config {
     let required = machine.state().require_signatures;
@@ -142,6 +184,7 @@ pub fn config_of(machine: &Machine) -> Config {
         thin_pool: None,
         network: "default".to_owned(),
         named_network: None,
+        connect_timeout: "15s".parse().unwrap(),
         template: None,
         debian_mirror: Some("http://mirror.example/debian".to_owned()),
         debian_security_mirror: None,
@@ -153,14 +196,9 @@ pub fn config_of(machine: &Machine) -> Config {
     }
 }
 
-fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<()> {
+fn dispatch(run: &FakeRun, world: World<'_>, line: &str) -> Result<()> {
     let folder = run.machine.folder.path();
-    let config = config_of(&run.machine);
-    let words: Vec<String> = line
-        .split_whitespace()
-        .map(|word| if word == "KEY" { folder.join("key.pub").display().to_string() } else { word.to_owned() })
-        .collect();
-    let cli = Cli::try_parse_from(std::iter::once("tpl".to_owned()).chain(words))?;
+    let (config, cli) = (config_of(&run.machine), parse(run, line)?);
     let output = cli.global.output;
     match cli.command {
         Command::Build(mut args) => {
@@ -170,6 +208,7 @@ fn dispatch(run: &FakeRun, world: cmd::world::World<'_>, line: &str) -> Result<(
         Command::Adopt(args) => cmd::adopt::run(world, &config, &args, output),
         Command::Clone(args) => cmd::clone::run(world, &config, &args, output),
         Command::Vms(_) => cmd::vms::run(world, output),
+        Command::Capacity(_) => cmd::capacity::run(world, config.policy, output),
         Command::Apply(mut args) => {
             args.file = folder.join(args.file);
             cmd::apply::run(world, &config, &args, output)

@@ -7,7 +7,7 @@ use tpl::core::{
 };
 
 use super::{
-    machine::{Machine, Published},
+    machine::{Machine, Pool, Published},
     run::{FakeRun, Fault, Step, fault_text},
 };
 
@@ -48,21 +48,44 @@ impl Bench {
 /// A command on a machine that is made anew for each fault.
 #[derive(Clone, Copy)]
 pub struct Case {
-    pub machine: fn() -> Machine,
+    pub machine: fn(Pool) -> Machine,
+    pub pool: Pool,
     pub command: &'static str,
 }
 
-const BUILD: Case = Case { machine: Machine::with_template, command: "build debian13" };
+/// In each kind of pool.
+fn builds() -> [Case; 3] {
+    Pool::ALL.map(|pool| Case { machine: Machine::template_in, pool, command: "build debian13" })
+}
 
 impl Case {
     fn bench(&self) -> Bench {
-        Bench::on((self.machine)())
+        Bench::on(self.machine())
+    }
+
+    /// The machine, anew.
+    pub fn machine(&self) -> Machine {
+        (self.machine)(self.pool)
+    }
+
+    /// The command for its kind of pool: libvirt's snapshots are for qcow2, and a clone in a volume group is linked only where one
+    /// asks for it.
+    pub fn command(&self) -> String {
+        let command = if self.pool == Pool::Directory {
+            self.command.to_owned()
+        } else {
+            self.command.replace("--snapshot", "--description")
+        };
+        if self.pool == Pool::Thick && command.starts_with("clone") && !command.contains("--full") {
+            return format!("{command} --linked");
+        }
+        command
     }
 
     /// The calls of a good run of the command.
     pub fn calls(&self) -> Vec<(Step, String)> {
-        let run = (self.machine)().run();
-        run.tpl(self.command).unwrap();
+        let run = self.machine().run();
+        run.tpl(&self.command()).unwrap();
         let calls = run.calls();
         assert!(calls.len() > 10);
         calls
@@ -72,12 +95,12 @@ impl Case {
     pub fn fail(&self, fault: Fault) -> (Bench, FakeRun, anyhow::Result<()>) {
         let bench = self.bench();
         let run = bench.machine.failing(fault);
-        let result = run.tpl(self.command).map(|_| ());
+        let result = run.tpl(&self.command()).map(|_| ());
         (bench, run, result)
     }
 
     fn name(&self, index: usize, call: &(Step, String)) -> String {
-        format!("{}: call {index}: {call:?}", self.command)
+        format!("{:?}: {}: call {index}: {call:?}", self.pool, self.command())
     }
 
     /// Each call of the command that is chosen fails, once. `check` sees what is left before it is pruned.
@@ -156,26 +179,30 @@ pub fn worth(call: &(Step, String)) -> bool {
 
 #[test]
 fn a_build_that_fails_at_any_step_leaves_nothing_but_what_is_published() {
-    BUILD.fails_once(|_| true, &|_, _, _| {});
+    builds().iter().for_each(|build| build.fails_once(|_| true, &|_, _, _| {}));
 }
 
 #[test]
 fn a_failed_undo_keeps_both_errors_and_leaves_what_prune_finds() {
-    BUILD.fails_and_undo_fails();
+    builds().iter().for_each(Case::fails_and_undo_fails);
 }
 
 #[test]
 fn prune_removes_what_a_killed_build_left() {
-    BUILD.is_killed();
+    builds().iter().for_each(Case::is_killed);
 }
 
 #[test]
 fn resume_goes_on_behind_a_kill_or_says_why_not() {
+    builds().iter().for_each(resumes);
+}
+
+fn resumes(build: &Case) {
     let mut published = 0;
-    for (index, call) in BUILD.calls().iter().enumerate().filter(|(_, call)| worth(call)) {
+    for (index, call) in build.calls().iter().enumerate().filter(|(_, call)| worth(call)) {
         for settled in [false, true] {
             let what = format!("killed before call {index}: {call:?}, settled: {settled}");
-            let (bench, ..) = BUILD.fail(Fault::Kill(index));
+            let (bench, ..) = build.fail(Fault::Kill(index));
             if settled {
                 bench.machine.settle();
             }

@@ -1,12 +1,12 @@
 //! Domains in memory. Their networks are in `networks.rs`.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, io::Read, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use roxmltree::Document;
 use tpl::{
     core::{
-        domain::{console_log, put_aside},
+        domain::{boot_file, console_log, put_aside},
         facts::{Domain, DomainState, HostSize, Pledge},
         manifest::Metadata,
         metadata,
@@ -19,7 +19,7 @@ use tpl::{
 use uuid::Uuid;
 
 use super::{
-    machine::{FakeDomain, POOL, State},
+    machine::{FakeDomain, GROUP, POOL, Pool, State},
     run::{FakeRun, Step},
 };
 
@@ -70,7 +70,7 @@ impl Hypervisor for FakeRun {
     fn volume_path(&self, pool: &str, volume: &str) -> Result<Option<String>> {
         self.step(Step::ReadPool, volume)?;
         let there = pool == "default" && self.machine.state().volumes.contains_key(volume);
-        Ok(there.then(|| format!("{POOL}/{volume}")))
+        Ok(there.then(|| format!("{}/{volume}", self.machine.state().pool_size().path)))
     }
 
     fn define(&self, xml: &str) -> Result<()> {
@@ -231,6 +231,20 @@ impl Hypervisor for FakeRun {
         Ok(self.machine.state().logs.keys().cloned().collect())
     }
 
+    fn store_boot_file(&self, volume: &str, length: u64, bytes: &mut dyn Read) -> Result<String> {
+        self.step(Step::StoreBootFile, volume)?;
+        let written = std::io::copy(bytes, &mut std::io::sink())?;
+        ensure!(written == length, "boot file {volume}: {length} bytes were announced, {written} came");
+        ensure!(self.machine.state().boot_files.insert(volume.to_owned()), "boot file {volume} exists already");
+        Ok(boot_file(volume))
+    }
+
+    fn remove_boot_file(&self, volume: &str) -> Result<()> {
+        self.step(Step::RemoveBootFile, volume)?;
+        self.machine.state().boot_files.remove(volume);
+        Ok(())
+    }
+
     fn remove_log(&self, path: &str) -> Result<()> {
         self.step(Step::RemoveLog, path)?;
         let mut state = self.machine.state();
@@ -244,12 +258,24 @@ impl State {
         let domain = self.domains.get(name).with_context(|| format!("domain {name} does not exist"))?;
         ensure!(!domain.state.is_active(), "domain {name} runs already");
         let document = Document::parse(&domain.xml)?;
-        let attributes =
-            document.descendants().filter(|node| node.has_tag_name("source")).filter_map(|node| node.attribute("file"));
-        let boot = document.descendants().filter(|node| node.has_tag_name("kernel") || node.has_tag_name("initrd"));
-        for path in attributes.chain(boot.filter_map(|node| node.text())) {
-            let volume = path.strip_prefix(POOL).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
+        let logical = self.kind != Pool::Directory;
+        let disks = document.descendants().filter(|node| node.has_tag_name("disk"));
+        for path in disks.filter_map(|disk| disk.children().find(|node| node.has_tag_name("source"))) {
+            // A block device that is called a file is opened without its locks and its discards.
+            let (wanted, folder) = if logical { ("dev", GROUP) } else { ("file", POOL) };
+            let path = path.attribute(wanted).with_context(|| format!("a disk of {name} is no {wanted}"))?;
+            let volume = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
             ensure!(self.volumes.contains_key(volume), "cannot open {path}: there is no such file");
+        }
+        let boot = document.descendants().filter(|node| node.has_tag_name("kernel") || node.has_tag_name("initrd"));
+        for path in boot.filter_map(|node| node.text()) {
+            let volume = path.rsplit('/').next().unwrap_or(path);
+            let there = if logical {
+                self.boot_files.contains(volume) && path == boot_file(volume)
+            } else {
+                self.volumes.contains_key(volume)
+            };
+            ensure!(there, "cannot open {path}: there is no such file");
         }
         if document.descendants().any(|node| node.has_tag_name("readonly") && !is_cdrom(node)) {
             bail!("domain {name} has a read-only disk: a template was started");
@@ -272,6 +298,8 @@ impl State {
 /// Whether a disk's element belongs to a CD-ROM drive or a seed, which are read-only by nature.
 fn is_cdrom(readonly: roxmltree::Node<'_, '_>) -> bool {
     let Some(disk) = readonly.parent() else { return false };
-    let seed = |node: roxmltree::Node<'_, '_>| node.attribute("file").is_some_and(|file| file.ends_with("-seed"));
+    let seed = |node: roxmltree::Node<'_, '_>| {
+        node.attribute("file").or(node.attribute("dev")).is_some_and(|path| path.ends_with("-seed"))
+    };
     disk.attribute("device") == Some("cdrom") || disk.children().any(seed)
 }

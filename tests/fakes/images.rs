@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     faults::{Case, worth},
-    machine::{FakeDomain, Machine},
+    machine::{FakeDomain, Machine, Pool},
     run::{Fault, Step},
     storage::IMAGE,
 };
@@ -34,10 +34,15 @@ const UUID: &str = "77777777-2222-4333-8444-555555555555";
 
 /// A machine with a template, and a pipeline of the same name that takes an image.
 fn with_image() -> Machine {
-    static WRITTEN: OnceLock<()> = OnceLock::new();
-    let machine = Machine::with_template();
+    image_in(Pool::Directory)
+}
+
+/// The same in a pool of this kind.
+fn image_in(pool: Pool) -> Machine {
+    static WRITTEN: [OnceLock<()>; 3] = [const { OnceLock::new() }; 3];
+    let machine = Machine::template_in(pool);
     // Its folder is that of all the others.
-    WRITTEN.get_or_init(|| {
+    WRITTEN[pool as usize].get_or_init(|| {
         let folder = machine.folder.path().join("pipelines/image");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("debian13.toml"), PIPELINE).unwrap();
@@ -59,16 +64,30 @@ fn vm_xml(machine: &Machine) -> String {
 
 /// A machine with a template, and a VM that is nobody's.
 pub fn with_vm() -> Machine {
-    let machine = Machine::with_template();
-    let xml = vm_xml(&machine);
+    vm_in(Pool::Directory)
+}
+
+/// The same in a pool of this kind: in a logical one without UEFI variables, for which that has no place.
+fn vm_in(pool: Pool) -> Machine {
+    let machine = Machine::template_in(pool);
+    let mut xml = vm_xml(&machine);
+    if pool != Pool::Directory {
+        xml = xml.replace(" firmware='efi'", "").replace("<nvram>/nvram/vars.fd</nvram>", "");
+    }
     let vm = FakeDomain { uuid: UUID.parse::<Uuid>().unwrap(), state: DomainState::Shutoff, xml, age: 0 };
     machine.state().domains.insert("web".to_owned(), vm);
     machine
 }
 
-const IMAGE_BUILD: Case = Case { machine: with_image, command: "build image/debian13" };
-const ADOPTION: Case = Case { machine: with_vm, command: "adopt web --as debian13 --user ops" };
-const CASES: [Case; 2] = [IMAGE_BUILD, ADOPTION];
+/// In each kind of pool.
+fn cases() -> impl Iterator<Item = Case> {
+    Pool::ALL.into_iter().flat_map(|pool| {
+        [
+            Case { machine: image_in, pool, command: "build image/debian13" },
+            Case { machine: vm_in, pool, command: "adopt web --as debian13 --user ops" },
+        ]
+    })
+}
 
 #[test]
 fn an_image_is_published_like_an_installation() {
@@ -183,28 +202,28 @@ fn a_vm_that_runs_while_it_is_copied_is_not_adopted() {
 
 #[test]
 fn a_failure_at_any_step_leaves_nothing_but_what_is_published() {
-    CASES.iter().for_each(|case| case.fails_once(worth, &|_, _, _| {}));
+    cases().for_each(|case| case.fails_once(worth, &|_, _, _| {}));
 }
 
 #[test]
 fn a_failed_undo_leaves_what_prune_finds() {
-    CASES.iter().for_each(Case::fails_and_undo_fails);
+    cases().for_each(|case| case.fails_and_undo_fails());
 }
 
 #[test]
 fn prune_removes_what_a_kill_left() {
-    CASES.iter().for_each(Case::is_killed);
+    cases().for_each(|case| case.is_killed());
 }
 
 #[test]
 fn resume_goes_on_behind_any_kill() {
-    for case in CASES {
+    for case in cases() {
         let mut published = 0;
         for (index, call) in case.calls().iter().enumerate().filter(|(_, call)| worth(call)) {
-            let what = format!("{} killed before call {index}: {call:?}", case.command);
+            let what = format!("{} killed before call {index}: {call:?}", case.command());
             let (bench, ..) = case.fail(Fault::Kill(index));
             let unfinished = bench.machine.manifests().last().is_some_and(|manifest| manifest.state < Stage::Published);
-            match bench.machine.tpl(&format!("{} --resume", case.command)) {
+            match bench.machine.tpl(&format!("{} --resume", case.command())) {
                 Ok(_) => published += 1,
                 Err(error) => assert!(!unfinished, "{what}: {error:#}"),
             }

@@ -9,7 +9,7 @@ use tpl::core::error::exit_code;
 
 use super::{
     faults::Case,
-    machine::{Machine, Script},
+    machine::{Machine, Pool, Script},
     medium,
     run::Step,
 };
@@ -46,6 +46,8 @@ const MARK: &str = "an answer file must end with a command that writes the line 
 const SILENT: &str = "the installer was not done after 1h00m, its deadline, and its logs have said nothing for the last 59m59s";
 const OFF: &str = "the VM went off before the installation was complete";
 const REBOOTED: &str = "the installer has rebooted the machine, where it should have powered it off";
+const HALTED: &str = "the emulator has stopped the VM: its disk could not be written, or KVM could not carry out an instruction";
+const WHICH: &str = "the VM's log in libvirt's folder and the free space of the pool tell which";
 const DOWN: &str = "[   99.9] reboot: Power down";
 const RESTARTS: &str = "[   99.9] reboot: Restarting system";
 
@@ -80,6 +82,7 @@ fn each_bad_end_of_debians_installer_is_told_with_both_logs() {
         (Script::Reboot, expected(REBOOTED, &[BASE, RESTARTS], &[MENU], poweroff)),
         (Script::FailedStep, expected("the installer's step grub-installer failed", &[BASE], &[MENU, failed], "")),
         (Script::Full, expected(&too_small, &[BASE], &[MENU, full, pkgsel], DISK)),
+        (Script::Halts, expected(HALTED, &[BASE], &[MENU], WHICH)),
         (Script::Stuck, expected(SILENT, &[BASE], &[MENU], "")),
     ];
     for (script, text) in table {
@@ -243,14 +246,16 @@ fn uefi_leaves_no_variables() {
 /// Builds that fail or are killed at any step, of the kinds that the other tests do not run.
 #[test]
 fn an_installation_from_a_medium_is_undone_and_pruned_at_any_step() {
-    fn ubuntu_again() -> Machine {
-        let machine = Machine::with_template().apart();
+    fn ubuntu_again(pool: Pool) -> Machine {
+        let machine = Machine::template_in(pool).apart();
         machine.install_from_medium("autoinstall", &medium::image("CASPER", "VMLINUZ", "INITRD"));
         machine
     }
-    let case = Case { machine: ubuntu_again, command: "build debian13" };
-    case.fails_once(|call| !matches!(call.0, Step::ReadGuest | Step::WriteGuest), &|_, _, _| {});
-    case.is_killed();
+    for pool in Pool::ALL {
+        let case = Case { machine: ubuntu_again, pool, command: "build debian13" };
+        case.fails_once(|call| !matches!(call.0, Step::ReadGuest | Step::WriteGuest), &|_, _, _| {});
+        case.is_killed();
+    }
 }
 
 #[test]

@@ -25,6 +25,8 @@ use super::{players, shell::Program};
 
 /// Where the fake pool says that its volumes are.
 pub const POOL: &str = "/pool";
+/// The same, where it is a volume group.
+pub const GROUP: &str = "/dev/vg0";
 
 /// The files of a guest.
 pub type Tree = BTreeMap<String, Node>;
@@ -34,6 +36,18 @@ pub type Tree = BTreeMap<String, Node>;
 pub enum Node {
     File(String),
     Directory,
+}
+
+/// The kinds of pools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    Directory,
+    Thick,
+    Thin,
+}
+
+impl Pool {
+    pub const ALL: [Self; 3] = [Self::Directory, Self::Thick, Self::Thin];
 }
 
 /// How the installer behaves once it is started.
@@ -53,6 +67,8 @@ pub enum Script {
     Full,
     /// One of its steps fails, and it sits at its menu.
     FailedStep,
+    /// Its emulator stops it.
+    Halts,
     /// It never gets on.
     Stuck,
 }
@@ -70,7 +86,13 @@ pub struct FakeDomain {
 pub struct FakeVolume {
     pub capacity: u64,
     pub backing: Option<String>,
+    /// The room of a classic snapshot.
+    pub room: Option<u64>,
+    /// It is to be closed to writers, and has been.
     pub protected: bool,
+    pub closed: bool,
+    /// What is taken of its room.
+    pub used: u64,
     pub bytes: Vec<u8>,
     /// What its filesystem holds, if it has one.
     pub tree: Tree,
@@ -102,6 +124,12 @@ pub struct State {
     pub memory: u64,
     /// The size of the pool.
     pub pool: u64,
+    /// How it keeps its volumes.
+    pub kind: Pool,
+    /// How large a thin pool's metadata are.
+    pub pool_metadata: u64,
+    /// The volumes whose bytes are in files that are booted with.
+    pub boot_files: BTreeSet<String>,
     /// What runs and what is kept is one here.
     pub networks: BTreeMap<String, Network>,
     /// The leases of each network besides those of the domains that run.
@@ -165,6 +193,9 @@ impl Machine {
             ready: true,
             memory: 16 << 30,
             pool: 1 << 40,
+            kind: Pool::Directory,
+            pool_metadata: 1 << 30,
+            boot_files: BTreeSet::new(),
             networks: BTreeMap::from([("default".to_owned(), default_network())]),
             leases: BTreeMap::new(),
             records: Vec::new(),
@@ -229,7 +260,8 @@ impl Machine {
         let volumes = state.volumes.keys().map(|name| format!("volume {name}"));
         let logs = state.logs.keys().map(|log| format!("log {log}"));
         let variables = state.variables.iter().map(|name| format!("variables {name}"));
-        domains.chain(volumes).chain(logs).chain(variables).chain(state.entries()).collect()
+        let boot_files = state.boot_files.iter().map(|name| format!("boot file {name}"));
+        domains.chain(volumes).chain(boot_files).chain(logs).chain(variables).chain(state.entries()).collect()
     }
 
     /// Everything that is neither published nor a complete VM nor belongs to one.
@@ -336,8 +368,8 @@ impl State {
         if moment.installed {
             self.volumes.get_mut(&format!("{name}-build")).unwrap().tree = installed_system(self.cloud_init);
         }
-        if moment.off {
-            self.domains.get_mut(name).unwrap().state = DomainState::Shutoff;
+        if let Some(state) = moment.ends {
+            self.domains.get_mut(name).unwrap().state = state;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The installers: what each writes, well or not.
 
-use tpl::core::pipeline::AnswersKind;
+use tpl::core::{facts::DomainState, pipeline::AnswersKind};
 
 use super::machine::Script;
 
@@ -11,8 +11,8 @@ pub struct Moment {
     pub console: String,
     /// What it writes into its log.
     pub log: String,
-    /// Whether the machine goes off.
-    pub off: bool,
+    /// What becomes of the machine, if it does not go on.
+    pub ends: Option<DomainState>,
     /// Whether the system is on the disk.
     pub installed: bool,
 }
@@ -49,11 +49,11 @@ pub fn play(kind: AnswersKind, script: Script, age: u32) -> Moment {
     match script {
         Script::Good | Script::RollsOver => {
             let log = if kind == AnswersKind::Preseed { menu("finish-install", " selected") } else { mark("complete") };
-            Moment { off: true, installed: true, ..says("\r\nThe system will power off\r\n", &log) }
+            Moment { ends: Some(DomainState::Shutoff), installed: true, ..says("\r\nThe system will power off\r\n", &log) }
         }
         Script::Question => says(question(kind), ""),
-        Script::Off => Moment { off: true, ..says("\r\n[   99.9] reboot: Power down\r\n", "") },
-        Script::Reboot => Moment { off: true, ..says("\r\n[   99.9] reboot: Restarting system\r\n", "") },
+        Script::Off => Moment { ends: Some(DomainState::Shutoff), ..says("\r\n[   99.9] reboot: Power down\r\n", "") },
+        Script::Reboot => Moment { ends: Some(DomainState::Shutoff), ..says("\r\n[   99.9] reboot: Restarting system\r\n", "") },
         Script::FailedStep => match kind {
             AnswersKind::Preseed => says("", &menu("grub-installer", " failed.")),
             AnswersKind::Autoinstall => {
@@ -68,6 +68,7 @@ pub fn play(kind: AnswersKind, script: Script, age: u32) -> Moment {
             AnswersKind::Autoinstall => says("", &format!("cp: No space left on device\n{}", mark("failed"))),
             AnswersKind::Kickstart => says("The following error occurred while installing.\r\n", "ERR No space left on device\n"),
         },
+        Script::Halts => Moment { ends: Some(DomainState::Halted), ..Moment::default() },
         Script::Stuck => Moment::default(),
     }
 }

@@ -12,7 +12,7 @@ use tpl::core::{
 use super::{
     faults::{Case, worth},
     images::with_vm,
-    machine::{Machine, Node},
+    machine::{Machine, Node, Pool},
     run::{Fault, Step},
     signing::with_signed,
 };
@@ -212,21 +212,30 @@ fn exports_are_refused_too() {
     assert!(!machine.folder.path().join("y.qcow2.manifest.json").exists());
 }
 
-const IMPORT: Case = Case { machine: with_files, command: "import export/second.raw.zst" };
+/// The same, to be brought into a pool of this kind.
+fn files_for(pool: Pool) -> Machine {
+    let machine = with_files();
+    machine.state().kind = pool;
+    machine
+}
+
+fn imports() -> [Case; 3] {
+    Pool::ALL.map(|pool| Case { machine: files_for, pool, command: "import export/second.raw.zst" })
+}
 
 #[test]
 fn an_import_that_fails_at_any_step_leaves_nothing() {
-    IMPORT.fails_once(worth, &|_, _, _| {});
+    imports().iter().for_each(|import| import.fails_once(worth, &|_, _, _| {}));
 }
 
 #[test]
 fn a_failed_undo_leaves_what_prune_finds() {
-    IMPORT.fails_and_undo_fails();
+    imports().iter().for_each(Case::fails_and_undo_fails);
 }
 
 #[test]
 fn prune_removes_what_a_killed_import_left() {
-    IMPORT.is_killed();
+    imports().iter().for_each(Case::is_killed);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tpl::core::facts::DomainState;
+
 use super::{
     machine::{Machine, State},
     run::{Fault, Step},
@@ -86,16 +88,21 @@ fn a_vm_without_an_address_is_told_as_such() {
 
 #[test]
 fn a_vm_that_goes_off_is_not_waited_for() {
-    let machine = Machine::with_template();
-    let (run, elsewhere) = (machine.run(), machine.clone());
-    run.before(Step::Knock, move || {
-        elsewhere.state().ready = false;
-        elsewhere.state().domains.get_mut("web").unwrap().state = tpl::core::facts::DomainState::Crashed;
-    });
-    let error = run.tpl(&clone("ssh")).unwrap_err();
-    let expected = "web does not run any more: it is crashed\nits console is logged in /var/log/libvirt/qemu/web-serial.log";
-    assert_eq!(format!("{error:#}"), expected);
-    assert_eq!(machine.leftovers(), [""; 0]);
+    for state in [DomainState::Crashed, DomainState::Shutoff, DomainState::Halted] {
+        let machine = Machine::with_template();
+        let (run, elsewhere) = (machine.run(), machine.clone());
+        run.before(Step::Knock, move || {
+            elsewhere.state().ready = false;
+            elsewhere.state().domains.get_mut("web").unwrap().state = state;
+        });
+        let error = run.tpl(&clone("ssh")).unwrap_err();
+        let expected = format!(
+            "web does not run any more: it is {}\nits console is logged in /var/log/libvirt/qemu/web-serial.log",
+            state.as_str()
+        );
+        assert_eq!(format!("{error:#}"), expected);
+        assert_eq!(machine.leftovers(), [""; 0]);
+    }
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub enum Step {
     ReadAutostart,
     ReadLog,
     ListLogs,
+    StoreBootFile,
+    RemoveBootFile,
     RemoveLog,
     RemoveVariables,
     CreateVolume,
@@ -93,6 +95,7 @@ impl Step {
                 | Self::Undefine
                 | Self::PowerOff
                 | Self::RemoveLog
+                | Self::RemoveBootFile
                 | Self::RemoveVariables
                 | Self::ReleaseAddress
                 | Self::RemoveDnsHost
@@ -125,12 +128,25 @@ struct Inner {
     hook: Option<(Step, Hook)>,
 }
 
+impl Inner {
+    /// Whether the process has been killed.
+    fn is_dead(&self) -> bool {
+        matches!(self.fault, Some(Fault::Kill(at)) if self.calls.len() > at)
+    }
+}
+
 /// One invocation.
 #[derive(Clone)]
 pub struct FakeRun {
     pub machine: Machine,
     run: Run,
     inner: Arc<Mutex<Inner>>,
+    /// Whose death is this one's too.
+    with: Option<Arc<Mutex<Inner>>>,
+    /// The other hypervisors of the call: time passes there too.
+    beside: Arc<Mutex<Vec<Machine>>>,
+    /// It is on a machine of its own, whose locks keep nobody else out, and time passes as it does.
+    elsewhere: bool,
 }
 
 impl Machine {
@@ -152,7 +168,14 @@ impl Machine {
         state.alive.insert(run.id);
         drop(state);
         let inner = Inner { calls: Vec::new(), fault, refused: 0, hook: None };
-        FakeRun { machine: self.clone(), run, inner: Arc::new(Mutex::new(inner)) }
+        FakeRun {
+            machine: self.clone(),
+            run,
+            inner: Arc::new(Mutex::new(inner)),
+            with: None,
+            beside: Arc::default(),
+            elsewhere: false,
+        }
     }
 }
 
@@ -160,6 +183,16 @@ impl FakeRun {
     /// Does `hook` right before the first call of this kind.
     pub fn before(&self, step: Step, hook: impl FnOnce() + Send + 'static) {
         self.inner.lock().unwrap().hook = Some((step, Box::new(hook)));
+    }
+
+    /// The same process as another one's: killed when that is.
+    pub fn dying_with(self, other: &Self) -> Self {
+        Self { with: Some(Arc::clone(&other.inner)), ..self }
+    }
+
+    /// The same on a machine of its own.
+    pub fn from_elsewhere(self) -> Self {
+        Self { elsewhere: true, ..self }
     }
 
     /// All calls so far.
@@ -174,21 +207,37 @@ impl FakeRun {
 
     /// Runs a command, and ends the process behind it.
     pub fn with<T>(&self, command: impl FnOnce(World<'_>) -> T) -> T {
-        let appliance = |_: Accelerator| -> &dyn Appliance { self };
-        let result = command(World {
-            hypervisor: self,
-            storage: self,
-            bytes: self,
-            shell: self,
-            appliance: &appliance,
-            images: self,
-            source: self,
-            reach: self,
-            local: self,
-            dns: &Directory::with(vec![Box::new(FakeDns::of(self))]),
-            keys: self,
-        });
-        self.machine.state().alive.remove(&self.run.id);
+        Self::with_each(&[self], |worlds| command(worlds[0]))
+    }
+
+    /// The same over several hypervisors. The process is the first one's.
+    pub fn with_each<T>(runs: &[&Self], command: impl FnOnce(&[World<'_>]) -> T) -> T {
+        let local = runs[0];
+        *local.beside.lock().unwrap() = runs[1..].iter().map(|run| run.machine.clone()).collect();
+        runs[1..].iter().for_each(|run| run.machine.state().alive.extend([local.run.id]));
+        let directories: Vec<Directory> = runs.iter().map(|run| Directory::with(vec![Box::new(FakeDns::of(run))])).collect();
+        let appliances: Vec<_> = runs.iter().map(|run| move |_: Accelerator| -> &dyn Appliance { *run }).collect();
+        let each = runs.iter().zip(&directories).zip(&appliances);
+        let worlds: Vec<World<'_>> = each
+            .map(|((run, dns), appliance)| World {
+                hypervisor: *run,
+                storage: *run,
+                bytes: *run,
+                shell: *run,
+                appliance,
+                images: *run,
+                source: *run,
+                reach: *run,
+                local,
+                dns,
+                keys: *run,
+            })
+            .collect();
+        let result = command(&worlds);
+        for run in runs {
+            run.machine.state().alive.remove(&local.run.id);
+            run.machine.state().alive.remove(&run.run.id);
+        }
         result
     }
 
@@ -197,6 +246,9 @@ impl FakeRun {
         let hook = self.inner.lock().unwrap().hook.take_if(|(at, _)| *at == step);
         if let Some((_, hook)) = hook {
             hook();
+        }
+        if self.with.as_ref().is_some_and(|other| other.lock().unwrap().is_dead()) {
+            bail!("the process has been killed");
         }
         let mut inner = self.inner.lock().unwrap();
         let index = inner.calls.len();
@@ -235,9 +287,16 @@ impl Local for FakeRun {
     }
 
     fn sleep(&self, time: Duration) {
-        let mut state = self.machine.state();
-        state.now += time;
-        state.tick();
+        if self.elsewhere {
+            // The others get on meanwhile.
+            return std::thread::sleep(Duration::from_millis(1));
+        }
+        let beside = self.beside.lock().unwrap();
+        for machine in std::iter::once(&self.machine).chain(beside.iter()) {
+            let mut state = machine.state();
+            state.now += time;
+            state.tick();
+        }
     }
 
     fn go_on(&self) -> Result<()> {
@@ -259,6 +318,9 @@ impl Local for FakeRun {
 
     fn lock(&self, name: &str, _: Duration) -> Result<Result<Lock, String>> {
         self.step(Step::Lock, name)?;
+        if self.elsewhere {
+            return Ok(Ok(Lock::held_by(())));
+        }
         let mut state = self.machine.state();
         let holder = state.locks.get(name).copied();
         // As the real ones do, a lock ends with the process.

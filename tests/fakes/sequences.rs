@@ -119,7 +119,7 @@ fn check(machine: &Machine, published: &Published) -> Result<(), TestCaseError> 
 fn pledged(machine: &Machine) -> [(u64, u64); 2] {
     let policy = Policy { cpu_overcommit: "8".parse().unwrap(), ..Policy::default() };
     let capacity = machine.run().with(|world| world.capacity(policy)).unwrap();
-    let [_, memory, pool] = capacity.loads();
+    let [_, memory, pool, ..] = capacity.loads() else { panic!("there are three axes at least") };
     [(memory.pledged, memory.cap()), (pool.pledged, pool.cap())]
 }
 

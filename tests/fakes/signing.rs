@@ -9,7 +9,7 @@ use tpl::core::{
 
 use super::{
     faults::{Case, worth},
-    machine::Machine,
+    machine::{Machine, Pool},
     run::Step,
 };
 
@@ -114,7 +114,7 @@ fn verify_says_whose_signature_it_is() {
     says("show debian13", &format!("signature  BAD: it does not fit what it stands under; it names key {id}"));
 }
 
-const SIGNED_BUILD: Case = Case { machine: with_key, command: "build debian13" };
+const SIGNED_BUILD: Case = Case { machine: |_| with_key(), pool: Pool::Directory, command: "build debian13" };
 
 #[test]
 fn a_signature_that_fails_publishes_nothing() {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use tpl::{
     core::{
         digest::ChunkList,
-        facts::{NewVolume, PoolKind, PoolSize, Volume, VolumeFormat},
+        facts::{NewVolume, PoolKind, PoolSize, Room, Volume, VolumeFormat},
         portable::document_of,
         progress::Progress,
         sha256::Sha256Digest,
@@ -23,7 +23,7 @@ use tpl::{
 };
 
 use super::{
-    machine::{FakeVolume, POOL, installed_system},
+    machine::{FakeVolume, GROUP, POOL, Pool, State, installed_system},
     run::{FakeRun, Step},
 };
 
@@ -32,27 +32,101 @@ pub const IMAGE: u64 = 3 << 30;
 /// What each volume takes of the pool.
 const ALLOCATION: ByteSize = ByteSize::mib(1);
 
+/// A volume group's extents.
+const EXTENT: ByteSize = ByteSize::mib(4);
+/// What a thin pool notes down of each volume.
+const NOTED: u64 = 16 << 10;
+
 /// The name of the volume at a path.
 pub fn name_of(path: &Path) -> Result<String> {
-    let name = path.strip_prefix(POOL).with_context(|| format!("{} is not in the pool", path.display()))?;
-    Ok(name.display().to_string())
+    let name = path.strip_prefix(POOL).or_else(|_| path.strip_prefix(GROUP));
+    Ok(name.with_context(|| format!("{} is not in the pool", path.display()))?.display().to_string())
 }
 
-fn path(name: &str) -> String {
-    format!("{POOL}/{name}")
+/// Whether an image can be unpacked there.
+fn unpacks_in(kind: Pool, folder: &Path) -> bool {
+    folder == Path::new(if kind == Pool::Directory { POOL } else { "/var/tmp" })
+}
+
+impl State {
+    /// Where the pool says that its volumes are.
+    fn folder(&self) -> &'static str {
+        if self.kind == Pool::Directory { POOL } else { GROUP }
+    }
+
+    fn extent(&self) -> ByteSize {
+        if self.kind == Pool::Directory { ByteSize(1) } else { EXTENT }
+    }
+
+    fn allocation(&self, volume: &FakeVolume) -> ByteSize {
+        match self.kind {
+            Pool::Directory | Pool::Thin => ALLOCATION,
+            Pool::Thick => ByteSize(volume.room.unwrap_or(volume.capacity)),
+        }
+    }
+
+    fn describe(&self, name: &str, volume: &FakeVolume) -> Volume {
+        let lost = ByteSize(volume.used) >= ByteSize(volume.room.unwrap_or(u64::MAX));
+        Volume {
+            name: name.to_owned(),
+            path: format!("{}/{name}", self.folder()),
+            capacity: ByteSize(volume.capacity),
+            allocation: self.allocation(volume),
+            room: volume.room.map(|room| Room { size: ByteSize(room), used: ByteSize(volume.used), lost }),
+        }
+    }
+
+    pub fn pool_size(&self) -> PoolSize {
+        let used = self.volumes.values().fold(0, |sum, volume| sum + self.allocation(volume).0);
+        let kind = match self.kind {
+            Pool::Directory => PoolKind::Directory,
+            Pool::Thick => PoolKind::Thick,
+            Pool::Thin => PoolKind::Thin {
+                metadata: ByteSize(self.pool_metadata),
+                metadata_used: ByteSize(NOTED * self.volumes.len() as u64),
+            },
+        };
+        PoolSize {
+            capacity: ByteSize(self.pool),
+            available: ByteSize(self.pool.saturating_sub(used)),
+            path: self.folder().to_owned(),
+            kind,
+            extent: self.extent(),
+        }
+    }
+
+    /// A new volume, as this kind of pool makes it.
+    fn new_volume(&self, volume: &NewVolume<'_>) -> Result<FakeVolume> {
+        let backing =
+            volume.backing.map(|(path, format)| Ok::<_, anyhow::Error>((name_of(Path::new(path))?, format))).transpose()?;
+        let capacity = volume.capacity.round_up(self.extent().0).0;
+        let mut new =
+            FakeVolume { capacity, protected: volume.protected, room: volume.room.map(|room| room.0), ..FakeVolume::default() };
+        new.filesystem = capacity;
+        let snapshot = self.kind != Pool::Directory && volume.format == VolumeFormat::Raw && backing.is_some();
+        ensure!(volume.room.is_some() == (snapshot && self.kind == Pool::Thick), "{volume:?} in a pool that is {:?}", self.kind);
+        if let Some((name, format)) = backing {
+            let base = self.volumes.get(&name).with_context(|| format!("no volume {name}"))?;
+            ensure!(base.capacity <= capacity, "{name} is larger than what stands on it");
+            if snapshot {
+                ensure!(format == VolumeFormat::Raw, "LVM knows no formats");
+                ensure!(volume.room.is_none() || base.capacity == capacity, "a classic snapshot is as large as its origin");
+            }
+            new = FakeVolume { tree: base.tree.clone(), filesystem: base.filesystem, backing: Some(name), ..new };
+        }
+        Ok(new)
+    }
 }
 
 impl FakeRun {
     fn add(&self, name: &str, volume: FakeVolume) -> Result<String> {
         let mut state = self.machine.state();
         ensure!(!state.volumes.contains_key(name), "volume {name} exists already");
+        let (needed, free) = (state.allocation(&volume), state.pool_size().available);
+        ensure!(state.kind != Pool::Thick || needed <= free, "volume {name}: {needed} are needed, and {free} are free");
         state.volumes.insert(name.to_owned(), volume);
-        Ok(path(name))
+        Ok(format!("{}/{name}", state.folder()))
     }
-}
-
-fn describe(name: &str, volume: &FakeVolume) -> Volume {
-    Volume { name: name.to_owned(), path: path(name), capacity: ByteSize(volume.capacity), allocation: ALLOCATION, room: None }
 }
 
 impl Storage for FakeRun {
@@ -62,47 +136,41 @@ impl Storage for FakeRun {
 
     fn size(&self) -> Result<PoolSize> {
         self.step(Step::ReadPool, "size")?;
-        let state = self.machine.state();
-        let used = ALLOCATION.0 * state.volumes.len() as u64;
-        Ok(PoolSize {
-            capacity: ByteSize(state.pool),
-            available: ByteSize(state.pool - used),
-            path: POOL.to_owned(),
-            kind: PoolKind::Directory,
-        })
+        Ok(self.machine.state().pool_size())
     }
 
     fn volumes(&self) -> Result<Vec<Volume>> {
         self.step(Step::ReadPool, "volumes")?;
-        Ok(self.machine.state().volumes.iter().map(|(name, volume)| describe(name, volume)).collect())
+        let state = self.machine.state();
+        Ok(state.volumes.iter().map(|(name, volume)| state.describe(name, volume)).collect())
     }
 
     fn volume(&self, name: &str) -> Result<Option<Volume>> {
         self.step(Step::ReadPool, name)?;
-        Ok(self.machine.state().volumes.get(name).map(|volume| describe(name, volume)))
+        let state = self.machine.state();
+        Ok(state.volumes.get(name).map(|volume| state.describe(name, volume)))
     }
 
     fn path_of(&self, name: &str) -> Result<String> {
         self.step(Step::ReadPool, name)?;
-        Ok(path(name))
+        Ok(format!("{}/{name}", self.machine.state().folder()))
     }
 
     fn create(&self, volume: &NewVolume<'_>) -> Result<String> {
         self.step(Step::CreateVolume, volume.name)?;
-        let mut new = FakeVolume { capacity: volume.capacity.0, protected: volume.protected, ..FakeVolume::default() };
-        new.filesystem = new.capacity;
-        if let Some((backing, _)) = volume.backing {
-            let name = name_of(Path::new(backing))?;
-            let base = self.machine.state().volumes.get(&name).cloned().with_context(|| format!("no volume {name}"))?;
-            new = FakeVolume { backing: Some(name), tree: base.tree, filesystem: base.filesystem, ..new };
-        }
+        let new = self.machine.state().new_volume(volume)?;
         self.add(volume.name, new)
     }
 
     fn copy(&self, source: &str, volume: &NewVolume<'_>) -> Result<String> {
         self.step(Step::CopyVolume, volume.name)?;
-        let base = self.machine.state().volumes.get(source).cloned().with_context(|| format!("no volume {source}"))?;
-        self.add(volume.name, FakeVolume { capacity: volume.capacity.0, protected: volume.protected, ..base })
+        let (base, new) = {
+            let state = self.machine.state();
+            let base = state.volumes.get(source).cloned().with_context(|| format!("no volume {source}"))?;
+            (base, state.new_volume(volume)?)
+        };
+        ensure!(volume.backing.is_none(), "a copy stands on nothing");
+        self.add(volume.name, FakeVolume { capacity: new.capacity, protected: volume.protected, closed: false, ..base })
     }
 
     fn store(&self, name: &str, length: u64, bytes: &mut dyn Read) -> Result<String> {
@@ -110,7 +178,10 @@ impl Storage for FakeRun {
         let mut content = Vec::new();
         bytes.read_to_end(&mut content)?;
         ensure!(content.len() as u64 == length, "volume {name}: {length} bytes were announced, {} came", content.len());
-        self.add(name, FakeVolume { capacity: length, bytes: content, ..FakeVolume::default() })
+        let capacity = ByteSize(length).round_up(self.machine.state().extent().0).0;
+        // What is behind the bytes of a logical volume is there, and zero.
+        content.resize(usize::try_from(capacity)?, 0);
+        self.add(name, FakeVolume { capacity, bytes: content, ..FakeVolume::default() })
     }
 
     fn protect(&self, name: &str) -> Result<()> {
@@ -118,12 +189,16 @@ impl Storage for FakeRun {
         let mut state = self.machine.state();
         let volume = state.volumes.get_mut(name).with_context(|| format!("no volume {name}"))?;
         ensure!(volume.protected, "volume {name} was not made to be protected");
+        volume.closed = true;
         Ok(())
     }
 
     fn delete(&self, name: &str) -> Result<()> {
         self.step(Step::DeleteVolume, name)?;
-        self.machine.state().volumes.remove(name);
+        let mut state = self.machine.state();
+        let stands = |volume: &FakeVolume| volume.backing.as_deref() == Some(name) && volume.room.is_some();
+        ensure!(!state.volumes.values().any(stands), "snapshots stand on volume {name}");
+        state.volumes.remove(name);
         Ok(())
     }
 }
@@ -152,11 +227,12 @@ impl Images for FakeRun {
 
     fn open(&self, image: &Path, folder: &Path, largest: ByteSize, _: &dyn Progress) -> Result<DiskImage> {
         self.step(Step::OpenImage, "image")?;
+        let kind = self.machine.state().kind;
         if let Some(volume) = self.machine.state().files.get(image) {
-            ensure!(folder == Path::new(POOL) && largest.0 >= volume.capacity, "there is no room");
+            ensure!(unpacks_in(kind, folder) && largest.0 >= volume.capacity, "there is no room");
             return Ok(DiskImage::of(vec![Layer::open(image, VolumeFormat::Raw)?.0], volume.capacity));
         }
-        ensure!(folder == Path::new(POOL) && largest > ByteSize(IMAGE), "there is no room");
+        ensure!(unpacks_in(kind, folder) && largest > ByteSize(IMAGE), "there is no room");
         self.layers(image, VolumeFormat::Raw)
     }
 
@@ -170,6 +246,7 @@ impl Images for FakeRun {
         let mut state = self.machine.state();
         let tree = installed_system(state.cloud_init);
         let volume = state.volumes.get_mut(&target).with_context(|| format!("no volume {target}"))?;
+        ensure!(!volume.closed, "{target} is closed to writers");
         ensure!(volume.capacity >= disk.size, "the disk is cut off");
         (volume.tree, volume.filesystem) = (tree, disk.size);
         Ok(())
@@ -187,6 +264,7 @@ impl Images for FakeRun {
             }
         };
         let target = state.volumes.get_mut(&target).with_context(|| format!("no volume {target}"))?;
+        ensure!(!target.closed, "it is closed to writers");
         ensure!(target.capacity >= size && source.filesystem <= size, "the content is cut off");
         (target.tree, target.filesystem) = (source.tree, source.filesystem);
         Ok(())

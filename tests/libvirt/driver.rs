@@ -13,7 +13,7 @@ use tpl::{
 /// One test: all of a process's connections to this driver share one state.
 #[test]
 fn what_the_test_driver_can_do() {
-    let driver = Libvirt::open("test:///default").unwrap();
+    let driver = Libvirt::open("test:///default", "15s".parse().unwrap()).unwrap();
     let domains: Vec<_> = driver.domains().unwrap().into_iter().map(|domain| (domain.name, domain.state)).collect();
     assert_eq!(domains, [("test".to_owned(), DomainState::Running)]);
     let pledge = Pledge { name: "test".to_owned(), active: true, vcpus: 2, memory: ByteSize::mib(8192) };

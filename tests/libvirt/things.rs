@@ -17,7 +17,7 @@ use virt::{connect::Connect, domain::Domain, network::Network, sys};
 pub const SYSTEM: &str = "qemu:///system";
 
 pub fn hypervisor() -> Libvirt {
-    Libvirt::open(SYSTEM).unwrap()
+    Libvirt::open(SYSTEM, "15s".parse().unwrap()).unwrap()
 }
 
 /// A name that nothing else on this machine has.

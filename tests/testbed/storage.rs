@@ -121,7 +121,7 @@ fn noise(length: usize) -> Vec<u8> {
 #[test]
 fn bytes_are_stored_copied_and_grown() {
     in_each(|bed| {
-        bed.soil(64 * MIB);
+        bed.soil(24 * MIB);
         // Noise, a hole, and noise again; not a whole number of sectors.
         let mut bytes = noise(3 << 20);
         bytes.resize(9 << 20, 0);
@@ -136,12 +136,12 @@ fn bytes_are_stored_copied_and_grown() {
         let path = bed.pool.copy(&gold, &raw(&copy, length)).unwrap();
         let took = began.elapsed();
         assert_eq!(bed.sum(&path), bed.expected(&bytes, bed.length(&path)), "copied in {}", bed.pool.pool());
-        let path = bed.pool.copy(&gold, &raw(&grown, 40 * MIB)).unwrap();
-        assert_eq!(bed.length(&path), 40 * MIB);
-        assert_eq!(bed.sum(&path), bed.expected(&bytes, 40 * MIB), "grown in {}", bed.pool.pool());
+        let path = bed.pool.copy(&gold, &raw(&grown, 20 * MIB)).unwrap();
+        assert_eq!(bed.length(&path), 20 * MIB);
+        assert_eq!(bed.sum(&path), bed.expected(&bytes, 20 * MIB), "grown in {}", bed.pool.pool());
 
         let volume = bed.pool.volume(&grown).unwrap().unwrap();
-        assert_eq!((volume.capacity, volume.path.as_str()), (ByteSize(40 * MIB), path.as_str()));
+        assert_eq!((volume.capacity, volume.path.as_str()), (ByteSize(20 * MIB), path.as_str()));
         if bed.kind() != PoolKind::Thick {
             assert!(volume.allocation < ByteSize(8 * MIB), "zeros take room: {volume:?}");
         }
@@ -152,9 +152,9 @@ fn bytes_are_stored_copied_and_grown() {
 #[test]
 fn a_new_volume_reads_as_zeros() {
     in_each(|bed| {
-        bed.soil(48 * MIB);
-        let path = bed.pool.create(&raw(&bed.name("new"), 32 * MIB)).unwrap();
-        assert_eq!(bed.sum(&path), bed.expected(&[], 32 * MIB), "{}", bed.pool.pool());
+        bed.soil(16 * MIB);
+        let path = bed.pool.create(&raw(&bed.name("new"), 12 * MIB)).unwrap();
+        assert_eq!(bed.sum(&path), bed.expected(&[], 12 * MIB), "{}", bed.pool.pool());
     });
 }
 
@@ -221,14 +221,14 @@ fn what_is_linked_stands_on_what_cannot_be_written() {
 fn a_build_disk_is_qcow2_everywhere() {
     in_each(|bed| {
         let [build, overlay] = ["build", "overlay"].map(|name| bed.name(name));
-        let qcow2 = |name| NewVolume { format: VolumeFormat::Qcow2, ..raw(name, 24 * MIB) };
+        let qcow2 = |name| NewVolume { format: VolumeFormat::Qcow2, ..raw(name, 8 * MIB) };
         let path = bed.pool.create(&qcow2(&build)).unwrap();
         // All of it, so that the tables are as large as they become.
-        bed.sh(&format!("qemu-io -f qcow2 -c 'write -P 5 0 24M' {path}"));
+        bed.sh(&format!("qemu-io -f qcow2 -c 'write -P 5 0 8M' {path}"));
         let backing = Some((path.as_str(), VolumeFormat::Qcow2));
         let on_it = bed.pool.create(&NewVolume { backing, ..qcow2(&overlay) }).unwrap();
-        bed.sh(&format!("qemu-io -f qcow2 -c 'read -P 5 0 24M' -c 'write -P 6 0 24M' -c 'read -P 6 0 24M' {on_it}"));
-        bed.sh(&format!("qemu-io -f qcow2 -c 'read -P 5 0 24M' {path}; qemu-img check -q -f qcow2 {on_it}"));
+        bed.sh(&format!("qemu-io -f qcow2 -c 'read -P 5 0 8M' -c 'write -P 6 0 8M' -c 'read -P 6 0 8M' {on_it}"));
+        bed.sh(&format!("qemu-io -f qcow2 -c 'read -P 5 0 8M' {path}; qemu-img check -q -f qcow2 {on_it}"));
     });
 }
 
@@ -286,7 +286,8 @@ fn names_that_lvm2_cannot_hold_are_refused() {
                 bed.pool.delete(name).unwrap();
             }
             // The longest that is let is one that can be stood on.
-            let longest = format!("{:x<1$}", bed.name("long"), 122 - pool.len() - 1);
+            let hyphens = bed.prefix.matches('-').count();
+            let longest = format!("{:x<1$}", bed.name("long"), 122 - pool.len() - 1 - hyphens);
             let path = bed.pool.create(&raw(&longest, MIB)).unwrap();
             let room = (pool == "vg0").then_some(ByteSize(MIB));
             let backing = Some((path.as_str(), VolumeFormat::Raw));

@@ -49,6 +49,7 @@ fn existing(world: World<'_>, facts: &Facts, clone: &Clone) -> Result<diff::Exis
         vcpus: domain.vcpus,
         memory: domain.memory,
         disks: disks(facts, &clone.record),
+        extent: facts.pool.extent,
         plug: domain.plug,
         macs: domain.macs,
         autostart: world.hypervisor.autostart(name)?,

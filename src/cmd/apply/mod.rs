@@ -22,7 +22,8 @@ use crate::{
         clone::{
             self,
             existing::{Existing, has_cloud_init},
-            work::Work,
+            sites::Sites,
+            work::{Work, only},
         },
         dns, list, remote, signature, timings,
         world::World,
@@ -33,6 +34,7 @@ use crate::{
         error::{Invalid, Refusal},
         fleet::diff::{self, Action, Difference, Step, diff},
         network::Plug,
+        placement::Placed,
         ready::Until,
         signing::PublicKey,
         timings::Timing,
@@ -191,10 +193,10 @@ impl<'w, 'a> Compared<'w, 'a> {
             title: "apply",
             start: self.args.stage >= Stage::Start,
             until: self.until(),
-            ..clone::work(self.world, self.config, &self.args.work)
+            ..clone::work(Sites::one(self.world, self.config.policy), &self.args.work)
         };
-        let planner = missing.as_ref().map(|missing| move |facts: &Facts| missing.plan(facts));
-        let planner = planner.as_ref().map(|planner| planner as &dyn Fn(&Facts) -> Result<ClonePlan>);
+        let planner = missing.as_ref().map(|missing| move |facts: &[Facts]| missing.plan(only(facts)?).map(Placed::from));
+        let planner = planner.as_ref().map(|planner| planner as &dyn Fn(&[Facts]) -> Result<Placed>);
         let finished = work.run_with(planner, &mut started, times)?;
         Ok(Done { finished: Some(finished), started })
     }

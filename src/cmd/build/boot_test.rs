@@ -7,7 +7,12 @@ use uuid::Uuid;
 
 use super::Build;
 use crate::{
-    cmd::clone::{Made, ready, roll_back, vm::Vm, work::Work},
+    cmd::clone::{
+        Made, ready, roll_back,
+        sites::Sites,
+        vm::Vm,
+        work::{Work, only},
+    },
     core::{
         capacity::Policy,
         clone_plan::{self, ClonePlan, Facts, VmRequest},
@@ -15,6 +20,7 @@ use crate::{
         guest::Guest,
         manifest::Purpose,
         names::{TemplateRef, VmName},
+        placement::Placed,
         progress::Progress,
         ready::Until,
         seed::machine_id,
@@ -57,8 +63,7 @@ impl<'a> Build<'a> {
         let guest = Guest { keys, ..Guest::default() };
         let work = Work {
             title: "boot test",
-            world: self.world,
-            policy: Policy::default(),
+            sites: Sites::one(self.world, Policy::default()),
             jobs: 1,
             keep_going: false,
             keep_failed: false,
@@ -68,7 +73,7 @@ impl<'a> Build<'a> {
             timeout: self.plan.machine.boot_deadline.0,
         };
         progress.update("booting", Some(5));
-        let prepared = work.prepare(&|facts| self.test_plan(&guest, facts), &mut Vec::new());
+        let prepared = work.prepare(&|facts| self.test_plan(&guest, only(facts)?).map(Placed::from), &mut Vec::new());
         // What would be a refusal of a call is a failure here: an installation has been made.
         prepared.map_err(|error| if error.is::<Refusal>() { anyhow::anyhow!("{error:#}") } else { error })
     }

@@ -13,7 +13,7 @@ use crate::{
     core::{
         build_plan::{CopyPlan, suffix},
         domain,
-        facts::{NewVolume, VolumeFormat},
+        facts::{NewVolume, PoolKind, PoolSize, VolumeFormat},
         manifest::Manifest,
         progress::Progress,
         source::Role,
@@ -27,6 +27,7 @@ use crate::{
         images::DiskImage,
         source::{Access, Resolved},
     },
+    seal,
 };
 
 impl<'a> Build<'a> {
@@ -65,14 +66,13 @@ impl<'a> Build<'a> {
     }
 
     fn take_image(&mut self, image: &Path, undo: &mut Undo<'a>, progress: &dyn Progress) -> Result<()> {
-        let volume = PathBuf::from(self.world.storage.path_of(&self.plan.volume(suffix::BUILD))?);
-        let folder = volume.parent().unwrap_or(Path::new("/"));
+        let pool = self.world.storage.size()?;
         // Beside it the template needs as much again; and VMs that run find no room once a pool is full.
-        let most = ByteSize(self.world.storage.size()?.available.0 / 2);
-        let disk = self.world.images.open(image, folder, most, progress)?;
+        let most = ByteSize(pool.available.0 / 2);
+        let disk = self.world.images.open(image, Path::new(scratch(&pool)), most, progress)?;
         self.manifest.virtual_size = rounded(disk.size);
         let machine = self.plan.template_machine(self.accelerator);
-        let template = self.world.storage.path_of(&self.plan.id.domain())?;
+        let template = self.world.location(&self.plan.id.domain())?;
         let xml = domain::template(&self.manifest, self.uuid, &machine, &template);
         self.fill(&disk, &xml, undo, progress)
     }
@@ -99,13 +99,13 @@ impl<'a> Build<'a> {
     /// The template's definition, out of the VM's.
     fn adopted(&self, copy: &CopyPlan, manifest: &Manifest) -> Result<String> {
         let storage = self.world.storage;
-        let volume = storage.path_of(&self.plan.id.domain())?;
+        let volume = self.world.location(&self.plan.id.domain())?;
         // Never the VM's own file: who removes the template removes it, too.
         let nvram = copy.nvram.as_ref().map(|_| storage.path_of(&self.plan.volume(suffix::NVRAM))).transpose()?;
         let identity = TemplateIdentity {
             uuid: self.uuid,
             target: &copy.target,
-            volume: &volume,
+            volume,
             nvram: nvram.as_deref(),
             plug: copy.plug.as_ref(),
             vcpus: self.plan.clone.vcpus,
@@ -118,9 +118,10 @@ impl<'a> Build<'a> {
     fn fill(&mut self, disk: &DiskImage, xml: &str, undo: &mut Undo<'a>, progress: &dyn Progress) -> Result<()> {
         let world = self.world;
         let size = self.manifest.virtual_size;
-        let free = world.storage.size()?.available;
-        if size > free {
-            bail!("the disk has {size}, and pool {} has {free} free", self.plan.pool);
+        let pool = world.storage.size()?;
+        let (needed, free) = (build_space(&pool, size), pool.available);
+        if needed > free {
+            bail!("the disk has {size}, which takes {needed} while it is built, and pool {} has {free} free", self.plan.pool);
         }
         world.hypervisor.define(xml).with_context(|| format!("defining template {}", self.plan.id))?;
         // With what a killed run has left.
@@ -142,6 +143,23 @@ impl<'a> Build<'a> {
         let volume = self.plan.volume(suffix::NVRAM);
         world.storage.delete(&volume)?;
         world.storage.store(&volume, bytes.len() as u64, &mut bytes.as_slice()).map(drop)
+    }
+}
+
+/// Where an image is unpacked: in the pool, which has the room. A volume group has no place for files.
+pub fn scratch(pool: &PoolSize) -> &str {
+    if pool.kind.is_logical() { "/var/tmp" } else { &pool.path }
+}
+
+/// What a build of a disk of this size takes of a pool. Build disk, overlay and template are sparse, and together they stay below the
+/// disk's size; in a volume group each of them has all of its space from the start.
+pub fn build_space(pool: &PoolSize, disk: ByteSize) -> ByteSize {
+    match pool.kind {
+        PoolKind::Directory | PoolKind::Thin { .. } => disk,
+        PoolKind::Thick => {
+            let all = [disk.0, seal::overlay_size(disk.0), disk.0].map(|size| pool.rounded(ByteSize(size)).0);
+            ByteSize(all.into_iter().fold(0, u64::saturating_add))
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
         boot_args::{self, Rest},
         build_plan::{InstallPlan, MEDIA, suffix},
         cpio,
-        domain::{self, InstallMedia},
+        domain::{self, InstallMedia, may_be_boot_file},
         facts::{DomainState, NewVolume, VolumeFormat},
         installer::{Fault, GRACE, PATIENCE, Watch},
         medium::Installer,
@@ -24,6 +24,7 @@ use crate::{
         progress::Progress,
         source::Role,
         units::Span,
+        xml::clone::DiskLocation,
     },
     host::{identity::random_password_hash, medium::Medium, seed_image::answers_image, source::Fetched},
 };
@@ -85,20 +86,22 @@ impl<'a> Build<'a> {
 
     /// Where the installer's files will be, and what its kernel is told.
     fn media(&self, install: &InstallPlan, files: &Files<'_>) -> Result<InstallMedia> {
+        let kind = self.world.storage.size()?.kind;
         let path = |suffix| self.world.storage.path_of(&self.plan.volume(suffix));
-        let kind = install.answers.kind;
+        let disk = |suffix| Ok::<_, anyhow::Error>(DiskLocation::in_pool(kind, path(suffix)?));
+        let boot = |suffix| if kind.is_logical() { Ok(domain::boot_file(&self.plan.volume(suffix))) } else { path(suffix) };
+        let answers = install.answers.kind;
         let (rest, medium) = match files {
-            Files::Medium(_, installer) => (Rest::Medium(installer.label.clone()), Some(path(suffix::MEDIUM)?)),
+            Files::Medium(_, installer) => (Rest::Medium(installer.label.clone()), Some(disk(suffix::MEDIUM)?)),
             Files::Netboot(_) => (install.repository().map_or(Rest::None, Rest::Repository), None),
         };
-        let answers = (kind == AnswersKind::Autoinstall).then(|| path(suffix::ANSWERS)).transpose()?;
         Ok(InstallMedia {
-            kernel: path(suffix::KERNEL)?,
-            initrd: path(suffix::INITRD)?,
-            cmdline: boot_args::command_line(kind, &rest, &self.plan.machine.arguments),
-            disk: path(suffix::BUILD)?,
+            kernel: boot(suffix::KERNEL)?,
+            initrd: boot(suffix::INITRD)?,
+            cmdline: boot_args::command_line(answers, &rest, &self.plan.machine.arguments),
+            disk: disk(suffix::BUILD)?,
             medium,
-            answers,
+            answers: (answers == AnswersKind::Autoinstall).then(|| disk(suffix::ANSWERS)).transpose()?,
         })
     }
 
@@ -106,7 +109,7 @@ impl<'a> Build<'a> {
         let world = self.world;
         let domain = self.plan.id.domain();
         let mut remove_on_undo = |volume: String| {
-            undo.push(&domain, format!("removing volume {volume}"), move || world.storage.delete(&volume));
+            undo.push(&domain, format!("removing volume {volume}"), move || world.remove_volume(&volume));
         };
         let disk = self.plan.volume(suffix::BUILD);
         let capacity = self.plan.machine.disk;
@@ -119,9 +122,14 @@ impl<'a> Build<'a> {
             protected: false,
         })?;
         remove_on_undo(disk);
+        let logical = world.storage.size()?.kind.is_logical();
         let mut store = |suffix: &str, length: u64, bytes: &mut dyn Read| -> Result<()> {
             let volume = self.plan.volume(suffix);
-            world.storage.store(&volume, length, bytes)?;
+            if logical && may_be_boot_file(&volume) {
+                world.hypervisor.store_boot_file(&volume, length, bytes)?;
+            } else {
+                world.storage.store(&volume, length, bytes)?;
+            }
             remove_on_undo(volume);
             Ok(())
         };
@@ -186,6 +194,7 @@ impl<'a> Build<'a> {
                 Some(DomainState::Running | DomainState::Paused) => {
                     patience.fault(&watch, self.world.local.now(), before != read)
                 }
+                Some(DomainState::Halted) => Some(halted()),
                 Some(DomainState::Crashed) => Some(fault("the emulator ended by itself")),
                 None => Some(fault("the domain has been removed")),
             };
@@ -225,7 +234,7 @@ impl<'a> Build<'a> {
     /// Removes what only the installer needed.
     pub(super) fn discard_media(&self) -> Result<()> {
         for suffix in MEDIA {
-            self.world.storage.delete(&self.plan.volume(suffix))?;
+            self.world.remove_volume(&self.plan.volume(suffix))?;
         }
         Ok(())
     }
@@ -248,6 +257,14 @@ fn open(path: &std::path::Path) -> Result<(Box<dyn Read>, u64)> {
 
 fn fault(says: &str) -> Fault {
     Fault { says: says.to_owned(), advice: "" }
+}
+
+fn halted() -> Fault {
+    Fault {
+        says: "the emulator has stopped the VM: its disk could not be written, or KVM could not carry out an instruction"
+            .to_owned(),
+        advice: "the VM's log in libvirt's folder and the free space of the pool tell which",
+    }
 }
 
 /// How long a running installer has been at what.

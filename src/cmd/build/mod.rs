@@ -11,7 +11,7 @@ mod publish;
 pub mod resume;
 pub mod seal;
 
-pub(super) use image::path_of;
+pub(super) use image::{build_space, path_of, scratch};
 
 use std::time::Duration;
 
@@ -25,16 +25,17 @@ use crate::{
     cmd::{
         kvm,
         pipelines::{self, AnswerFile, Loaded},
+        remote,
         undo::Undo,
         world::World,
     },
     core::{
         build_plan::{BuildPlan, Choices},
         check,
+        clone_plan::check_names,
         config::Config,
         domain::Accelerator,
         error::{Advised, Refusal},
-        facts::is_local,
         manifest::{IdentityMethod, Inputs, Manifest, Metadata, SourceFile, StageTime, State},
         names::{TemplateId, Version},
         progress::Progress,
@@ -93,7 +94,7 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
         given::look(&plan)?;
     }
     if args.dry_run && !args.if_changed {
-        return dry_run(&plan, output);
+        return dry_run(world, &plan, output);
     }
     let lock = world.local.lock(&format!("build {} {}", world.hypervisor.uri(), plan.id.name), Duration::ZERO)?;
     let _lock = lock.map_err(|holder| Refusal::new(format!("{} is being built already, by {holder}", plan.id.name)))?;
@@ -113,7 +114,7 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
         }
     }
     if args.dry_run {
-        return dry_run(&plan, output);
+        return dry_run(world, &plan, output);
     }
     let is_installed = plan.installation().is_none();
     let mut build = Build::new(world, plan, loaded.answers, inputs, resolved.trust.clone())?;
@@ -186,7 +187,11 @@ pub(super) fn debian_mirror(named: Option<String>, loaded: &Loaded, config: &Con
     (named.or_else(|| mirror::of_machine(std::path::Path::new("/"))), is_named)
 }
 
-pub(super) fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
+pub(super) fn dry_run(world: World<'_>, plan: &BuildPlan, output: Output) -> Result<()> {
+    // Whether there is a pool is another matter: a plan needs none.
+    if let Ok(pool) = world.storage.size() {
+        check_names(&pool, plan.volumes().iter().map(String::as_str))?;
+    }
     match output {
         Output::Text => ui::data(&plan.describe()),
         Output::Json => {
@@ -198,11 +203,9 @@ pub(super) fn dry_run(plan: &BuildPlan, output: Output) -> Result<()> {
 
 /// Everything that can be seen to be missing before anything is made. A build that is resumed has its disk already.
 pub(super) fn preflight(world: World<'_>, plan: &BuildPlan, resumed: bool) -> Result<()> {
-    let mut reasons = Vec::new();
-    if !is_local(world.hypervisor.uri()) {
-        // Its disks and logs are opened by their paths.
-        reasons.push(format!("{} is another machine, and a template is built on the hypervisor itself", world.hypervisor.name()));
-    }
+    // Its disks and logs are opened by their paths.
+    let why = "a template is built on the hypervisor itself";
+    let mut reasons: Vec<String> = remote::reason(world.hypervisor.name(), world.hypervisor.uri(), why).into_iter().collect();
     for name in plan.networks() {
         match world.hypervisor.network(name)? {
             Some(network) if network.active => {}
@@ -216,9 +219,17 @@ pub(super) fn preflight(world: World<'_>, plan: &BuildPlan, resumed: bool) -> Re
     }
     // Found now rather than after an hour.
     world.keys.signer()?;
-    let free = world.storage.size()?.available;
-    if !resumed && free < plan.space() {
-        reasons.push(format!("pool {} has {free} free, and the build may need {}", plan.pool, plan.space()));
+    let pool = world.storage.size()?;
+    check_names(&pool, plan.volumes().iter().map(String::as_str))?;
+    let (free, needed) = (pool.available, build_space(&pool, plan.space()));
+    if !resumed && free < needed {
+        reasons.push(format!("pool {} has {free} free, and the build may need {needed}", plan.pool));
+    }
+    if pool.kind.is_logical() && plan.copy().is_some_and(|copy| copy.nvram.is_some()) {
+        reasons.push(format!(
+            "the VM has UEFI variables, which are a file, and pool {} is logical: name another with --pool",
+            plan.pool
+        ));
     }
     let missing = process::ALL.iter().filter(|program| program.path().is_none());
     reasons.extend(missing.map(|program| format!("{} is not installed", program.name())));

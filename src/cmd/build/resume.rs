@@ -86,7 +86,7 @@ impl<'a> Build<'a> {
         let name = domain.clone();
         undo.push_domain(&domain, move || world.hypervisor.undefine(&name));
         for volume in self.plan.volumes() {
-            undo.push(&domain, format!("removing volume {volume}"), move || world.storage.delete(&volume));
+            undo.push(&domain, format!("removing volume {volume}"), move || world.remove_volume(&volume));
         }
         let name = domain.clone();
         undo.push(&domain, format!("stopping domain {domain}"), move || world.hypervisor.power_off(&name));

@@ -34,16 +34,18 @@ impl Build<'_> {
         let storage = self.world.storage;
         let (build, overlay) = (self.plan.volume(suffix::BUILD), self.plan.volume(suffix::SEAL));
         let build = storage.volume(&build)?.with_context(|| format!("the build disk, volume {build}, does not exist"))?;
+        // Of the disk, and not of its volume: a logical volume has room for the format's own tables besides.
+        let disk = self.manifest.virtual_size;
         let overlay = storage.create(&NewVolume {
             name: &overlay,
             // Larger than the disk: what cannot shrink in its place is made anew behind it.
-            capacity: ByteSize(seal::overlay_size(build.capacity.0)),
+            capacity: ByteSize(seal::overlay_size(disk.0)),
             format: VolumeFormat::Qcow2,
             backing: Some((build.path.as_str(), VolumeFormat::Qcow2)),
             room: None,
             protected: false,
         })?;
-        let size = self.seal_overlay(Path::new(&overlay), build.capacity, progress)?;
+        let size = self.seal_overlay(Path::new(&overlay), disk, progress)?;
         progress.update("moving the bytes", Some(85));
         let name = self.plan.id.domain();
         let template = storage.create(&NewVolume {
@@ -125,7 +127,7 @@ impl Build<'_> {
             self.advance(State::Sealed)?;
             return self.discard_scaffolding();
         }
-        let volume = self.world.storage.path_of(&self.plan.id.domain())?;
+        let volume = self.world.location(&self.plan.id.domain())?;
         if self.plan.machine.firmware == Firmware::Uefi {
             // The installer's entries are for its own machine. Each clone finds its loader by the path that needs none.
             self.world.hypervisor.remove_variables(&self.plan.id.domain())?;
@@ -141,7 +143,7 @@ impl Build<'_> {
     /// What only the way to a sealed template needed: disks, and the installer's logs.
     pub(super) fn discard_scaffolding(&self) -> Result<()> {
         for suffix in [suffix::SEAL, suffix::BUILD].iter().chain(&MEDIA) {
-            self.world.storage.delete(&self.plan.volume(suffix))?;
+            self.world.remove_volume(&self.plan.volume(suffix))?;
         }
         let name = self.plan.id.domain();
         for log in domain::logs(&name) {

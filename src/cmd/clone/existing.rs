@@ -41,6 +41,7 @@ impl Existing {
             record: record.clone(),
             network: network.map(str::to_owned),
             awaited: Awaited {
+                site: 0,
                 name: record.name.to_string(),
                 host_key: record.ssh_host_keys.first().cloned().unwrap_or_default(),
                 promised: record.addresses.iter().copied().min_by_key(IpAddr::is_ipv6),
@@ -57,7 +58,7 @@ impl Existing {
     pub(super) fn timings(&self) -> Vec<Timing> {
         let id = TemplateId { name: self.record.template.clone(), version: self.record.version.clone() };
         let template = id.to_string();
-        self.awaited.stages.iter().map(|stage| stage.timing(&self.awaited.name, &template)).collect()
+        self.awaited.stages.iter().map(|stage| stage.timing(&self.awaited.name, &template, None)).collect()
     }
 }
 
@@ -91,7 +92,7 @@ fn register(world: World<'_>, vm: &mut Existing) -> Result<()> {
 
 /// Starts them. Their lines are those from `first` on; those that fail say so themselves.
 pub(super) fn start(work: &Work<'_>, vms: &mut [Existing], lines: &Lines, first: usize) {
-    let world = work.world;
+    let world = work.sites.first();
     // Behind one that fails no other is started, unless the call is to go on.
     let over = AtomicBool::new(false);
     parallel::each(work.jobs, vms, |index, vm| {

@@ -51,24 +51,17 @@ pub fn disks<'a>(world: World<'a>, vm: &mut Vm<'a>) -> Result<()> {
     world.local.go_on()?;
     let planned = vm.made.planned.clone();
     let name = planned.disk_volume();
-    let backing = planned.linked.then_some((planned.origin.path.as_str(), VolumeFormat::Raw));
-    let volume =
-        NewVolume { name: &name, capacity: planned.disk, format: VolumeFormat::Qcow2, backing, room: None, protected: false };
-    if planned.linked {
+    let (keeping, format) = (&planned.keeping, planned.keeping.format());
+    let backing = keeping.linked.then_some((planned.origin.path.as_str(), VolumeFormat::Raw));
+    let volume = NewVolume { name: &name, capacity: keeping.disk, format, backing, room: keeping.room, protected: false };
+    if keeping.linked {
         world.storage.create(&volume)?;
     } else {
         world.storage.copy(&planned.origin.volume, &volume)?;
     }
     remove_on_undo(world, vm, name);
     for (name, capacity) in planned.extra_volumes() {
-        world.storage.create(&NewVolume {
-            name: &name,
-            capacity,
-            format: VolumeFormat::Qcow2,
-            backing: None,
-            room: None,
-            protected: false,
-        })?;
+        world.storage.create(&NewVolume { name: &name, capacity, format, backing: None, room: None, protected: false })?;
         remove_on_undo(world, vm, name);
     }
     if let Some(name) = planned.seed_volume() {

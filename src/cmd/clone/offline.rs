@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::vm::Made;
 use crate::{
-    core::{extra_disks::disk_serial, facts::VolumeFormat, guest::Guest},
+    core::{extra_disks::disk_serial, guest::Guest},
     offline::{ExtraDisk, File, Identity, Target, User},
 };
 
@@ -13,7 +13,7 @@ pub fn target(made: &Made) -> anyhow::Result<Target<'_>> {
     let planned = &made.planned;
     Ok(Target {
         disk: PathBuf::from(made.path_of(&planned.disk_volume())?),
-        format: VolumeFormat::Qcow2,
+        format: planned.keeping.format(),
         identity: Identity {
             name: &planned.name,
             domain: planned.place.config.search.first(),
@@ -63,7 +63,7 @@ fn disks(made: &Made) -> anyhow::Result<Vec<ExtraDisk>> {
         .map(|(index, ((volume, _), disk))| {
             Ok(ExtraDisk {
                 path: PathBuf::from(made.path_of(&volume)?),
-                format: VolumeFormat::Qcow2,
+                format: planned.keeping.format(),
                 serial: disk_serial(planned.uuid, index),
                 filesystem: disk.fs,
                 label: disk.label.clone(),

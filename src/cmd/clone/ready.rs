@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Result, anyhow};
 
-use super::vm::Stage;
+use super::{sites::Sites, vm::Stage};
 use crate::{
     cmd::{parallel, world::World},
     core::{
@@ -43,6 +43,8 @@ pub struct Patience {
 /// A VM that is waited for: what tells whether it is ready, and how the waiting went.
 #[derive(Debug)]
 pub struct Awaited {
+    /// The number of its hypervisor among the call's.
+    pub site: usize,
     /// Its name.
     pub name: String,
     /// Its SSH host key: the line of the public half.
@@ -66,13 +68,14 @@ pub struct Awaited {
 ///
 /// # Errors
 /// An interrupt.
-pub fn wait(world: World<'_>, vms: &mut [&mut Awaited], patience: &Patience, lines: &Lines, index: &[usize]) -> Result<()> {
-    let (started, clock) = (world.local.now(), Instant::now());
-    let end = world.local.now() + patience.timeout;
+pub fn wait(sites: &Sites<'_>, vms: &mut [&mut Awaited], patience: &Patience, lines: &Lines, index: &[usize]) -> Result<()> {
+    let local = sites.local();
+    let (started, clock) = (local.now(), Instant::now());
+    let end = local.now() + patience.timeout;
     let mut waiting: Vec<(usize, &mut Awaited, String)> =
         index.iter().copied().zip(vms.iter_mut()).map(|(index, vm)| (index, &mut **vm, String::new())).collect();
     while !waiting.is_empty() {
-        let looks = parallel::each(patience.jobs, &mut waiting, |_, (_, vm, _)| look(world, vm, patience.until));
+        let looks = parallel::each(patience.jobs, &mut waiting, |_, (_, vm, _)| look(sites.world(vm.site), vm, patience.until));
         let mut still = Vec::with_capacity(waiting.len());
         let mut failed = false;
         for ((index, vm, _), look) in waiting.into_iter().zip(looks) {
@@ -93,25 +96,26 @@ pub fn wait(world: World<'_>, vms: &mut [&mut Awaited], patience: &Patience, lin
             }
         }
         waiting = still;
-        world.local.go_on()?;
+        local.go_on()?;
         if waiting.is_empty() || failed && !patience.keep_going {
             return Ok(());
         }
-        if world.local.now() >= end {
+        if local.now() >= end {
             for (_, vm, _) in &mut waiting {
                 vm.stages.push(Stage { name: STAGE, started, took: clock.elapsed(), good: false });
             }
-            give_up(world, waiting, patience);
+            give_up(sites, waiting, patience);
             return Ok(());
         }
-        world.local.sleep(PAUSE);
+        local.sleep(PAUSE);
     }
     Ok(())
 }
 
-fn give_up(world: World<'_>, mut waiting: Vec<(usize, &mut Awaited, String)>, patience: &Patience) {
-    let stories =
-        parallel::each(patience.jobs, &mut waiting, |_, (_, vm, missing)| story(world, vm, missing.clone(), patience.until));
+fn give_up(sites: &Sites<'_>, mut waiting: Vec<(usize, &mut Awaited, String)>, patience: &Patience) {
+    let stories = parallel::each(patience.jobs, &mut waiting, |_, (_, vm, missing)| {
+        story(sites.world(vm.site), vm, missing.clone(), patience.until)
+    });
     for ((_, vm, _), progress) in waiting.into_iter().zip(stories) {
         let log = console_log(&vm.name);
         let text = format!(
@@ -129,7 +133,7 @@ fn give_up(world: World<'_>, mut waiting: Vec<(usize, &mut Awaited, String)>, pa
 fn look(world: World<'_>, vm: &mut Awaited, until: Until) -> Result<Option<String>> {
     let name = vm.name.clone();
     let state = world.hypervisor.state(&name)?;
-    if !state.is_some_and(DomainState::is_active) {
+    if !matches!(state, Some(DomainState::Running | DomainState::Paused)) {
         let state = state.map_or("gone", DomainState::as_str);
         return Err(anyhow!("{name} does not run any more: it is {state}\nits console is logged in {}", console_log(&name)));
     }

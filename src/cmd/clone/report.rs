@@ -6,15 +6,21 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{
+    sites::Sites,
     vm::Made,
     work::{Failure, Finished},
 };
 use crate::{
     cli::Output,
-    cmd::world::World,
     core::{
-        clone_plan::ClonePlan, error::Advised, facts::DomainState, known_hosts::known_hosts_line, manifest::CloneRecord,
-        ready::Progress, seed::machine_id,
+        clone_plan::{ClonePlan, PlannedClone},
+        error::Advised,
+        facts::DomainState,
+        known_hosts::known_hosts_line,
+        manifest::CloneRecord,
+        placement::Placed,
+        ready::Progress,
+        seed::machine_id,
     },
     host::known_hosts,
     ui,
@@ -35,6 +41,9 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 struct CloneReport {
     name: String,
+    /// Where it is, if the call had several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hypervisor: Option<String>,
     template: String,
     uuid: String,
     macs: Vec<String>,
@@ -64,7 +73,7 @@ impl FailureReport {
 
 impl Report {
     /// What has become of a call.
-    pub fn of(world: World<'_>, finished: &Finished) -> Self {
+    pub fn of(sites: &Sites<'_>, finished: &Finished) -> Self {
         let mut ids: Vec<_> = finished.made.iter().map(|made| &made.planned.origin.id).collect();
         ids.dedup();
         let only = match ids.as_slice() {
@@ -74,17 +83,21 @@ impl Report {
         Self {
             template: only.map(|id| id.name.to_string()),
             version: only.map(|id| id.version.to_string()),
-            clones: finished.made.iter().map(|made| describe(world, made)).collect(),
+            clones: finished.made.iter().map(|made| describe(sites, made)).collect(),
             failed: finished.failures.iter().map(FailureReport::of).collect(),
         }
     }
 
     /// The report for people.
     pub fn table(&self) -> String {
-        let heading = ["NAME", "ADDRESS", "STATE", "MACHINE-ID", "SSH HOST KEY"].map(str::to_owned).to_vec();
+        let several = self.clones.iter().any(|clone| clone.hypervisor.is_some());
+        let heading = ["NAME", "ADDRESS", "STATE", "MACHINE-ID", "SSH HOST KEY"];
+        let heading = several.then_some("HYPERVISOR").into_iter().chain(heading).map(str::to_owned).collect();
         let rows = self.clones.iter().map(|clone| {
             let address = if clone.addresses.is_empty() { "-".to_owned() } else { clone.addresses.join(" ") };
-            vec![clone.name.clone(), address, clone.state.to_owned(), clone.machine_id.clone(), clone.ssh_fingerprints.join(" ")]
+            let (state, keys) = (clone.state.to_owned(), clone.ssh_fingerprints.join(" "));
+            let cells = [clone.name.clone(), address, state, clone.machine_id.clone(), keys];
+            clone.hypervisor.clone().into_iter().chain(cells).collect()
         });
         ui::table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
     }
@@ -94,8 +107,8 @@ impl Report {
 ///
 /// # Errors
 /// Nothing can be printed, or the file not be written: the VMs are made all the same.
-pub fn print(world: World<'_>, finished: &Finished, output: Output, file: Option<&Path>) -> Result<()> {
-    let report = Report::of(world, finished);
+pub fn print(sites: &Sites<'_>, finished: &Finished, output: Output, file: Option<&Path>) -> Result<()> {
+    let report = Report::of(sites, finished);
     let printed = match output {
         Output::Json => ui::json(&report),
         Output::Text => ui::data(&report.table()),
@@ -132,14 +145,15 @@ fn known_hosts_of(record: &CloneRecord, addresses: &[IpAddr]) -> Result<String, 
     known_hosts_line(&hosts.iter().map(String::as_str).collect::<Vec<_>>(), key)
 }
 
-fn describe(world: World<'_>, made: &Made) -> CloneReport {
+fn describe(sites: &Sites<'_>, made: &Made) -> CloneReport {
     // The clone is made: that its state cannot be read must not look like a failure to make it.
-    let state = world.hypervisor.state(made.name());
+    let state = sites.world(made.site).hypervisor.state(made.name());
     let names = made.record.dns.iter().flat_map(|registration| {
         registration.host.names(None).into_iter().map(|name| format!("{} ({})", name, registration.provider))
     });
     CloneReport {
         name: made.name().to_owned(),
+        hypervisor: sites.label(made.site),
         template: made.planned.origin.id.to_string(),
         uuid: made.planned.uuid.to_string(),
         macs: made.planned.place.macs.iter().map(ToString::to_string).collect(),
@@ -155,18 +169,38 @@ fn describe(world: World<'_>, made: &Made) -> CloneReport {
 
 /// A plan as JSON. A dry run has made no keys, so it reports no more than what is decided.
 pub fn of_plan(plan: &ClonePlan) -> serde_json::Value {
-    let one = |clone: &crate::core::clone_plan::PlannedClone| {
-        serde_json::json!({
-            "name": clone.name,
-            "template": clone.origin.id.to_string(),
-            "vcpus": clone.vcpus,
-            "memory": clone.memory,
-            "disk": clone.disk,
-            "macs": clone.place.macs.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "address": clone.place.address,
-            "network": clone.place.network,
-            "volumes": clone.volumes(),
-        })
+    let clones = plan.clones.iter().map(of_planned).collect::<Vec<_>>();
+    serde_json::json!({ "dry_run": true, "clones": clones })
+}
+
+/// The plans of several hypervisors as one document.
+pub fn of_placed(sites: &Sites<'_>, placed: &Placed) -> serde_json::Value {
+    let one = |(site, _, clone): (usize, &ClonePlan, &PlannedClone)| {
+        let mut value = of_planned(clone);
+        value["hypervisor"] = sites.name(site).into();
+        value
     };
-    serde_json::json!({ "dry_run": true, "clones": plan.clones.iter().map(one).collect::<Vec<_>>() })
+    serde_json::json!({ "dry_run": true, "clones": placed.clones().map(one).collect::<Vec<_>>() })
+}
+
+/// The plans of several hypervisors for people.
+pub fn describe_placed(sites: &Sites<'_>, placed: &Placed) -> String {
+    let plans = placed.plans.iter().enumerate().filter(|(_, plan)| !plan.clones.is_empty());
+    plans.map(|(site, plan)| format!("{}: {}", sites.name(site), plan.describe())).collect()
+}
+
+fn of_planned(clone: &PlannedClone) -> serde_json::Value {
+    serde_json::json!({
+        "name": clone.name,
+        "template": clone.origin.id.to_string(),
+        "vcpus": clone.vcpus,
+        "memory": clone.memory,
+        "disk": clone.keeping.disk,
+        "linked": clone.keeping.linked,
+        "room": clone.keeping.room,
+        "macs": clone.place.macs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "address": clone.place.address,
+        "network": clone.place.network,
+        "volumes": clone.volumes(),
+    })
 }

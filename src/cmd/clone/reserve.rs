@@ -6,21 +6,25 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::vm::{self, Made, Vm};
+use super::{
+    sites::Sites,
+    vm::{self, Made, Vm},
+    work::Planner,
+};
 use crate::{
-    cmd::{dns, undo::Undo, world::World},
+    cmd::{undo::Undo, world::World},
     core::{
-        capacity::Policy,
-        clone_plan::{ClonePlan, Facts, PlannedClone},
+        clone_plan::{ClonePlan, PlannedClone},
         domain::logs,
         error::{Refusal, UndoIncomplete},
-        facts::VolumeFormat,
         manifest::{CloneRecord, Metadata, Phase, Run},
         metadata,
-        reservation::{Verdict, verdict},
-        xml::clone::{CloneIdentity, DiskChange, DiskLocation, ExtraDiskXml, clone_domain},
+        placement::Placed,
+        reservation::Verdict,
+        xml::clone::{CloneIdentity, DiskChange, ExtraDiskXml, clone_domain},
     },
     host::identity::HostKey,
+    ui,
 };
 
 /// How long to wait for those that must give way. One on another machine that was killed looks alive for long.
@@ -35,60 +39,65 @@ const ATTEMPTS: usize = 16;
 ///
 /// # Errors
 /// [`Refusal`] for want of room or because others have what is asked for: then nothing is left. Anything else is undone, too.
-pub fn reserve<'a>(world: World<'a>, policy: Policy, plan: &dyn Fn(&Facts) -> Result<ClonePlan>) -> Result<Vec<Vm<'a>>> {
+pub fn reserve<'a>(sites: &Sites<'a>, plan: Planner<'_>) -> Result<Vec<Vm<'a>>> {
+    let local = sites.local();
     // Between reading the facts and defining the clones nobody else on this machine may do the same.
-    let _lock = world.reserve()?;
-    let end = world.local.now() + PATIENCE;
+    let _locks = sites.lock()?;
+    let end = local.now() + PATIENCE;
     for attempt in 1.. {
-        let planned = plan_at_rest(world, policy, plan, end)?;
-        dns::check_free(world, planned.purpose, &planned.clones)?;
-        let mut vms = Vec::with_capacity(planned.clones.len());
-        let defined = planned.clones.iter().try_for_each(|clone| define(world, &planned, clone, &mut vms));
-        let outcome = defined.and_then(|()| hold(world, policy, &mut vms, end));
-        let Err(error) = outcome else { return Ok(vms) };
+        let placed = plan_at_rest(sites, plan, end)?;
+        sites.check_dns(&placed)?;
+        let mut vms = Vec::with_capacity(placed.sites.len());
+        let defined = placed.clones().try_for_each(|(site, planned, clone)| {
+            let defined = define(sites.world(site), site, planned, clone, &mut vms);
+            sites.of_one(site, defined)
+        });
+        // On all of them before any is read again.
+        let outcome = defined.and_then(|()| hold(sites, &mut vms, end));
+        let Err(error) = outcome else {
+            placed.notes.iter().for_each(|note| ui::note(note));
+            return Ok(vms);
+        };
         let again = attempt < ATTEMPTS
-            && world.local.now() < end
+            && local.now() < end
             // Whether somebody else was quicker is only asked to try again: that it cannot be answered must not hide what has failed.
             // Another name or address may be free, and where it is not, the next plan says what is.
-            && (error.downcast_ref::<Refusal>().is_some() || taken_by_another(world, &planned).unwrap_or(false));
+            && (error.downcast_ref::<Refusal>().is_some() || taken_by_another(sites, &placed).unwrap_or(false));
         let error = roll_back(vms, error);
         if !again || error.downcast_ref::<UndoIncomplete>().is_some() {
             return Err(error);
         }
-        world.local.sleep(apart(attempt));
+        local.sleep(apart(attempt));
     }
     unreachable!("the last attempt returns")
 }
 
 /// Plans. A refusal counts only when nobody else is in the middle of reserving: some of those will give way, and what they hold
 /// now is free in a moment.
-fn plan_at_rest(
-    world: World<'_>,
-    policy: Policy,
-    plan: &dyn Fn(&Facts) -> Result<ClonePlan>,
-    end: Timestamp,
-) -> Result<ClonePlan> {
+fn plan_at_rest(sites: &Sites<'_>, plan: Planner<'_>, end: Timestamp) -> Result<Placed> {
+    let local = sites.local();
     // As in `core::reservation`: only of a run that had ended before the domains were read is it sure that what it has reserved
     // stays.
     let mut dead = BTreeSet::new();
     for attempt in 1.. {
-        world.local.go_on()?;
-        let facts = world.facts(policy)?;
+        local.go_on()?;
+        let facts = sites.facts()?;
         let refused = match plan(&facts) {
-            Err(error) if error.downcast_ref::<Refusal>().is_some() && world.local.now() < end => error,
+            Err(error) if error.downcast_ref::<Refusal>().is_some() && local.now() < end => error,
             outcome => return outcome,
         };
-        let reserved = facts.inventory.clones.iter().map(|clone| &clone.record).filter(|record| record.phase == Phase::Reserved);
+        let clones = facts.iter().flat_map(|facts| &facts.inventory.clones);
+        let reserved = clones.map(|clone| &clone.record).filter(|record| record.phase == Phase::Reserved);
         let others: Vec<&Run> = reserved.map(|record| &record.run).filter(|run| !dead.contains(&run.id)).collect();
         if others.is_empty() {
             return Err(refused);
         }
         for run in others {
-            if !world.local.is_alive(run)? {
+            if !local.is_alive(run)? {
                 dead.insert(run.id);
             }
         }
-        world.local.sleep(apart(attempt));
+        local.sleep(apart(attempt));
     }
     unreachable!("the time ends")
 }
@@ -108,9 +117,9 @@ pub fn roll_back(vms: Vec<Vm<'_>>, cause: anyhow::Error) -> anyhow::Error {
 }
 
 /// Whether one of the names has become a domain of somebody else's since the facts were read.
-fn taken_by_another(world: World<'_>, plan: &ClonePlan) -> Result<bool> {
-    for clone in &plan.clones {
-        if world.hypervisor.domain(clone.name.as_str())?.is_some_and(|domain| domain.uuid != clone.uuid) {
+fn taken_by_another(sites: &Sites<'_>, placed: &Placed) -> Result<bool> {
+    for (site, _, clone) in placed.clones() {
+        if sites.world(site).hypervisor.domain(clone.name.as_str())?.is_some_and(|domain| domain.uuid != clone.uuid) {
             return Ok(true);
         }
     }
@@ -118,7 +127,7 @@ fn taken_by_another(world: World<'_>, plan: &ClonePlan) -> Result<bool> {
 }
 
 /// Defines one clone.
-fn define<'a>(world: World<'a>, plan: &ClonePlan, planned: &PlannedClone, vms: &mut Vec<Vm<'a>>) -> Result<()> {
+fn define<'a>(world: World<'a>, site: usize, plan: &ClonePlan, planned: &PlannedClone, vms: &mut Vec<Vm<'a>>) -> Result<()> {
     world.local.go_on()?;
     let host_key = HostKey::generate(&planned.name)?;
     let record = vm::record(world, plan, planned, &host_key);
@@ -135,17 +144,17 @@ fn define<'a>(world: World<'a>, plan: &ClonePlan, planned: &PlannedClone, vms: &
         logs.iter().try_for_each(|log| world.hypervisor.remove_log(log))
     });
     let addresses = record.addresses.clone();
-    let made = Made { planned: planned.clone(), record, host_key, disks, addresses };
+    let made = Made { site, planned: planned.clone(), record, host_key, disks, addresses };
     vms.push(Vm { made, undo, failed: None, progress: None, stages: Vec::new() });
     Ok(())
 }
 
 fn identity(planned: &PlannedClone, record: &CloneRecord, paths: &[String]) -> Result<CloneIdentity> {
     let path = |volume: &str| vm::path_of(record, paths, volume).map(str::to_owned);
-    let file = |volume: &str| path(volume).map(DiskLocation::File);
+    let file = |volume: &str| path(volume).map(|path| planned.keeping.location(path));
     let extra_disks = planned.extra_volumes().enumerate().map(|(index, (volume, _))| {
         let serial = crate::core::extra_disks::disk_serial(planned.uuid, index);
-        Ok(ExtraDiskXml { location: file(&volume)?, format: VolumeFormat::Qcow2, serial })
+        Ok(ExtraDiskXml { location: file(&volume)?, format: planned.keeping.format(), serial })
     });
     Ok(CloneIdentity {
         name: planned.name.clone(),
@@ -158,7 +167,7 @@ fn identity(planned: &PlannedClone, record: &CloneRecord, paths: &[String]) -> R
         disks: vec![DiskChange {
             target: planned.origin.target.clone(),
             location: file(&planned.disk_volume())?,
-            format: VolumeFormat::Qcow2,
+            format: planned.keeping.format(),
         }],
         seed: planned.seed_volume().map(|volume| file(&volume)).transpose()?,
         extra_disks: extra_disks.collect::<Result<_>>()?,
@@ -169,19 +178,19 @@ fn identity(planned: &PlannedClone, record: &CloneRecord, paths: &[String]) -> R
 }
 
 /// Decides whether the defined domains may stay, by what everybody holds; if so, says it to everybody.
-fn hold(world: World<'_>, policy: Policy, vms: &mut [Vm<'_>], end: Timestamp) -> Result<()> {
-    let mine = world.local.run();
+fn hold(sites: &Sites<'_>, vms: &mut [Vm<'_>], end: Timestamp) -> Result<()> {
+    let local = sites.local();
     loop {
-        world.local.go_on()?;
-        match verdict(mine, &world.view(policy)?) {
+        local.go_on()?;
+        match sites.verdict(&|site| vms.iter().any(|vm| vm.made.site == site))? {
             Verdict::Go => break,
             Verdict::GiveWay(refusal) => return Err(refusal.into()),
-            Verdict::Wait(others) if world.local.now() >= end => {
+            Verdict::Wait(others) if local.now() >= end => {
                 let reason = format!("{} others are reserving on this hypervisor, and come to no end", others.len());
                 return Err(Refusal::new(reason).advise("try again; `tpl prune` removes what killed runs have left").into());
             }
-            Verdict::Wait(_) => world.local.sleep(PAUSE),
+            Verdict::Wait(_) => local.sleep(PAUSE),
         }
     }
-    vms.iter_mut().try_for_each(|vm| vm.made.reach(world, Phase::Creating))
+    vms.iter_mut().try_for_each(|vm| vm.made.reach(sites.world(vm.made.site), Phase::Creating))
 }

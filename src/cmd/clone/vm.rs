@@ -21,6 +21,8 @@ use crate::{
 /// A VM that has been made, or is being made.
 #[derive(Debug)]
 pub struct Made {
+    /// The number of its hypervisor among the call's.
+    pub site: usize,
     /// As planned.
     pub planned: PlannedClone,
     /// What its domain's metadata says.
@@ -62,8 +64,9 @@ pub struct Stage {
 
 impl Stage {
     /// The same for a file of timings.
-    pub(super) fn timing(&self, vm: &str, template: &str) -> Timing {
+    pub(super) fn timing(&self, vm: &str, template: &str, hypervisor: Option<String>) -> Timing {
         Timing {
+            hypervisor,
             vm: vm.to_owned(),
             template: template.to_owned(),
             stage: self.name.to_owned(),
@@ -78,6 +81,7 @@ impl Vm<'_> {
     /// What the waiting for it goes by.
     pub(super) fn awaited(&self) -> Awaited {
         Awaited {
+            site: self.made.site,
             name: self.made.name().to_owned(),
             host_key: self.made.host_key.public.clone(),
             promised: self.made.planned.place.address,
@@ -157,7 +161,7 @@ pub(super) fn record(world: World<'_>, plan: &ClonePlan, planned: &PlannedClone,
         template: origin.id.name.clone(),
         version: origin.id.version.clone(),
         digest: origin.digest.clone(),
-        linked: planned.linked,
+        linked: planned.keeping.linked,
         phase: Phase::Reserved,
         run: world.local.run().clone(),
         created_at: world.local.now(),
@@ -166,6 +170,8 @@ pub(super) fn record(world: World<'_>, plan: &ClonePlan, planned: &PlannedClone,
         volumes: planned.volumes(),
         pool: world.storage.pool().to_owned(),
         pool_pledge: planned.demand().pool,
+        pool_written: planned.demand().written,
+        room: planned.keeping.room,
         addresses: planned.place.address.into_iter().collect(),
         reservations: planned.place.reservation.iter().cloned().collect(),
         dns: Vec::new(),

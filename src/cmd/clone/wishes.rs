@@ -11,7 +11,7 @@ use crate::{
         names::{NamePattern, TemplateName},
         naming::Naming,
         ssh_key::PublicKey,
-        vm_spec::{GuestSpec, IpChoice, Label, VmSpec},
+        vm_spec::{GuestSpec, IpChoice, Label, MacChoice, VmSpec},
     },
     host::ssh_keys,
     ui,
@@ -56,7 +56,8 @@ pub fn spec(args: &CloneArgs, config: &Config) -> Result<VmSpec> {
         topology: size.topology,
         memory: size.memory,
         disk: size.disk,
-        full: args.full.then_some(true),
+        full: if args.full { Some(true) } else { args.linked.then_some(false) },
+        snapshot_size: args.snapshot_size,
         disks: size.add_disks.clone(),
         firmware: size.firmware,
         network,
@@ -105,6 +106,20 @@ pub fn deal(spec: &VmSpec, count: usize) -> Vec<VmSpec> {
             .collect(),
         _ => all,
     }
+}
+
+/// The same with a list of MAC addresses dealt out: each VM gets as many as each other, whichever hypervisor it comes to.
+pub fn deal_macs(specs: Vec<VmSpec>) -> Vec<VmSpec> {
+    let count = specs.len().max(1);
+    let deal = |(index, spec): (usize, VmSpec)| match &spec.mac {
+        Some(MacChoice::Explicit(macs)) if macs.len() % count == 0 => {
+            let each = macs.len() / count;
+            let mac = Some(MacChoice::Explicit(macs[index * each..(index + 1) * each].to_vec()));
+            VmSpec { mac, ..spec }
+        }
+        _ => spec,
+    };
+    specs.into_iter().enumerate().map(deal).collect()
 }
 
 /// That somebody can log in: where no key is named, those in the operator's own `~/.ssh`.

@@ -13,40 +13,47 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::{
     existing::{self, Existing},
     failure, make,
     ready::{self, Awaited, Patience},
     reserve::{self, roll_back},
+    sites::Sites,
     vm::{Made, Stage, Vm, tell_dns},
 };
 use crate::{
     cmd::{parallel, world::World},
     core::{
-        capacity::Policy,
-        clone_plan::{ClonePlan, Facts},
+        clone_plan::Facts,
         error::{Advised, Refusal, UndoIncomplete},
         manifest::{Phase, Purpose},
+        placement::Placed,
         ready::{Progress, Until},
         timings::Timing,
     },
     ui::{Lines, Outcome},
 };
 
-/// Decides what is made.
-pub type Planner<'p> = &'p dyn Fn(&Facts) -> Result<ClonePlan>;
+/// Decides what is made where, by the facts of each hypervisor.
+pub type Planner<'p> = &'p dyn Fn(&[Facts]) -> Result<Placed>;
+
+/// The facts of the hypervisor of a call that has one.
+///
+/// # Errors
+/// There is none.
+pub fn only(facts: &[Facts]) -> Result<&Facts> {
+    facts.first().context("there is no hypervisor")
+}
 
 /// How VMs are made.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Work<'a> {
     /// What it is called where it is shown.
     pub title: &'static str,
-    /// The outside.
-    pub world: World<'a>,
-    /// How much of the hypervisor may be promised.
-    pub policy: Policy,
+    /// The hypervisors, with all that is outside.
+    pub sites: Sites<'a>,
     /// So many VMs at a time.
     pub jobs: usize,
     /// A VM that fails does not stop the others.
@@ -120,8 +127,8 @@ impl<'a> Work<'a> {
     }
 
     fn all(&self, plan: Option<Planner<'_>>, others: &mut [Existing], timings: &mut Vec<Timing>) -> Result<Vec<Vm<'a>>> {
-        let began = (self.world.local.now(), Instant::now());
-        let mut vms = plan.map_or_else(|| Ok(Vec::new()), |plan| reserve::reserve(self.world, self.policy, plan))?;
+        let began = (self.sites.local().now(), Instant::now());
+        let mut vms = plan.map_or_else(|| Ok(Vec::new()), |plan| reserve::reserve(&self.sites, plan))?;
         let took = began.1.elapsed();
         vms.iter_mut().for_each(|vm| vm.stages.push(Stage { name: "reserve", started: began.0, took, good: true }));
         let names = vms.iter().map(|vm| vm.made.name().to_owned());
@@ -132,30 +139,33 @@ impl<'a> Work<'a> {
         lines.finish();
         timings.extend(vms.iter().flat_map(|vm| {
             let template = vm.made.planned.origin.id.to_string();
-            vm.stages.iter().map(move |stage| stage.timing(vm.made.name(), &template)).collect::<Vec<_>>()
+            let hypervisor = self.sites.label(vm.made.site);
+            let stages = vm.stages.iter();
+            stages.map(move |stage| stage.timing(vm.made.name(), &template, hypervisor.clone())).collect::<Vec<_>>()
         }));
         timings.extend(others.iter().flat_map(Existing::timings));
         self.settle(vms, others, outcome)
     }
 
     fn stages(&self, vms: &mut [Vm<'a>], others: &mut [Existing], lines: &Lines) -> Result<()> {
-        let world = self.world;
         if self.start {
             // They boot while the disks of the new ones are made.
             existing::start(self, others, lines, vms.len());
             self.after(vms, others)?;
         }
         self.each(vms, lines, "disks", |vm| {
+            let world = self.world(vm);
             make::announce(world, vm)?;
             make::disks(world, vm)
         })?;
         self.identities(vms, lines)?;
         if self.start {
-            self.each(vms, lines, "start", |vm| make::start(world, vm))?;
+            self.each(vms, lines, "start", |vm| make::start(self.world(vm), vm))?;
             self.wait(vms, others, lines)?;
-            existing::tell_dns(world, others);
+            existing::tell_dns(self.sites.first(), others);
             self.after(vms, others)?;
             self.each(vms, lines, "finish", |vm| {
+                let world = self.world(vm);
                 // An address that came by DHCP is known only now.
                 if vm.made.record.dns.is_empty() && vm.made.record.purpose == Purpose::Clone && !vm.made.addresses.is_empty() {
                     let addresses = vm.made.addresses.clone();
@@ -168,7 +178,12 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         // From here on `tpl prune` leaves them alone.
-        self.each(vms, lines, "commit", |vm| vm.made.reach(world, Phase::Complete))
+        self.each(vms, lines, "commit", |vm| vm.made.reach(self.world(vm), Phase::Complete))
+    }
+
+    /// The outside of a VM's hypervisor.
+    fn world(&self, vm: &Vm<'_>) -> World<'a> {
+        self.sites.world(vm.made.site)
     }
 
     /// One stage over all VMs that are still on their way.
@@ -182,11 +197,11 @@ impl<'a> Work<'a> {
         // What will be undone need not be done first.
         let over = AtomicBool::new(false);
         parallel::each(self.jobs, vms, |index, vm| {
-            if vm.failed.is_some() || over.load(Ordering::Relaxed) || self.world.local.go_on().is_err() {
+            if vm.failed.is_some() || over.load(Ordering::Relaxed) || self.sites.local().go_on().is_err() {
                 return;
             }
             lines.set(index, stage);
-            let (started, clock) = (self.world.local.now(), Instant::now());
+            let (started, clock) = (self.sites.local().now(), Instant::now());
             let result = work(vm);
             over.fetch_or(result.is_err() && !self.keep_going, Ordering::Relaxed);
             vm.stages.push(Stage { name: stage, started, took: clock.elapsed(), good: result.is_ok() });
@@ -197,7 +212,7 @@ impl<'a> Work<'a> {
 
     /// Behind a stage: an interrupt ends everything, a failure all or its own VM.
     fn after(&self, vms: &[Vm<'a>], others: &[Existing]) -> Result<()> {
-        self.world.local.go_on()?;
+        self.sites.local().go_on()?;
         let failed = vms.iter().any(|vm| vm.failed.is_some()) || others.iter().any(|other| other.awaited.failed.is_some());
         if failed && !self.keep_going {
             return Err(anyhow!("a VM has failed"));
@@ -216,13 +231,13 @@ impl<'a> Work<'a> {
             // An appliance for each: in a common one the first that fails takes the others along.
             return self.each(vms, lines, "identity", |vm| match vm.made.planned.origin.has_cloud_init() {
                 true => Ok(()),
-                false => make::write_identities(self.world, &[&vm.made]),
+                false => make::write_identities(self.world(vm), &[&vm.made]),
             });
         }
         offline.iter().for_each(|index| lines.set(*index, "identity"));
-        let (started, clock) = (self.world.local.now(), Instant::now());
+        let (started, clock) = (self.sites.local().now(), Instant::now());
         let made: Vec<&Made> = offline.iter().map(|index| &vms[*index].made).collect();
-        let result = make::write_identities(self.world, &made);
+        let result = make::write_identities(self.sites.first(), &made);
         let (took, good) = (clock.elapsed(), result.is_ok());
         let message = result.err().map(|error| format!("{error:#}"));
         for index in offline {
@@ -243,7 +258,7 @@ impl<'a> Work<'a> {
         let mut awaited: Vec<Awaited> = new.iter().map(|index| vms[*index].awaited()).collect();
         let started = others.iter_mut().map(|other| &mut other.awaited).filter(|vm| vm.failed.is_none());
         let mut all: Vec<&mut Awaited> = awaited.iter_mut().chain(started).collect();
-        ready::wait(self.world, &mut all, &patience, lines, &index)?;
+        ready::wait(&self.sites, &mut all, &patience, lines, &index)?;
         new.into_iter().zip(awaited).for_each(|(index, awaited)| vms[index].waited(awaited));
         self.after(vms, others)
     }

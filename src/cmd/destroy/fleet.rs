@@ -142,6 +142,7 @@ fn act(world: World<'_>, inventory: &Inventory, plan: &DestroyPlan, jobs: usize,
 fn timing(clone: &Clone, started: Timestamp, took: Duration, good: bool) -> Timing {
     let record = &clone.record;
     Timing {
+        hypervisor: None,
         vm: record.name.to_string(),
         template: TemplateId { name: record.template.clone(), version: record.version.clone() }.to_string(),
         stage: "remove".to_owned(),

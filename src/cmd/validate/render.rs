@@ -16,6 +16,7 @@ use crate::core::{
     pipeline::AnswersKind,
     source::{Request, Role},
     trust::Trust,
+    xml::clone::DiskLocation,
 };
 
 /// Stands for the folder of the pool.
@@ -101,13 +102,14 @@ fn domain_xml(plan: &BuildPlan, install: &InstallPlan, cmdline: &str) -> String 
         signature: None,
     };
     let path = |suffix: &str| format!("{POOL}/{}", plan.volume(suffix));
+    let disk = |suffix: &str| DiskLocation::File(path(suffix));
     let media = InstallMedia {
         kernel: path(suffix::KERNEL),
         initrd: path(suffix::INITRD),
         cmdline: cmdline.to_owned(),
-        disk: path(suffix::BUILD),
-        medium: has_medium(plan).then(|| path(suffix::MEDIUM)),
-        answers: (install.answers.kind == AnswersKind::Autoinstall).then(|| path(suffix::ANSWERS)),
+        disk: disk(suffix::BUILD),
+        medium: has_medium(plan).then(|| disk(suffix::MEDIUM)),
+        answers: (install.answers.kind == AnswersKind::Autoinstall).then(|| disk(suffix::ANSWERS)),
     };
     let machine = plan.installer_machine(Accelerator::Kvm, install.network.clone());
     domain::installing(&manifest, Uuid::nil(), &machine, &media)

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{
     error::Refusal,
-    facts::{Domain, HostSize, Pledge, PoolSize, Volume},
+    facts::{Domain, HostSize, Pledge, PoolKind, PoolSize, Volume},
     manifest::Metadata,
     metadata,
     names::{TemplateName, Version},
@@ -31,18 +31,21 @@ pub enum Axis {
     Memory,
     /// Space in the pool.
     Pool,
+    /// What is really written of a thin pool's data.
+    Data,
+    /// What is really written of a thin pool's metadata.
+    Metadata,
 }
 
 impl Axis {
-    /// All of them, in the order of [`Capacity::loads`].
-    pub const ALL: [Self; 3] = [Self::Cpu, Self::Memory, Self::Pool];
-
     /// The axis as people read it.
     pub fn label(self) -> &'static str {
         match self {
             Self::Cpu => "vCPUs",
             Self::Memory => "memory",
             Self::Pool => "pool",
+            Self::Data => "thin data",
+            Self::Metadata => "thin metadata",
         }
     }
 
@@ -50,7 +53,7 @@ impl Axis {
     pub fn unit(self) -> &'static str {
         match self {
             Self::Cpu => "vcpus",
-            Self::Memory | Self::Pool => "bytes",
+            _ => "bytes",
         }
     }
 
@@ -58,7 +61,24 @@ impl Axis {
     pub fn amount(self, amount: u64) -> String {
         match self {
             Self::Cpu => amount.to_string(),
-            Self::Memory | Self::Pool => ByteSize(amount).to_string(),
+            _ => ByteSize(amount).to_string(),
+        }
+    }
+
+    /// How its amounts came to be.
+    fn participle(self) -> &'static str {
+        match self {
+            Self::Cpu | Self::Memory | Self::Pool => "pledged",
+            Self::Data | Self::Metadata => "written",
+        }
+    }
+
+    /// How there comes to be more of it, where that is not a matter of fewer VMs.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Cpu | Self::Memory | Self::Pool => "",
+            Self::Data => "; `lvextend --size +SIZE GROUP/THINPOOL` makes it larger",
+            Self::Metadata => "; `lvextend --poolmetadatasize +SIZE GROUP/THINPOOL` makes it larger",
         }
     }
 }
@@ -70,7 +90,7 @@ pub struct Load {
     pub axis: Axis,
     /// All there is, with overcommit.
     pub total: u64,
-    /// What is promised.
+    /// What is promised; of a thin pool's data and metadata, what is written.
     pub pledged: u64,
     policy: Policy,
 }
@@ -94,9 +114,18 @@ pub struct Demand {
     pub vcpus: u64,
     /// Memory.
     pub memory: ByteSize,
-    /// The capacities of all its volumes in the pool, the seed's too.
+    /// What all its volumes in the pool may come to take, the seed's too.
     pub pool: ByteSize,
+    /// What making it writes at once.
+    pub written: ByteSize,
+    /// How many volumes it has.
+    pub volumes: u64,
 }
+
+/// What a thin pool notes down of each volume: some blocks of 4 KiB of its tree.
+const VOLUME_METADATA: u64 = 16 << 10;
+/// And of what is written: lvm2 reckons with 64 bytes for each chunk, of which none is smaller than 64 KiB.
+const WRITTEN_PER_METADATA: u64 = 1024;
 
 impl Demand {
     /// How much of an axis, in its unit.
@@ -105,6 +134,10 @@ impl Demand {
             Axis::Cpu => self.vcpus,
             Axis::Memory => self.memory.0,
             Axis::Pool => self.pool.0,
+            Axis::Data => self.written.0,
+            Axis::Metadata => {
+                self.volumes.saturating_mul(VOLUME_METADATA).saturating_add(self.written.0.div_ceil(WRITTEN_PER_METADATA))
+            }
         }
     }
 }
@@ -137,14 +170,14 @@ impl fmt::Display for Shortage {
         if axis == Axis::Cpu && policy.cpu_overcommit != Overcommit::NONE {
             write!(f, ", {} for each logical CPU", policy.cpu_overcommit)?;
         }
-        write!(f, ") are pledged; {} would fit", self.fit)
+        write!(f, ") are {}; {} would fit{}", axis.participle(), self.fit, axis.remedy())
     }
 }
 
 /// A hypervisor's capacity on every axis, and what is promised of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capacity {
-    loads: [Load; 3],
+    loads: Vec<Load>,
     policy: Policy,
     domains: usize,
     templates: usize,
@@ -153,8 +186,9 @@ pub struct Capacity {
 impl Capacity {
     /// Sums up what is promised. `templates` names the domains that pledge disk only.
     ///
-    /// The pool's pledge is the capacity of its volumes and whatever else its file system holds, which nobody promised and which
-    /// is gone all the same.
+    /// The pool's pledge is what its volumes may come to take, and whatever else its file system or volume group holds, which nobody
+    /// promised and which is gone all the same. A thin pool has two axes more: what is written counts there, and not what is promised,
+    /// for a thin pool that is full takes all of its volumes down.
     pub fn of(
         host: HostSize,
         pledges: &[Pledge],
@@ -166,25 +200,25 @@ impl Capacity {
         let running = || pledges.iter().filter(|pledge| !templates.contains(&pledge.name));
         let vcpus = running().fold(0, |sum: u64, pledge| sum.saturating_add(u64::from(pledge.vcpus)));
         let memory = running().fold(0, |sum: u64, pledge| sum.saturating_add(pledge.memory.0));
-        let sum = |of: fn(&Volume) -> ByteSize| volumes.iter().fold(0, |sum: u64, volume| sum.saturating_add(of(volume).0));
-        let besides = pool.capacity.0.saturating_sub(pool.available.0).saturating_sub(sum(|volume| volume.allocation));
-        let space = sum(|volume| volume.capacity).saturating_add(besides);
+        let taken = pool.capacity.0.saturating_sub(pool.available.0);
+        let besides = volumes.iter().fold(taken, |rest, volume| rest.saturating_sub(volume.allocation.0));
+        let promised = volumes.iter().fold(0, |sum: u64, volume| sum.saturating_add(pool.kind.pledge_of(volume).0));
+        let space = promised.saturating_add(besides);
         let cpus = percent_of(u64::from(host.cpus), policy.cpu_overcommit.percent());
         let load = |axis, total, pledged| Load { axis, total, pledged, policy };
-        Self {
-            loads: [
-                load(Axis::Cpu, cpus, vcpus),
-                load(Axis::Memory, host.memory.0, memory),
-                load(Axis::Pool, pool.capacity.0, space),
-            ],
-            policy,
-            domains: pledges.len(),
-            templates: pledges.len() - running().count(),
+        let mut loads = vec![
+            load(Axis::Cpu, cpus, vcpus),
+            load(Axis::Memory, host.memory.0, memory),
+            load(Axis::Pool, pool.capacity.0, space),
+        ];
+        if let PoolKind::Thin { metadata, metadata_used } = pool.kind {
+            loads.extend([load(Axis::Data, pool.capacity.0, taken), load(Axis::Metadata, metadata.0, metadata_used.0)]);
         }
+        Self { loads, policy, domains: pledges.len(), templates: pledges.len() - running().count() }
     }
 
-    /// Each axis, in the order of [`Axis::ALL`].
-    pub fn loads(&self) -> &[Load; 3] {
+    /// Each axis: vCPUs, memory, pool; and the data and the metadata of a thin pool.
+    pub fn loads(&self) -> &[Load] {
         &self.loads
     }
 

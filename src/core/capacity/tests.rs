@@ -1,7 +1,10 @@
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
-use crate::core::{facts::PoolKind, toml_text};
+use crate::core::{
+    facts::{PoolKind, Room},
+    toml_text,
+};
 
 const GIB: u64 = 1 << 30;
 
@@ -24,11 +27,17 @@ fn volume(capacity: u64, allocation: u64) -> Volume {
 }
 
 fn pool(capacity: u64, available: u64) -> PoolSize {
-    PoolSize { capacity: ByteSize(capacity), available: ByteSize(available), path: String::new(), kind: PoolKind::Directory }
+    PoolSize {
+        capacity: ByteSize(capacity),
+        available: ByteSize(available),
+        path: String::new(),
+        kind: PoolKind::Directory,
+        extent: ByteSize(1),
+    }
 }
 
 fn demand(vcpus: u64, memory: u64, pool: u64) -> Demand {
-    Demand { vcpus, memory: ByteSize(memory), pool: ByteSize(pool) }
+    Demand { vcpus, memory: ByteSize(memory), pool: ByteSize(pool), ..Demand::default() }
 }
 
 /// 8 logical CPUs, 100 GiB of memory, a pool of 1000 GiB; a template, a VM that is off, one that runs.
@@ -44,7 +53,8 @@ fn example(policy: Policy) -> Capacity {
 #[test]
 fn pledges_are_summed_up() {
     let capacity = example(policy("cpu_overcommit = 1.5"));
-    let figures = capacity.loads().map(|load| (load.axis, load.total, load.pledged, load.cap(), load.free()));
+    let figures: Vec<_> =
+        capacity.loads().iter().map(|load| (load.axis, load.total, load.pledged, load.cap(), load.free())).collect();
     let expected = [
         (Axis::Cpu, 12, 3, 10, 7),
         (Axis::Memory, 100 * GIB, 30 * GIB, 90 * GIB, 60 * GIB),
@@ -52,7 +62,6 @@ fn pledges_are_summed_up() {
     ];
     assert_eq!(figures, expected);
     assert_eq!((capacity.domains(), capacity.templates()), (3, 1));
-    assert_eq!(capacity.loads().map(|load| load.axis), Axis::ALL);
 }
 
 #[test]
@@ -113,8 +122,55 @@ fn what_does_not_fit_is_said_for_every_axis() {
 fn a_pledge_takes_room() {
     let mut capacity = example(policy(""));
     capacity.pledge(&demand(3, GIB, GIB));
-    assert_eq!(capacity.loads().map(|load| load.pledged), [6, 31 * GIB, 152 * GIB]);
+    assert_eq!(capacity.loads().iter().map(|load| load.pledged).collect::<Vec<_>>(), [6, 31 * GIB, 152 * GIB]);
     assert_eq!(capacity.shortages(&[demand(1, 0, 0); 2])[0].fit, 1);
+}
+
+/// A pool of 100 GiB, 40 of them taken, with a volume of 20 GiB that has 5, and a snapshot of it with room for 3.
+fn logical(kind: PoolKind) -> Capacity {
+    let pool = PoolSize { kind, extent: ByteSize::mib(4), ..pool(100 * GIB, 60 * GIB) };
+    let room = Some(Room { size: ByteSize(3 * GIB), used: ByteSize(GIB), lost: false });
+    let snapshot = Volume { room, ..volume(20 * GIB, 3 * GIB) };
+    let taken = if kind.is_thin() { 5 * GIB } else { 20 * GIB };
+    let host = HostSize { memory: ByteSize(100 * GIB), cpus: 8 };
+    Capacity::of(host, &[], &BTreeSet::new(), &pool, &[volume(20 * GIB, taken), snapshot], Policy::default())
+}
+
+#[test]
+fn a_volume_group_pledges_what_it_has_given_and_a_thin_pool_what_may_be_written() {
+    let thin = PoolKind::Thin { metadata: ByteSize(GIB), metadata_used: ByteSize(GIB / 4) };
+    let pledged = |kind| logical(kind).loads()[2..].iter().map(|load| (load.axis, load.pledged)).collect::<Vec<_>>();
+    assert_eq!(pledged(PoolKind::Thick), [(Axis::Pool, 40 * GIB)]);
+    // Both volumes' capacities, and 32 GiB of the 40 that are nobody's.
+    assert_eq!(pledged(thin), [(Axis::Pool, 72 * GIB), (Axis::Data, 40 * GIB), (Axis::Metadata, GIB / 4)]);
+}
+
+#[test]
+fn a_thin_pool_that_fills_up_takes_no_clone() {
+    let thin = |used| PoolKind::Thin { metadata: ByteSize(GIB), metadata_used: ByteSize(used) };
+    let writes = |written| Demand { written: ByteSize(written), volumes: 2, ..Demand::default() };
+    let data = "are written; 1 would fit; `lvextend --size +SIZE GROUP/THINPOOL` makes it larger";
+    let metadata = "are written; 0 would fit; `lvextend --poolmetadatasize +SIZE GROUP/THINPOOL` makes it larger";
+    let table = [
+        (thin(0), vec![writes(50 * GIB)], String::new()),
+        (
+            thin(0),
+            vec![writes(30 * GIB); 2],
+            format!("thin data: 2 × 30 GiB is 60 GiB and 40 GiB of 90 GiB (90 % of 100 GiB) {data}"),
+        ),
+        (
+            thin(GIB),
+            vec![writes(32 << 20)],
+            format!("thin metadata: 1 × 64 KiB is 64 KiB and 1 GiB of 921.6 MiB (90 % of 1 GiB) {metadata}"),
+        ),
+        // Who writes nothing and has no volumes asks for nothing.
+        (thin(GIB), vec![Demand::default()], String::new()),
+        (PoolKind::Thick, vec![writes(90 * GIB)], String::new()),
+    ];
+    for (kind, demands, expected) in table {
+        let refused = logical(kind).admit(&demands).err();
+        assert_eq!(refused.map_or(String::new(), |refusal| refusal.reasons.join("\n")), expected);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! network, and whether there is room. What there is no room for, or what others have already, is refused here, before anything
 //! is touched.
 
+mod keeping;
 mod origin;
 mod size;
 mod taken;
@@ -16,7 +17,7 @@ use super::{
     capacity::{Capacity, Demand},
     error::{Invalid, Refusal},
     extra_disks,
-    facts::Volume,
+    facts::{PoolSize, Volume},
     guest::Guest,
     inventory::{Inventory, Template},
     manifest::Purpose,
@@ -26,11 +27,14 @@ use super::{
     units::ByteSize,
     vm_spec::{ExtraDisk, Topology, VmSpec},
 };
+pub use keeping::{Keeping, check_names};
 pub use origin::Origin;
 pub use taken::holder_of;
 
 /// What a seed may come to take of the pool.
 const SEED: ByteSize = ByteSize::mib(2);
+/// What a disk is written to when it is made, besides what is copied: its identity, say.
+const FIRST_WRITES: ByteSize = ByteSize::mib(1);
 /// What UEFI variables take of the pool.
 const NVRAM: ByteSize = ByteSize::mib(1);
 
@@ -48,11 +52,13 @@ pub struct VmRequest<'a> {
 }
 
 /// What is read of the hypervisor, once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Facts {
     /// Its domains.
     pub inventory: Inventory,
-    /// The volumes of the pool.
+    /// The pool.
+    pub pool: PoolSize,
+    /// Its volumes.
     pub volumes: Vec<Volume>,
     /// What it has room for.
     pub capacity: Capacity,
@@ -80,16 +86,14 @@ pub struct PlannedClone {
     pub uuid: Uuid,
     /// What it is made from.
     pub origin: Arc<Origin>,
-    /// A disk that stands on the template's volume, or a whole copy.
-    pub linked: bool,
+    /// Its system disk, and how its volumes are kept.
+    pub keeping: Keeping,
     /// vCPUs.
     pub vcpus: u32,
     /// How they are shown to the guest, if not as the template's.
     pub topology: Option<Topology>,
     /// Memory.
     pub memory: ByteSize,
-    /// The system disk.
-    pub disk: ByteSize,
     /// Disks besides.
     pub extra_disks: Vec<ExtraDisk>,
     /// Where it is on the network.
@@ -117,14 +121,16 @@ impl PlannedClone {
         self.origin.has_cloud_init().then(|| format!("{}-seed", self.name))
     }
 
-    /// The volume with its UEFI variables, if it has some.
+    /// The volume with its UEFI variables, if it has some. In a logical pool there is none: firmware writes to a file, which
+    /// libvirt makes, and takes away with the domain.
     pub fn nvram_volume(&self) -> Option<String> {
-        self.origin.nvram.is_some().then(|| format!("{}-nvram", self.name))
+        let has = self.origin.nvram.is_some() && !self.keeping.kind.is_logical();
+        has.then(|| format!("{}-nvram", self.name))
     }
 
     /// The volumes of its further disks, with their sizes.
     pub fn extra_volumes(&self) -> impl Iterator<Item = (String, ByteSize)> {
-        let sizes = self.extra_disks.iter().map(|disk| disk.size.round_up(ByteSize::MIB));
+        let sizes = self.extra_disks.iter().map(|disk| self.keeping.rounded(disk.size.round_up(ByteSize::MIB)));
         sizes.enumerate().map(|(index, size)| (format!("{}-disk{}", self.name, index + 1), size))
     }
 
@@ -137,11 +143,20 @@ impl PlannedClone {
 
     /// What it asks of the hypervisor.
     pub fn demand(&self) -> Demand {
+        let keeping = &self.keeping;
         let extra = self.extra_volumes().fold(0_u64, |sum, (_, size)| sum.saturating_add(size.0));
-        let seed = self.seed_volume().map_or(0, |_| SEED.0);
+        let seed = self.seed_volume().map_or(0, |_| keeping.rounded(SEED).0);
         let nvram = self.nvram_volume().map_or(0, |_| NVRAM.0);
-        let pool = self.disk.0.saturating_add(extra).saturating_add(seed + nvram);
-        Demand { vcpus: u64::from(self.vcpus), memory: self.memory, pool: ByteSize(pool) }
+        let own = keeping.room.unwrap_or(keeping.disk);
+        let pool = own.0.saturating_add(extra).saturating_add(seed + nvram);
+        let written = keeping.copied.0.saturating_add(seed + FIRST_WRITES.0);
+        Demand {
+            vcpus: u64::from(self.vcpus),
+            memory: self.memory,
+            pool: ByteSize(pool),
+            written: ByteSize(written),
+            volumes: self.volumes().len() as u64,
+        }
     }
 
     /// What each of its network cards is told: the first what its place says, the others DHCP.
@@ -177,14 +192,29 @@ pub fn plan(
     let mut origins: Vec<Arc<Origin>> = Vec::new();
     for request in requests {
         let origin = origin::shared(&mut origins, request.template, purpose)?;
-        clones.push(one(request, origin, fresh())?);
+        clones.push(one(request, origin, (purpose, facts), fresh())?);
     }
     distinct_volumes(&clones)?;
+    let volumes: Vec<String> = clones.iter().flat_map(PlannedClone::volumes).collect();
+    check_names(&facts.pool, volumes.iter().map(String::as_str))?;
     let demands: Vec<Demand> = clones.iter().map(PlannedClone::demand).collect();
     let admitted = if forced.is_some() { Ok(()) } else { facts.capacity.admit(&demands) };
     let placed = place(&mut clones, requests, purpose, facts, fresh);
     both(admitted, placed)?;
     Ok(ClonePlan { purpose, forced: forced.map(str::to_owned), clones })
+}
+
+/// What these VMs ask of a hypervisor, wherever on its network they will be.
+///
+/// # Errors
+/// As for [`plan`], as far as it looks at them alone.
+pub fn demands(requests: &[VmRequest<'_>], facts: &Facts) -> Result<Vec<Demand>> {
+    let mut origins = Vec::new();
+    let demand = |request: &VmRequest<'_>| {
+        let origin = origin::shared(&mut origins, request.template, Purpose::Clone)?;
+        Ok(one(request, origin, (Purpose::Clone, facts), Uuid::nil())?.demand())
+    };
+    requests.iter().map(demand).collect()
 }
 
 /// Whether there is room, and a place on the network: if neither, both are said at once.
@@ -202,9 +232,10 @@ fn both(admitted: Result<(), Refusal>, placed: Result<()>) -> Result<()> {
 }
 
 /// One VM without its place on the network.
-fn one(request: &VmRequest<'_>, origin: Arc<Origin>, uuid: Uuid) -> Result<PlannedClone> {
+fn one(request: &VmRequest<'_>, origin: Arc<Origin>, (purpose, facts): (Purpose, &Facts), uuid: Uuid) -> Result<PlannedClone> {
     let (spec, name) = (request.spec, &request.name);
     origin.check(spec)?;
+    origin.check_variables(facts)?;
     size::check(spec)?;
     extra_disks::check(&spec.disks)?;
     let missing = extra_disks::missing_tools(&spec.disks, &request.template.manifest.packages);
@@ -217,11 +248,10 @@ fn one(request: &VmRequest<'_>, origin: Arc<Origin>, uuid: Uuid) -> Result<Plann
     Ok(PlannedClone {
         name: name.clone(),
         uuid,
-        linked: spec.full != Some(true),
+        keeping: Keeping::of(spec, &origin, purpose, facts)?,
         vcpus: size::vcpus(spec, &origin)?,
         topology: spec.topology,
         memory: spec.memory.unwrap_or(origin.memory),
-        disk: size::disk(spec, &origin)?,
         extra_disks: spec.disks.clone(),
         place: Place::default(),
         user,
@@ -280,13 +310,13 @@ impl ClonePlan {
 
 impl PlannedClone {
     fn describe(&self) -> String {
-        let kind = if self.linked { "linked" } else { "full" };
+        let kind = self.keeping.describe();
         let s = if self.vcpus == 1 { "" } else { "s" };
         let (name, template, vcpus) = (&self.name, &self.origin.id, self.vcpus);
         let mut text = format!(
-            "  {name}  {kind} clone of {template}: {vcpus} vCPU{s}, {} memory, {} disk, user {}\n    {}\n",
+            "  {name}  {kind} of {template}: {vcpus} vCPU{s}, {} memory, {} disk, user {}\n    {}\n",
             self.memory,
-            self.disk,
+            self.keeping.disk,
             self.user,
             self.place.describe(self.origin.plug.as_ref())
         );

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
+use super::Facts;
 use crate::core::{
+    build_plan::suffix,
     domain::Accelerator,
     error::Refusal,
     inventory::Template,
@@ -108,6 +110,17 @@ impl Origin {
     /// Whether its clones read a seed.
     pub fn has_cloud_init(&self) -> bool {
         self.identity == IdentityMethod::NoCloud
+    }
+
+    /// That its clones can have what its firmware needs. UEFI variables are a file, as large as the firmware wants it to be to the
+    /// byte: a logical volume never is.
+    pub(super) fn check_variables(&self, facts: &Facts) -> Result<(), Refusal> {
+        let own = format!("{}{}", self.volume, suffix::NVRAM);
+        if !facts.pool.kind.is_logical() || !facts.volumes.iter().any(|volume| volume.name == own) {
+            return Ok(());
+        }
+        Err(Refusal::new(format!("template {} keeps UEFI variables, which are a file, and its clones' pool is logical", self.id))
+            .advise("clone it in a directory pool"))
     }
 
     /// Whether it can make such a VM at all.

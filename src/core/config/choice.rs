@@ -1,11 +1,17 @@
 //! Which hypervisor is meant, and with what: flags over the hypervisor's own table over what a file says for all.
 
+use std::time::Duration;
+
 use super::{Config, ConfigFile, HypervisorFile, HypervisorName, Signing};
 use crate::core::{
     capacity::{Policy, PolicyFile},
     error::Invalid,
     pipeline::Word,
+    units::Span,
 };
+
+/// Long enough for a machine at the other end of the world with its name servers busy.
+const CONNECT_TIMEOUT: Span = Span(Duration::from_secs(15));
 
 /// What flags and the environment say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +24,8 @@ pub struct Given {
     pub network: Option<String>,
     /// How much may be promised.
     pub admission: PolicyFile,
+    /// How long a hypervisor that is another machine has to answer.
+    pub connect_timeout: Option<Span>,
 }
 
 /// A hypervisor, as an operator names it.
@@ -62,6 +70,7 @@ impl ConfigFile {
             pool: pool.unwrap_or_else(|| "default".to_owned()),
             network: named_network.clone().unwrap_or_else(|| "default".to_owned()),
             named_network,
+            connect_timeout: given.connect_timeout.or(self.connect_timeout).unwrap_or(CONNECT_TIMEOUT),
             template: self.template,
             debian_mirror: text(&self.debian_mirror),
             debian_security_mirror: text(&self.debian_security_mirror),
@@ -78,6 +87,30 @@ impl ConfigFile {
                 required: self.require_signatures.unwrap_or(false),
             },
         })
+    }
+
+    /// The configurations of these hypervisors, in their order; where none is named, of the one that is meant then.
+    ///
+    /// # Errors
+    /// [`Invalid`] as for [`Self::complete`]; or two of them are the same.
+    pub fn named(self, names: &[HypervisorName], given: &Given) -> Result<Vec<Config>, Invalid> {
+        if names.len() < 2 {
+            return Ok(vec![self.complete(given)?]);
+        }
+        let mut configs: Vec<Config> = Vec::with_capacity(names.len());
+        for name in names {
+            let target = Some(Target::Named(name.clone()));
+            let config = self.clone().complete(&Given { target, ..given.clone() })?;
+            if let Some(same) = configs.iter().find(|known| known.uri == config.uri) {
+                let message = match same.name.as_ref() == Some(name) {
+                    true => format!("hypervisor {name} is named twice"),
+                    false => format!("{} and {name} are one hypervisor: both are {}", same.hypervisor(), config.uri),
+                };
+                return Err(Invalid::argument(message));
+            }
+            configs.push(config);
+        }
+        Ok(configs)
     }
 
     /// The configuration of each hypervisor: those that have a name, by their names, and the one that is meant when none is named,
@@ -121,6 +154,7 @@ impl Config {
 mod tests {
     use super::super::parse;
     use super::*;
+    use crate::core::lvm::ThinChoice;
 
     const TEXT: &str = "uri = 'qemu:///system'
 pool = 'all'
@@ -153,7 +187,13 @@ uri = 'qemu://hv2/system'
     fn the_nearest_word_counts() {
         let connection = |uri: &str| Some(Target::Connection(uri.to_owned()));
         let flags = PolicyFile { cap: Some("70".parse().unwrap()), cpu_overcommit: None };
-        let all = Given { pool: Some("p".to_owned()), network: Some("n".to_owned()), admission: flags, target: named("hv1") };
+        let all = Given {
+            pool: Some("p".to_owned()),
+            network: Some("n".to_owned()),
+            admission: flags,
+            target: named("hv1"),
+            connect_timeout: None,
+        };
         let on = |target| Given { target, ..Given::default() };
         let table = [
             ("", on(None), "qemu:///system qemu:///system all - 200 80"),
@@ -171,6 +211,28 @@ uri = 'qemu://hv2/system'
     }
 
     #[test]
+    fn a_thin_pool_goes_with_the_pool_that_is_named_beside_it() {
+        let thick = Some(ThinChoice::Thick);
+        let pool = |name: &str| Some(ThinChoice::Pool(name.to_owned()));
+        let table = [
+            ("thin_pool = 't'", None, pool("t")),
+            ("thin_pool = 't'", Some("p"), None),
+            ("thin_pool = 't'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'", None, pool("t")),
+            ("thin_pool = 't'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\nthin_pool = ''", None, thick.clone()),
+            ("thin_pool = 't'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\npool = 'q'", None, None),
+            ("hypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\npool = 'q'\nthin_pool = 'u'", None, pool("u")),
+        ];
+        for (text, flag, expected) in table {
+            let given = Given { pool: flag.map(str::to_owned), ..Given::default() };
+            assert_eq!(parse("c", text).unwrap().complete(&given).unwrap().thin_pool, expected, "{text}");
+        }
+        let over = |user: &str| parse("b", user).unwrap().over(parse("a", "pool = 'p'\nthin_pool = 't'").unwrap()).thin_pool;
+        assert_eq!([over(""), over("pool = 'q'"), over("thin_pool = ''")], [pool("t"), None, thick]);
+        let bad = parse("c", "thin_pool = 'a b'").unwrap_err().to_string();
+        assert_eq!(bad, "c:1:13: \"a b\" is no name of a thin pool: letters, digits and + _ . - are possible; \"\" means none");
+    }
+
+    #[test]
     fn an_unknown_name_says_which_there_are() {
         let cases = [
             (TEXT, "there is no hypervisor hv9 in the configuration\nthere are: hv1, hv2"),
@@ -185,6 +247,24 @@ uri = 'qemu://hv2/system'
             let by_default = parse("c", &format!("hypervisor = 'hv9'\n{text}")).unwrap();
             assert_eq!(by_default.complete(&Given::default()).unwrap_err().to_string(), expected);
         }
+    }
+
+    #[test]
+    fn several_are_named_in_their_order_and_none_twice() {
+        let of = |head: &str, names: &[&str]| {
+            let names: Vec<HypervisorName> = names.iter().map(|name| name.parse().unwrap()).collect();
+            let target = names.first().cloned().map(Target::Named);
+            let text = format!("{head}{TEXT}[hypervisors.same]\nuri = 'qemu://hv2/system'\n");
+            let all = parse("c", &text).unwrap().named(&names, &Given { target, ..Given::default() });
+            all.map(|all| all.iter().map(said).collect::<Vec<_>>().join(", ")).map_err(|error| error.to_string())
+        };
+        let (hv1, hv2) = ("hv1 qemu+ssh://hv1/system?keyfile=/k fast lab 200 50", "hv2 qemu://hv2/system all - 200 80");
+        assert_eq!(of("hypervisor = 'hv2'\n", &[]), Ok(hv2.to_owned()));
+        assert_eq!(of("", &["hv1"]), Ok(hv1.to_owned()));
+        assert_eq!(of("", &["hv2", "hv1"]), Ok(format!("{hv2}, {hv1}")));
+        assert_eq!(of("", &["hv1", "hv2", "hv1"]), Err("hypervisor hv1 is named twice".to_owned()));
+        assert_eq!(of("", &["hv2", "same"]), Err("hv2 and same are one hypervisor: both are qemu://hv2/system".to_owned()));
+        assert!(of("", &["hv1", "hv9"]).unwrap_err().starts_with("there is no hypervisor hv9 in the configuration\n"));
     }
 
     #[test]

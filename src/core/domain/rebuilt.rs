@@ -2,10 +2,11 @@
 
 use uuid::Uuid;
 
-use super::{COMMON_DEVICES, Machine, console_log, escape, head_on, interface_of};
+use super::{COMMON_DEVICES, Machine, console_log, disk, escape, head_on, interface_of};
 use crate::core::{
     hardware::{Bus, Hardware},
     manifest::{Manifest, Metadata},
+    xml::clone::DiskLocation,
 };
 
 /// The domain of a template that has been sealed on such hardware. `nvram` is the path of the UEFI variables of its own.
@@ -14,7 +15,7 @@ pub fn template(
     uuid: Uuid,
     machine: &Machine,
     hardware: &Hardware,
-    volume: &str,
+    volume: &DiskLocation,
     nvram: Option<&str>,
 ) -> String {
     let name = manifest.id().domain();
@@ -27,12 +28,11 @@ pub fn template(
     let metadata = Metadata::Template(Box::new(manifest.clone()));
     format!(
         "{head}  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>restart</on_reboot>\n  <on_crash>destroy</on_crash>\n  <devices>\n    \
-         <disk type='file' device='disk'><driver name='qemu' type='raw' discard='unmap'/><source file='{volume}'/>\
-         <target dev='{target}' bus='{bus}'/>{guard}</disk>\n    {scsi}{cards}\
+         {disk}<target dev='{target}' bus='{bus}'/>{guard}</disk>\n    {scsi}{cards}\
          <serial type='pty'><log file='{console}' append='off'/><target port='0'/></serial>\n    \
          <console type='pty'><target type='serial' port='0'/></console>\n{COMMON_DEVICES}  </devices>\n</domain>\n",
         head = head_on(hardware.chipset, &name, uuid, &metadata, machine, &format!("{nvram}<boot dev='hd'/>")),
-        volume = escape(volume),
+        disk = disk(volume, "disk", "type='raw' discard='unmap'"),
         scsi = scsi.unwrap_or_default(),
         console = escape(&console_log(&name)),
     )
@@ -61,10 +61,11 @@ mod tests {
     #[test]
     fn what_tpl_seals_itself_comes_out_as_it_was() {
         let (manifest, uuid) = (manifest(), Uuid::nil());
-        for firmware in [Firmware::Bios, Firmware::Uefi] {
-            let original = crate::core::domain::template(&manifest, uuid, &machine(firmware), "/pool/a&b");
+        let (file, block) = (DiskLocation::File("/pool/a&b".to_owned()), DiskLocation::Block("/dev/vg0/a&b".to_owned()));
+        for (firmware, volume) in [(Firmware::Bios, file), (Firmware::Uefi, block)] {
+            let original = crate::core::domain::template(&manifest, uuid, &machine(firmware), &volume);
             let hardware = Hardware::of(&original, None).unwrap();
-            assert_eq!(template(&manifest, uuid, &machine(firmware), &hardware, "/pool/a&b", None), original);
+            assert_eq!(template(&manifest, uuid, &machine(firmware), &hardware, &volume, None), original);
         }
     }
 
@@ -74,7 +75,8 @@ mod tests {
             let scsi = (bus == Bus::Scsi).then(|| "virtio-scsi".parse().unwrap());
             let cards = ["e1000", "rtl8139"].map(|model| model.parse().unwrap()).to_vec();
             let hardware = Hardware { chipset: Chipset::Pc, firmware: Firmware::Uefi, bus, scsi, cards, nvram: None };
-            let xml = template(&manifest(), Uuid::nil(), &machine(Firmware::Uefi), &hardware, "/pool/v", Some("/pool/v-nvram"));
+            let volume = DiskLocation::File("/pool/v".to_owned());
+            let xml = template(&manifest(), Uuid::nil(), &machine(Firmware::Uefi), &hardware, &volume, Some("/pool/v-nvram"));
             assert_eq!(Hardware::of(&xml, None).unwrap(), hardware);
             let facts = domain_facts(&xml).unwrap();
             assert_eq!((facts.nvram.as_deref(), facts.interfaces), (Some("/pool/v-nvram"), 2));

@@ -35,6 +35,8 @@ pub struct Existing {
     pub memory: ByteSize,
     /// The virtual sizes of its disks, the system disk first. Its seed is none of them.
     pub disks: Vec<ByteSize>,
+    /// What the sizes of its disks are rounded up to.
+    pub extent: ByteSize,
     /// What its first network card is plugged into; none, if that is neither a network nor a bridge.
     pub plug: Option<Plug>,
     /// The MAC addresses of its cards, in their order.
@@ -123,7 +125,7 @@ fn action(vm: &Declared, existing: Option<&Existing>, world: &World) -> Action {
         ));
     }
     match existing.state {
-        DomainState::Running | DomainState::Paused => Action::Keep,
+        DomainState::Running | DomainState::Paused | DomainState::Halted => Action::Keep,
         DomainState::Shutoff | DomainState::Crashed => Action::Start,
     }
 }
@@ -143,7 +145,8 @@ impl Found {
 fn differences(vm: &Declared, existing: &Existing, digest: &dyn Fn(&Declared) -> String) -> Vec<Difference> {
     let (spec, record) = (&vm.spec, &existing.record);
     let mut found = Found::default();
-    found.compare("state", existing.state != DomainState::Paused, "running", existing.state.as_str());
+    let stands = matches!(existing.state, DomainState::Paused | DomainState::Halted);
+    found.compare("state", !stands, "running", existing.state.as_str());
     if let Some(template) = &vm.template {
         let id = TemplateId { name: record.template.clone(), version: record.version.clone() };
         let same = template.name == id.name && template.version.as_ref().is_none_or(|version| *version == id.version);
@@ -195,18 +198,24 @@ fn disks(spec: &VmSpec, existing: &Existing, found: &mut Found) {
         [] => "none".to_owned(),
         _ => disks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
+    // Disks are made in whole MiB, and in whole extents.
+    let made = |size: ByteSize| size.round_up(ByteSize::MIB).round_up(existing.extent.0.max(1));
     let (system, extra) = existing.disks.split_at(existing.disks.len().min(1));
     if let Some(disk) = spec.disk {
-        // Disks are made in whole MiB.
-        let disk = disk.round_up(ByteSize::MIB);
+        let disk = made(disk);
         found.compare("disk", [disk] == *system, disk, sizes(system));
     }
     if let Some(full) = spec.full {
         let kind = |full: bool| if full { "a whole copy" } else { "linked" };
         found.compare("full", full != existing.record.linked, kind(full), kind(!existing.record.linked));
     }
+    if let (Some(wanted), Some(room)) = (spec.snapshot_size, existing.record.room) {
+        // No more than its disk has.
+        let wanted = made(wanted).min(system.first().copied().unwrap_or(wanted));
+        found.compare("snapshot_size", wanted == room, wanted, room);
+    }
     if !spec.disks.is_empty() {
-        let wanted: Vec<ByteSize> = spec.disks.iter().map(|disk| disk.size.round_up(ByteSize::MIB)).collect();
+        let wanted: Vec<ByteSize> = spec.disks.iter().map(|disk| made(disk.size)).collect();
         found.compare("disks", wanted == *extra, sizes(&wanted), sizes(extra));
     }
 }

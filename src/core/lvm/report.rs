@@ -13,7 +13,7 @@ use crate::core::{
 pub const VOLUME_COLUMNS: &str =
     "lv_name,lv_attr,lv_size,origin,origin_size,pool_lv,data_percent,metadata_percent,lv_metadata_size,lv_tags,zero";
 /// The columns of `vgs` that [`group`] reads.
-pub const GROUP_COLUMNS: &str = "vg_size,vg_free";
+pub const GROUP_COLUMNS: &str = "vg_size,vg_free,vg_extent_size";
 /// The tag that every volume of tpl's bears.
 pub const TAG: &str = "tpl";
 
@@ -51,6 +51,7 @@ struct GroupRows {
 struct GroupRow {
     vg_size: String,
     vg_free: String,
+    vg_extent_size: String,
 }
 
 /// A logical volume.
@@ -139,9 +140,9 @@ pub fn volumes(json: &str) -> Result<Vec<LogicalVolume>, String> {
 ///
 /// # Errors
 /// It is no such report.
-pub fn group(json: &str) -> Result<(ByteSize, ByteSize), String> {
+pub fn group(json: &str) -> Result<(ByteSize, ByteSize, ByteSize), String> {
     let Report { report: [GroupRows { vg: [row] }] } = parse::<Report<GroupRows>>("vgs", json)?;
-    Ok((size(&row.vg_size)?, size(&row.vg_free)?))
+    Ok((size(&row.vg_size)?, size(&row.vg_free)?, size(&row.vg_extent_size)?))
 }
 
 fn parse<T: DeserializeOwned>(program: &str, json: &str) -> Result<T, String> {
@@ -267,8 +268,9 @@ mod tests {
     fn an_empty_group_has_no_volumes() {
         let json = r#"{"report":[{"lv":[]}]}"#;
         assert_eq!(volumes(json), Ok(vec![]));
-        let json = r#"{"report":[{"vg":[{"vg_size":"10733223936", "vg_free":"10716446720"}]}],"log":[]}"#;
-        assert_eq!(group(json), Ok((ByteSize(10_733_223_936), ByteSize(10_716_446_720))));
+        let json =
+            r#"{"report":[{"vg":[{"vg_size":"10733223936", "vg_free":"10716446720", "vg_extent_size":"4194304"}]}],"log":[]}"#;
+        assert_eq!(group(json), Ok((ByteSize(10_733_223_936), ByteSize(10_716_446_720), ByteSize(4_194_304))));
     }
 
     #[test]

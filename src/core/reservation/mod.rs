@@ -33,7 +33,13 @@
 //! for behind the reading, it is dead, and what was read of it looks like the leftover of a killed one, which would be settled:
 //! everybody else would give way to what is not there any more. So: read, ask for the runs of [`reserved_by`], and read again if
 //! one has ended.
+//!
+//! **Over several hypervisors** a call defines all of its domains on all of them, then reads all of them, and goes ahead only if it
+//! may on each; [`crossing`] sees to what no single one of them sees. Room is judged on each hypervisor by what is there, so that
+//! everybody judges alike, whichever hypervisors they use: who does not fit on one of them gives way when it reads it, however long
+//! it would wait on another.
 
+mod crossing;
 mod read;
 
 use std::{
@@ -73,6 +79,8 @@ pub struct View {
     contenders: Vec<Contender>,
     /// Calls that are making their clones.
     gone_ahead: BTreeSet<Uuid>,
+    /// The domains of the other hypervisors that the call looks at: they take nothing here.
+    elsewhere: Vec<Seen>,
 }
 
 /// A domain, as far as it matters here.
@@ -151,6 +159,11 @@ impl Contender {
     }
 }
 
+/// The order of all calls, the same on every hypervisor.
+fn rank(forced: bool, run: &Run) -> (bool, jiff::Timestamp, Uuid) {
+    (!forced, run.since, run.id)
+}
+
 fn take(domain: &Seen, promised: &mut Capacity, held: &mut Held) {
     promised.pledge(&domain.demand);
     for single in domain.singles() {
@@ -160,19 +173,19 @@ fn take(domain: &Seen, promised: &mut Capacity, held: &mut Held) {
 
 impl View {
     /// Sorts the domains. `volumes` is what the pool holds and the host's size, without any domain.
-    fn sort(volumes: Capacity, domains: Vec<Seen>) -> Self {
-        let stakes = domains.iter().filter_map(|domain| domain.stake.as_ref());
+    fn sort(volumes: Capacity, domains: Vec<Seen>, elsewhere: Vec<Seen>) -> Self {
+        let stakes = domains.iter().chain(&elsewhere).filter_map(|domain| domain.stake.as_ref());
         // One clone that is being made tells that its call has decided, though the others do not say so yet.
         let gone_ahead: BTreeSet<Uuid> =
             stakes.filter(|stake| stake.phase == Phase::Creating).map(|stake| stake.run.id).collect();
-        let mut view = Self { settled: volumes, held: Held::new(), contenders: Vec::new(), gone_ahead };
+        let mut view = Self { settled: volumes, held: Held::new(), contenders: Vec::new(), gone_ahead, elsewhere };
         for domain in domains {
             match &domain.stake {
                 Some(stake) if stake.phase == Phase::Reserved && !view.gone_ahead.contains(&stake.run.id) => view.contend(domain),
                 _ => take(&domain, &mut view.settled, &mut view.held),
             }
         }
-        view.contenders.sort_by_key(|contender| (!contender.forced, contender.run.since, contender.run.id));
+        view.contenders.sort_by_key(|contender| rank(contender.forced, &contender.run));
         view
     }
 
@@ -219,18 +232,48 @@ pub fn verdict(mine: &Run, view: &View) -> Verdict {
         let refusal = Refusal::new("the VMs that this call has defined are not there any more: somebody has removed them");
         return Verdict::GiveWay(refusal.advise("try again"));
     };
+    let contender = &view.contenders[index];
     let mut faults = view.faults();
+    let crossing = view.crossing(contender);
+    faults[index].extend(crossing.before);
     if !faults[index].is_empty() {
         let advice = "others have taken it in the meantime: ask for fewer or smaller clones, or try again";
         return Verdict::GiveWay(Refusal { reasons: faults.swap_remove(index), advice: Some(advice.to_owned()) });
     }
-    if view.is_clear(&view.contenders[index]) {
-        return Verdict::Go;
+    let mut behind = crossing.behind;
+    let is_clear = view.is_clear(contender);
+    if !is_clear {
+        let refused = view.contenders.iter().zip(&faults).filter(|(_, faults)| !faults.is_empty());
+        behind.extend(refused.map(|(contender, _)| contender.run.clone()));
     }
-    let refused = view.contenders.iter().zip(&faults).filter(|(_, faults)| !faults.is_empty());
-    Verdict::Wait(refused.map(|(contender, _)| contender.run.clone()).collect())
+    if is_clear && behind.is_empty() { Verdict::Go } else { Verdict::Wait(behind) }
 }
 
+impl Verdict {
+    /// What a call does next that has one verdict of each of its hypervisors: it gives way where it does on one of them, with the
+    /// reasons of all, and goes ahead where it may on all.
+    pub fn of_all(verdicts: impl IntoIterator<Item = Self>) -> Self {
+        let (mut waits, mut refusal): (Option<Vec<Run>>, Option<Refusal>) = (None, None);
+        for verdict in verdicts {
+            match verdict {
+                Self::Go => {}
+                Self::Wait(runs) => waits.get_or_insert_default().extend(runs),
+                Self::GiveWay(new) => match &mut refusal {
+                    Some(refusal) => refusal.reasons.extend(new.reasons),
+                    None => refusal = Some(new),
+                },
+            }
+        }
+        match (refusal, waits) {
+            (Some(refusal), _) => Self::GiveWay(refusal),
+            (None, Some(runs)) => Self::Wait(runs),
+            (None, None) => Self::Go,
+        }
+    }
+}
+
+#[cfg(test)]
+mod crossing_tests;
 #[cfg(test)]
 mod race_tests;
 #[cfg(test)]

@@ -86,13 +86,19 @@ impl World {
 
     fn view(&self, dead: &BTreeSet<Uuid>) -> View {
         let host = HostSize { memory: ByteSize(MEMORY), cpus: 1000 };
-        let pool = PoolSize { capacity: ByteSize(0), available: ByteSize(0), path: String::new(), kind: PoolKind::Directory };
+        let pool = PoolSize {
+            capacity: ByteSize(0),
+            available: ByteSize(0),
+            path: String::new(),
+            kind: PoolKind::Directory,
+            extent: ByteSize(1),
+        };
         let empty = Capacity::of(host, &[], &BTreeSet::new(), &pool, &[], Policy::default());
         let mut domains = self.domains.clone();
         for domain in &mut domains {
             domain.stake.take_if(|stake| stake.phase == Phase::Reserved && dead.contains(&stake.run.id));
         }
-        View::sort(empty, domains)
+        View::sort(empty, domains, Vec::new())
     }
 
     fn own(&mut self, index: usize) -> impl Iterator<Item = &mut Seen> {
@@ -212,7 +218,7 @@ impl Wish {
         let address = self.addresses.then(|| IpAddr::from([192, 0, 2, single]));
         Seen {
             name: format!("{index}-{number}"),
-            demand: Demand { vcpus: 1, memory: ByteSize(memory), pool: ByteSize(0) },
+            demand: Demand { vcpus: 1, memory: ByteSize(memory), ..Demand::default() },
             macs: if self.addresses { Vec::new() } else { vec![Mac([0x52, 0x54, 0, 0, 0, single])] },
             addresses: address.into_iter().collect(),
             stake: Some(Stake { run: run.clone(), phase: Phase::Reserved, forced: self.forced }),

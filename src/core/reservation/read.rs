@@ -20,6 +20,8 @@ use crate::core::{
 pub struct Reread<'a> {
     /// All domains.
     pub domains: &'a [Domain],
+    /// Those of each other hypervisor that the call looks at, read at the same time.
+    pub elsewhere: &'a [&'a [Domain]],
     /// The host.
     pub host: HostSize,
     /// The pool's name.
@@ -47,21 +49,24 @@ impl View {
     /// ahead first, and what was read of it is no longer true.
     pub fn of(read: &Reread<'_>, dead: &BTreeSet<Uuid>) -> Self {
         let volumes = Capacity::of(read.host, &[], &BTreeSet::new(), read.pool, read.volumes, read.policy);
-        let capacities: BTreeMap<&str, ByteSize> =
-            read.volumes.iter().map(|volume| (volume.name.as_str(), volume.capacity)).collect();
+        let there: BTreeMap<&str, &Volume> = read.volumes.iter().map(|volume| (volume.name.as_str(), volume)).collect();
         let look = |domain| {
             let mut seen = seen(domain);
             if pledges_disk_only(domain) {
                 seen.demand = Demand::default();
             }
             if let Some(record) = record_of(domain) {
-                seen.demand.pool = outstanding(&record, read.pool_name, &capacities);
+                outstanding(&mut seen.demand, &record, read, &there);
                 seen.stake = stake(&record, dead);
                 seen.addresses = record.addresses;
             }
             seen
         };
-        Self::sort(volumes, read.domains.iter().map(look).collect())
+        let elsewhere = read.elsewhere.iter().copied().flatten().map(|domain| {
+            let stake = record_of(domain).and_then(|record| stake(&record, dead));
+            Seen { stake, ..seen(domain) }
+        });
+        Self::sort(volumes, read.domains.iter().map(look).collect(), elsewhere.collect())
     }
 }
 
@@ -78,18 +83,23 @@ fn seen(domain: &Domain) -> Seen {
     // libvirt wrote the XML; one that cannot be read all the same must not stop everybody's work.
     let (demand, macs) = domain_facts(&domain.xml).map_or_else(
         |_| (Demand::default(), Vec::new()),
-        |facts| (Demand { vcpus: u64::from(facts.vcpus), memory: facts.memory, pool: ByteSize(0) }, facts.macs),
+        |facts| (Demand { vcpus: u64::from(facts.vcpus), memory: facts.memory, ..Demand::default() }, facts.macs),
     );
     Seen { name: domain.name.clone(), demand, macs, addresses: Vec::new(), stake: None }
 }
 
-/// What the volumes of an unfinished clone that are not there yet will take of the pool.
-fn outstanding(record: &CloneRecord, pool: &str, capacities: &BTreeMap<&str, ByteSize>) -> ByteSize {
-    if !matches!(record.phase, Phase::Reserved | Phase::Creating) || record.pool != pool {
-        return ByteSize(0);
+/// Adds what the volumes of an unfinished clone that are not there yet will take of the pool, and what will be written to them.
+fn outstanding(demand: &mut Demand, record: &CloneRecord, read: &Reread<'_>, volumes: &BTreeMap<&str, &Volume>) {
+    if !matches!(record.phase, Phase::Reserved | Phase::Creating) || record.pool != read.pool_name {
+        return;
     }
-    let there = record.volumes.iter().filter_map(|volume| capacities.get(volume.as_str()));
-    ByteSize(there.fold(record.pool_pledge.0, |rest, capacity| rest.saturating_sub(capacity.0)))
+    let there = || record.volumes.iter().filter_map(|name| volumes.get(name.as_str()).copied());
+    let rest = |all: ByteSize, of: &dyn Fn(&Volume) -> ByteSize| {
+        ByteSize(there().fold(all.0, |rest, volume| rest.saturating_sub(of(volume).0)))
+    };
+    demand.pool = rest(record.pool_pledge, &|volume| read.pool.kind.pledge_of(volume));
+    demand.written = rest(record.pool_written, &|volume| volume.allocation);
+    demand.volumes = (record.volumes.len() - there().count()) as u64;
 }
 
 fn stake(record: &CloneRecord, dead: &BTreeSet<Uuid>) -> Option<Stake> {

@@ -27,6 +27,8 @@ fn record(name: &str, run: Run, phase: Phase) -> CloneRecord {
         volumes: vec![name.to_owned(), format!("{name}-seed")],
         pool: "default".to_owned(),
         pool_pledge: ByteSize(9 << 30),
+        pool_written: ByteSize(0),
+        room: None,
         addresses: Vec::new(),
         reservations: Vec::new(),
         dns: Vec::new(),
@@ -65,9 +67,10 @@ fn view_of(domains: &[Domain], memory: u64, space: u64, volumes: &[&str]) -> Vie
     let capacity = ByteSize(space * (18 << 30));
     let read = Reread {
         domains,
+        elsewhere: &[],
         host: HostSize { memory: ByteSize(memory << 31), cpus: 100 },
         pool_name: "default",
-        pool: &PoolSize { capacity, available: capacity, path: String::new(), kind: PoolKind::Directory },
+        pool: &PoolSize { capacity, available: capacity, path: String::new(), kind: PoolKind::Directory, extent: ByteSize(1) },
         volumes: &volumes,
         // Half of everything: then no figure in the texts is rounded.
         policy: Policy::of(toml_text::parse("c", "cap = 50").unwrap()),

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 pub use read::parse;
 pub use summary::{Slow, StageTotal, Summary, summarise};
 
-/// The fields, in the order of CSV's columns.
-const FIELDS: [&str; 6] = ["vm", "template", "stage", "seconds", "outcome", "started"];
+/// The fields, in the order of CSV's columns. The last one is there where a call had several hypervisors.
+const FIELDS: [&str; 7] = ["vm", "template", "stage", "seconds", "outcome", "started", "hypervisor"];
+/// The fields that are always there.
+const ALWAYS: usize = 6;
 
 /// How one stage of one VM went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,9 @@ pub struct Timing {
     pub outcome: Outcome,
     /// When it began.
     pub started: Timestamp,
+    /// Where the VM is, if the call had several hypervisors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypervisor: Option<String>,
 }
 
 /// How a stage ended.
@@ -71,8 +76,10 @@ pub fn write(format: Format, timings: &[Timing]) -> String {
     match format {
         Format::JsonLines => timings.iter().map(json_line).collect(),
         Format::Csv => {
-            let heading = csv::line(&FIELDS.map(str::to_owned));
-            std::iter::once(heading).chain(timings.iter().map(|timing| csv::line(&cells(timing)))).collect()
+            let several = timings.iter().any(|timing| timing.hypervisor.is_some());
+            let count = if several { FIELDS.len() } else { ALWAYS };
+            let heading = csv::line(&FIELDS.map(str::to_owned)[..count]);
+            std::iter::once(heading).chain(timings.iter().map(|timing| csv::line(&cells(timing)[..count]))).collect()
         }
     }
 }
@@ -82,11 +89,12 @@ fn json_line(timing: &Timing) -> String {
     serde_json::to_string(timing).expect("a timing serialises") + "\n"
 }
 
-fn cells(timing: &Timing) -> [String; 6] {
-    let Timing { vm, template, stage, seconds, outcome, started } = timing;
+fn cells(timing: &Timing) -> [String; 7] {
+    let Timing { vm, template, stage, seconds, outcome, started, hypervisor } = timing;
     let (outcome, started) = (outcome.as_str().to_owned(), started.to_string());
     // Milliseconds: as exact as waiting for a machine can be.
-    [vm.clone(), template.clone(), stage.clone(), format!("{seconds:.3}"), outcome, started]
+    let seconds = format!("{seconds:.3}");
+    [vm.clone(), template.clone(), stage.clone(), seconds, outcome, started, hypervisor.clone().unwrap_or_default()]
 }
 
 #[cfg(test)]

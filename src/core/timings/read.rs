@@ -1,6 +1,6 @@
 //! Timings from a file that anybody may have written.
 
-use super::{FIELDS, Outcome, Timing, csv};
+use super::{ALWAYS, FIELDS, Outcome, Timing, csv};
 use crate::core::{
     error::{Finding, Invalid},
     quoted::quoted,
@@ -56,19 +56,22 @@ fn json_lines(text: &str) -> Vec<Line> {
 fn csv_lines(text: &str) -> Vec<Line> {
     let mut records = csv::records(text).into_iter();
     let Some((line, heading)) = records.next() else { return Vec::new() };
-    if heading.map_or(true, |heading| heading != FIELDS) {
-        let message = format!("these are no timings: JSON objects are expected, or the heading {}", FIELDS.join(","));
+    let Some(columns) = heading.ok().filter(|heading| heading == &FIELDS[..ALWAYS] || heading == &FIELDS) else {
+        let message = format!("these are no timings: JSON objects are expected, or the heading {}", FIELDS[..ALWAYS].join(","));
         return vec![(line, Err((1, message)))];
-    }
-    records
-        .map(|(line, record)| (line, record.map_err(str::to_owned).and_then(from_fields).map_err(|message| (1, message))))
-        .collect()
+    };
+    let read = |record: Result<Vec<String>, &str>| from_fields(record.map_err(str::to_owned)?, columns.len());
+    records.map(|(line, record)| (line, read(record).map_err(|message| (1, message)))).collect()
 }
 
-fn from_fields(fields: Vec<String>) -> Result<Timing, String> {
+fn from_fields(mut fields: Vec<String>, columns: usize) -> Result<Timing, String> {
     let count = fields.len();
-    let [vm, template, stage, seconds, outcome, started] = <[String; 6]>::try_from(fields)
-        .map_err(|_| format!("{count} fields where {} are expected: {}", FIELDS.len(), FIELDS.join(",")))?;
+    let wrong = || format!("{count} fields where {columns} are expected: {}", FIELDS[..columns].join(","));
+    if count != columns {
+        return Err(wrong());
+    }
+    let hypervisor = fields.drain(ALWAYS..).next().filter(|name| !name.is_empty());
+    let [vm, template, stage, seconds, outcome, started] = <[String; ALWAYS]>::try_from(fields).map_err(|_| wrong())?;
     let outcome = match outcome.as_str() {
         "ok" => Outcome::Ok,
         "failed" => Outcome::Failed,
@@ -81,12 +84,14 @@ fn from_fields(fields: Vec<String>) -> Result<Timing, String> {
         template,
         stage,
         outcome,
+        hypervisor,
     })
 }
 
 /// What can be printed and reckoned with.
 fn checked(timing: Timing) -> Result<Timing, (usize, String)> {
-    for (what, text) in [("VM", &timing.vm), ("template", &timing.template), ("stage", &timing.stage)] {
+    let names = [("VM", &timing.vm), ("template", &timing.template), ("stage", &timing.stage)];
+    for (what, text) in names.into_iter().chain(timing.hypervisor.as_ref().map(|name| ("hypervisor", name))) {
         if text.is_empty() || text.len() > 200 || text.chars().any(char::is_control) {
             return Err((1, format!("{} is no name of a {what}: 1 to 200 characters, none that controls", quoted(text))));
         }

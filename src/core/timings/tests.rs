@@ -2,7 +2,7 @@ use super::*;
 
 fn timing(vm: &str, stage: &str, seconds: f64, outcome: Outcome) -> Timing {
     let (template, started) = ("debian13@20261121-031000".to_owned(), "2026-11-21T03:10:00Z".parse().unwrap());
-    Timing { vm: vm.to_owned(), template, stage: stage.to_owned(), seconds, outcome, started }
+    Timing { vm: vm.to_owned(), template, stage: stage.to_owned(), seconds, outcome, started, hypervisor: None }
 }
 
 fn some() -> Vec<Timing> {
@@ -32,6 +32,24 @@ fn both_formats_are_written_and_read_again() {
         assert_eq!(parse("t", &format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap(), some());
         assert_eq!(parse("t", &write(format, &[])).unwrap(), []);
     }
+}
+
+#[test]
+fn with_several_hypervisors_each_is_named() {
+    let there = |hypervisor: &str, timing: Timing| Timing { hypervisor: Some(hypervisor.to_owned()), ..timing };
+    let of_two: Vec<Timing> = some().into_iter().zip(["hv1", "hv2"]).map(|(timing, name)| there(name, timing)).collect();
+    let text = "vm,template,stage,seconds,outcome,started,hypervisor\n\
+                web1,debian13@20261121-031000,disks,0.250,ok,2026-11-21T03:10:00Z,hv1\n\
+                web2,debian13@20261121-031000,\"wait, \"\"ssh\"\"\",61.500,failed,2026-11-21T03:10:00Z,hv2\n";
+    assert_eq!(write(Format::Csv, &of_two), text);
+    let json = write(Format::JsonLines, &of_two);
+    assert!(json.lines().all(|line| line.contains(",\"hypervisor\":\"hv")), "{json}");
+    for text in [text, &json] {
+        assert_eq!(parse("t", text).unwrap(), of_two);
+    }
+    let short = "vm,template,stage,seconds,outcome,started,hypervisor\na,t,s,1,ok,2026-11-21T03:10:00Z\n";
+    let expected = "t:2:1: 6 fields where 7 are expected: vm,template,stage,seconds,outcome,started,hypervisor";
+    assert_eq!(parse("t", short).unwrap_err().to_string(), expected);
 }
 
 #[test]
@@ -77,7 +95,7 @@ fn each_fault_has_its_line() {
         ("{}".to_owned(), "t:1:2: missing field `vm`"),
         (
             "{\"x\":1}\n{".to_owned(),
-            "t:1:4: unknown field `x`, expected one of `vm`, `template`, `stage`, `seconds`, `outcome`, `started`\n\
+            "t:1:4: unknown field `x`, expected one of `vm`, `template`, `stage`, `seconds`, `outcome`, `started`, `hypervisor`\n\
           t:2:1: EOF while parsing an object",
         ),
     ];

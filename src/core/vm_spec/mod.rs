@@ -32,6 +32,8 @@ pub struct VmSpec {
     pub disk: Option<ByteSize>,
     /// A disk that is a whole copy, instead of one that stands on the template's volume.
     pub full: Option<bool>,
+    /// The room of a disk that is a classic LVM snapshot, for what comes to differ from the template.
+    pub snapshot_size: Option<ByteSize>,
     /// Disks besides the system disk.
     pub disks: Vec<ExtraDisk>,
     /// The firmware that the template must have been built for.

@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{ErrorKind, Read as _, Seek as _, SeekFrom},
+    io::{ErrorKind, Read, Seek as _, SeekFrom},
     net::IpAddr,
+    path::Path,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -16,13 +17,13 @@ use virt::{
 };
 
 use super::{
-    Libvirt,
-    listing::{describe, state_of},
+    Libvirt, boot_files,
+    listing::{describe, exact, state_of},
     node, optional, plain,
 };
 use crate::{
     core::{
-        domain::put_aside,
+        domain::{boot_file, put_aside},
         facts::{Domain, DomainState, HostSize, Pledge, is_local},
         manifest::Metadata,
         metadata,
@@ -118,7 +119,7 @@ impl Hypervisor for Libvirt {
     fn state(&self, name: &str) -> Result<Option<DomainState>> {
         let Some(domain) = self.find(name)? else { return Ok(None) };
         let found = optional(domain.state()).with_context(|| format!("reading domain {name}"))?;
-        Ok(found.map(|(state, _)| state_of(state.to_raw())))
+        Ok(found.map(|(state, reason)| exact(state_of(state.to_raw()), reason)))
     }
 
     fn has_saved_memory(&self, name: &str) -> Result<bool> {
@@ -307,6 +308,22 @@ impl Hypervisor for Libvirt {
         let mut logs = absent_is_empty(list()).with_context(|| format!("listing {folder}"))?;
         logs.sort();
         Ok(logs)
+    }
+
+    fn store_boot_file(&self, volume: &str, length: u64, bytes: &mut dyn Read) -> Result<String> {
+        ensure!(
+            self.has_logs_here(),
+            "storing {volume}: it is booted from a file of the hypervisor, which is not this machine's own"
+        );
+        boot_files::store(Path::new(&boot_file(volume)), length, bytes)
+    }
+
+    fn remove_boot_file(&self, volume: &str) -> Result<()> {
+        if !self.has_logs_here() {
+            return Ok(());
+        }
+        let path = boot_file(volume);
+        absent_is_empty(std::fs::remove_file(&path)).with_context(|| format!("removing {path}"))
     }
 
     fn remove_log(&self, path: &str) -> Result<()> {

@@ -6,7 +6,11 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use virt::{domain::Domain as VirtDomain, sys};
+use virt::{
+    domain::{Domain as VirtDomain, DomainPausedReason, DomainStateReason, DomainStateReasonEnum},
+    enumutil::Enum,
+    sys,
+};
 
 use super::{Libvirt, optional, plain, stats};
 use crate::core::{
@@ -30,6 +34,17 @@ pub(super) fn state_of(raw: u32) -> DomainState {
     }
 }
 
+/// The state with what only the reason tells.
+pub(super) fn exact(state: DomainState, reason: DomainStateReasonEnum) -> DomainState {
+    use DomainPausedReason::{Crashed, IOError, Unknown};
+    // libvirt has no word for an emulator's internal error: that is unknown to it.
+    let is_fault = |reason| matches!(reason, Unknown | IOError | Crashed);
+    match reason {
+        Enum::Known(DomainStateReason::Paused(reason)) if reason.is_known_and(is_fault) => DomainState::Halted,
+        _ => state,
+    }
+}
+
 /// A domain as it is now; none if it has vanished. Its state is asked for where it is not known yet.
 pub(super) fn describe(domain: &VirtDomain, state: Option<DomainState>) -> Result<Option<Domain>> {
     // The seed's secrets are in a volume, never in the XML: the insecure flag has nothing to show.
@@ -37,7 +52,7 @@ pub(super) fn describe(domain: &VirtDomain, state: Option<DomainState>) -> Resul
     let state = match state {
         Some(state) => state,
         None => match optional(domain.state())? {
-            Some((state, _)) => state_of(state.to_raw()),
+            Some((state, reason)) => exact(state_of(state.to_raw()), reason),
             None => return Ok(None),
         },
     };

@@ -1,6 +1,8 @@
 //! The real hypervisor: libvirt through the `virt` crate. [`node`], [`stats`], [`leases`] and [`stream`] call what that crate does not
 //! wrap: one of the two places with FFI.
 
+mod alive;
+mod boot_files;
 mod bytes;
 mod domains;
 mod leases;
@@ -11,10 +13,10 @@ mod stats;
 mod storage;
 mod stream;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use virt::{connect::Connect, error::Error};
 
-use crate::core::{error::Advised, facts::is_local};
+use crate::core::{error::Advised, facts::is_local, units::Span};
 
 pub use bytes::PoolStreams;
 pub use storage::LibvirtPool;
@@ -27,18 +29,33 @@ pub struct Libvirt {
 }
 
 impl Libvirt {
-    /// Connects.
+    /// Connects. Another machine must answer within `deadline`, and must not fall silent later: then the connection ends.
     ///
     /// # Errors
     /// libvirt does not answer at this URI.
-    pub fn open(uri: &str) -> Result<Self> {
+    pub fn open(uri: &str, deadline: Span) -> Result<Self> {
         // libvirt's own handler prints each error to stderr, handled ones too.
         virt::error::clear_error_callback();
-        let connect = Connect::open(Some(uri)).map_err(|error| {
-            let cause = plain(error).context(format!("connecting to {uri}"));
-            Advised::new(cause, "`tpl doctor` checks libvirt and says what to do")
-        })?;
+        let failed = |cause: anyhow::Error, advice: &str| Advised::new(cause.context(format!("connecting to {uri}")), advice);
+        let checks = "`tpl doctor` checks libvirt and says what to do";
+        let connect = if is_local(uri) {
+            Connect::open(Some(uri)).map_err(|error| failed(plain(error), checks))?
+        } else {
+            alive::prepare();
+            let Some(opened) = alive::open_within(uri, deadline.0) else {
+                let cause = anyhow!("no answer within {deadline}");
+                return Err(failed(cause, "is it up and on the network? --connect-timeout TIME waits longer").into());
+            };
+            let connect = opened.map_err(|error| failed(plain(error), checks))?;
+            alive::keep(&connect).with_context(|| format!("watching the connection to {uri}"))?;
+            connect
+        };
         Ok(Self { connect, uri: uri.to_owned(), name: None })
+    }
+
+    /// Whether the connection has ended: the other side has closed it, or has said nothing for half a minute.
+    pub fn is_lost(&self) -> bool {
+        self.connect.is_alive().is_ok_and(|alive| !alive)
     }
 
     /// The same under the name that operators call it by.

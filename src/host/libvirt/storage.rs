@@ -1,6 +1,6 @@
 //! Volumes of a pool, through libvirt: what works here works over a remote connection too.
 
-use std::{io::Read, thread, time::Duration};
+use std::{io::Read, sync::OnceLock, thread, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use roxmltree::Document;
@@ -31,14 +31,30 @@ pub struct LibvirtPool<'a> {
     name: String,
     /// How many calls are on their way at once.
     readers: usize,
+    /// The pool, once it has been looked for, and its definition.
+    found: OnceLock<(StoragePool, String)>,
 }
 
 impl<'a> LibvirtPool<'a> {
     pub(super) fn new(connect: &'a Connect, name: &str, readers: usize) -> Self {
-        Self { connect, name: name.to_owned(), readers }
+        Self { connect, name: name.to_owned(), readers, found: OnceLock::new() }
     }
 
-    fn open(&self) -> Result<StoragePool> {
+    /// The pool. It is looked for once, for each time is three round trips.
+    fn found(&self) -> Result<&(StoragePool, String)> {
+        if let Some(found) = self.found.get() {
+            return Ok(found);
+        }
+        let pool = self.look()?;
+        let xml = pool.xml_desc(0).map_err(plain).with_context(|| format!("reading pool {}", self.name))?;
+        Ok(self.found.get_or_init(|| (pool, xml)))
+    }
+
+    fn open(&self) -> Result<&StoragePool> {
+        self.found().map(|(pool, _)| pool)
+    }
+
+    fn look(&self) -> Result<StoragePool> {
         let found = optional(self.connect.lookup_storage_pool_by_name(&self.name))
             .with_context(|| format!("looking for pool {}", self.name))?;
         let Some(pool) = found else { bail!("pool {} does not exist\n`tpl doctor` says how to make one", self.name) };
@@ -52,8 +68,8 @@ impl<'a> LibvirtPool<'a> {
     ///
     /// # Errors
     /// The pool is not there, or not running; the last line says what to do.
-    pub fn definition(&self) -> Result<String> {
-        self.open()?.xml_desc(0).map_err(plain).with_context(|| format!("reading pool {}", self.name))
+    pub fn definition(&self) -> Result<&str> {
+        self.found().map(|(_, xml)| xml.as_str())
     }
 
     pub(super) fn find(&self, name: &str) -> Result<Option<StorageVol>> {
@@ -63,7 +79,7 @@ impl<'a> LibvirtPool<'a> {
             Some(volume) => Ok(Some(volume)),
             // The pool may not know yet what another process has put there.
             None => {
-                refresh(&pool)?;
+                refresh(pool)?;
                 lookup()
             }
         }
@@ -73,8 +89,8 @@ impl<'a> LibvirtPool<'a> {
         let pool = self.open()?;
         let xml = volume_xml(volume);
         let create = || match source {
-            Some(source) => StorageVol::create_xml_from(&pool, &xml, source, 0),
-            None => StorageVol::create_xml(&pool, &xml, 0),
+            Some(source) => StorageVol::create_xml_from(pool, &xml, source, 0),
+            None => StorageVol::create_xml(pool, &xml, 0),
         };
         create().map_err(plain).with_context(|| format!("creating volume {} in pool {}", volume.name, self.name))
     }
@@ -134,10 +150,9 @@ impl Storage for LibvirtPool<'_> {
     }
 
     fn size(&self) -> Result<PoolSize> {
-        let pool = self.open()?;
+        let (pool, xml) = self.found()?;
         let info = pool.info().map_err(plain).with_context(|| format!("reading pool {}", self.name))?;
-        let xml = pool.xml_desc(0).map_err(plain)?;
-        let document = Document::parse(&xml).context("reading the pool's XML")?;
+        let document = Document::parse(xml).context("reading the pool's XML")?;
         let target = document.root_element().children().find(|node| node.has_tag_name("target"));
         let path = target.and_then(|node| node.children().find(|child| child.has_tag_name("path"))).and_then(|node| node.text());
         Ok(PoolSize {
@@ -145,12 +160,13 @@ impl Storage for LibvirtPool<'_> {
             available: ByteSize(info.available),
             path: path.unwrap_or_default().to_owned(),
             kind: PoolKind::Directory,
+            extent: ByteSize(1),
         })
     }
 
     fn volumes(&self) -> Result<Vec<Volume>> {
         let pool = self.open()?;
-        refresh(&pool)?;
+        refresh(pool)?;
         let all = pool.list_all_volumes(0).map_err(plain).with_context(|| format!("listing pool {}", self.name))?;
         // libvirt has no call for the figures of all: each volume is asked for its own, all at once.
         let mut volumes = listing::each(&all, self.readers, describe)?;

@@ -166,16 +166,16 @@ impl Storage for LvmPool<'_> {
     fn size(&self) -> Result<PoolSize> {
         let group = self.read()?;
         let path = self.folder();
+        let argv: Vec<&str> = ["vgs"].into_iter().chain(REPORT).chain(["-o", lvm::GROUP_COLUMNS, &self.group]).collect();
+        let reading = || format!("reading pool {}", self.pool);
+        let (capacity, available, extent) =
+            lvm::group(&self.lvm(&argv).with_context(reading)?).map_err(|error| anyhow!(error)).with_context(reading)?;
         if let Some((_, figures, size)) = group.thin {
             let ThinPoolSize { used, metadata, metadata_used, .. } = figures;
             let available = ByteSize(size.0.saturating_sub(used.0));
-            return Ok(PoolSize { capacity: size, available, path, kind: PoolKind::Thin { metadata, metadata_used } });
+            return Ok(PoolSize { capacity: size, available, path, kind: PoolKind::Thin { metadata, metadata_used }, extent });
         }
-        let argv: Vec<&str> = ["vgs"].into_iter().chain(REPORT).chain(["-o", lvm::GROUP_COLUMNS, &self.group]).collect();
-        let reading = || format!("reading pool {}", self.pool);
-        let (capacity, available) =
-            lvm::group(&self.lvm(&argv).with_context(reading)?).map_err(|error| anyhow!(error)).with_context(reading)?;
-        Ok(PoolSize { capacity, available, path, kind: PoolKind::Thick })
+        Ok(PoolSize { capacity, available, path, kind: PoolKind::Thick, extent })
     }
 
     fn volumes(&self) -> Result<Vec<Volume>> {

@@ -60,7 +60,13 @@ impl Host {
         }
         match argv[0] {
             "lvs" => return output(0, self.lvs(), ""),
-            "vgs" => return output(0, r#"{"report":[{"vg":[{"vg_size":"100","vg_free":"60"}]}]}"#.to_owned(), ""),
+            "vgs" => {
+                return output(
+                    0,
+                    r#"{"report":[{"vg":[{"vg_size":"100","vg_free":"60","vg_extent_size":"4"}]}]}"#.to_owned(),
+                    "",
+                );
+            }
             _ => {}
         }
         self.ran.lock().unwrap().push(line);

@@ -25,6 +25,8 @@ fn record(name: &str, volumes: &[&str]) -> CloneRecord {
         volumes: volumes.iter().map(|volume| (*volume).to_owned()).collect(),
         pool: "default".to_owned(),
         pool_pledge: ByteSize(0),
+        pool_written: ByteSize(0),
+        room: None,
         addresses: Vec::new(),
         reservations: Vec::new(),
         dns: Vec::new(),

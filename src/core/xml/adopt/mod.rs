@@ -33,8 +33,8 @@ pub struct TemplateIdentity<'a> {
     pub uuid: Uuid,
     /// The `<target dev>` of its disk.
     pub target: &'a str,
-    /// The path of its volume.
-    pub volume: &'a str,
+    /// Its volume.
+    pub volume: DiskLocation,
     /// The path of its UEFI variables, if the VM has some.
     pub nvram: Option<&'a str>,
     /// What its first card is plugged into, if that is not what the VM's is.
@@ -108,7 +108,7 @@ pub fn template(stripped: &str, manifest: &Manifest, identity: &TemplateIdentity
     let facts = super::read::domain_facts(stripped)?;
     // A VM's name, for the time being: a template's own has a dot. Nothing else in the document holds it.
     let placeholder = format!("tpl-adopted-{}", identity.uuid.simple());
-    let location = DiskLocation::File(identity.volume.to_owned());
+    let location = identity.volume.clone();
     let copy = DiskChange { target: identity.target.to_owned(), location, format: VolumeFormat::Raw };
     let clone = CloneIdentity {
         name: placeholder.parse().map_err(anyhow::Error::msg)?,

@@ -42,7 +42,7 @@ fn the_vm_becomes_a_template_and_keeps_its_machine() {
     let identity = TemplateIdentity {
         uuid: "99999999-2222-4333-8444-555555555555".parse().unwrap(),
         target: "sda",
-        volume: "/pool/gold.20261121-031000",
+        volume: DiskLocation::File("/pool/gold.20261121-031000".to_owned()),
         nvram: None,
         plug: None,
         vcpus: 1,

@@ -17,7 +17,14 @@ use roxmltree::Node;
 use uuid::Uuid;
 
 use super::{attribute, child, children, edit::Edits, edit::escape, parse, parse_domain, text};
-use crate::core::{facts::VolumeFormat, mac::Mac, names::VmName, network::Plug, units::ByteSize, vm_spec::Topology};
+use crate::core::{
+    facts::{PoolKind, VolumeFormat},
+    mac::Mac,
+    names::VmName,
+    network::Plug,
+    units::ByteSize,
+    vm_spec::Topology,
+};
 
 /// What a clone has of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,8 +90,13 @@ pub enum DiskLocation {
 }
 
 impl DiskLocation {
+    /// A volume of a pool of this kind.
+    pub fn in_pool(kind: PoolKind, path: String) -> Self {
+        if kind.is_logical() { Self::Block(path) } else { Self::File(path) }
+    }
+
     /// The `type` of the disk, and the attribute of `<source>` that holds the path.
-    fn kind(&self) -> (&'static str, &'static str) {
+    pub fn kind(&self) -> (&'static str, &'static str) {
         match self {
             Self::File(_) => ("file", "file"),
             Self::Block(_) => ("block", "dev"),
