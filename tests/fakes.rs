@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "fakes/bytes.rs"]
+mod bytes;
 #[path = "fakes/capacity.rs"]
 mod capacity;
 #[path = "fakes/clone_faults.rs"]
@@ -35,6 +37,10 @@ mod placement;
 mod players;
 #[path = "fakes/portable.rs"]
 mod portable;
+#[path = "fakes/push.rs"]
+mod push;
+#[path = "fakes/push_faults.rs"]
+mod push_faults;
 #[path = "fakes/reach.rs"]
 mod reach;
 #[path = "fakes/ready.rs"]

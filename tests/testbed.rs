@@ -10,6 +10,8 @@
 mod bed;
 #[path = "testbed/placement.rs"]
 mod placement;
+#[path = "testbed/push.rs"]
+mod push;
 #[path = "testbed/shell.rs"]
 mod shell;
 #[path = "testbed/storage.rs"]

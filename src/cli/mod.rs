@@ -4,6 +4,7 @@ mod build;
 mod clone;
 mod key;
 mod portable;
+mod push;
 mod read;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use build::{AdoptArgs, BuildArgs, CacheCommand, CacheFetchArgs, CachePruneAr
 pub use clone::{CloneArgs, GuestArgs, NameArgs, NetArgs, SizeArgs, WorkArgs};
 pub use key::{KeyCommand, KeyGenerateArgs, VerifyArgs};
 pub use portable::{ExportArgs, ImportArgs};
+pub use push::{PullArgs, PushArgs};
 
 /// A golden-template pipeline for plain libvirt/KVM hosts: installs a template VM unattended, shrinks and seals it, proves
 /// that it boots, publishes it as an immutable version, and stamps out clones of it with identities of their own.
@@ -107,6 +109,10 @@ pub enum Command {
     Export(ExportArgs),
     /// Take a version from the files that `tpl export` has written, checked against the keys that are trusted
     Import(ImportArgs),
+    /// Bring a version to other hypervisors: what differs from what is there is sent, read back, and only then published
+    Push(PushArgs),
+    /// Bring a version here from another hypervisor, in the same way
+    Pull(PullArgs),
     /// Remove a version of a template; refused while linked clones stand on it
     Rm(VersionArgs),
     /// Remove VMs that tpl made, with their disks

@@ -62,7 +62,7 @@ pub fn run(world: World<'_>, args: &ExportArgs, output: Output) -> Result<()> {
 }
 
 /// The manifest with what a template needs elsewhere. What is signed has it already.
-fn portable_manifest(world: World<'_>, manifest: &Manifest) -> Result<Manifest> {
+pub(super) fn portable_manifest(world: World<'_>, manifest: &Manifest) -> Result<Manifest> {
     let mut exported = manifest.clone();
     if exported.hardware.is_none() && exported.signature.is_none() {
         exported.hardware = signature::hardware(world, manifest)?;

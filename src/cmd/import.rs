@@ -19,8 +19,8 @@ use crate::{
         build_plan::suffix,
         clone_plan::check_names,
         config::Config,
-        digest::hex,
-        domain::{Machine, Network, rebuilt},
+        digest::{ChunkList, hex},
+        domain::{Accelerator, Machine, Network, rebuilt},
         error::Refusal,
         facts::{NewVolume, VolumeFormat},
         inventory::Inventory,
@@ -28,6 +28,7 @@ use crate::{
         portable::{self, Packing, Portable, document_of},
         progress::{Part, Progress},
         signing::Standing,
+        transfer::{There, there, unfinished},
         vm_spec::Firmware,
     },
     host::portable::read_document,
@@ -77,31 +78,16 @@ pub fn run(world: World<'_>, config: &Config, args: &ImportArgs, output: Output)
 }
 
 /// Whether this very version is here already.
-///
-/// # Errors
-/// [`Refusal`]: something else has its name.
 fn is_there(inventory: &Inventory, portable: &Portable) -> Result<bool, Refusal> {
-    let (id, digest) = (portable.manifest.id(), portable.digest.to_string());
-    let Some(there) = inventory.templates.iter().find(|template| template.manifest.id() == id) else {
-        if inventory.names.contains(&id.domain()) {
-            return Err(Refusal::new(format!("there is a domain {} already, which is no template of tpl's", id.domain())));
-        }
-        return Ok(false);
-    };
-    let (state, own) = (there.manifest.state, there.manifest.digest.as_deref());
-    if state < State::Published {
-        return Err(Refusal::new(format!("{id} is here, and not published: it is {}", state.as_str()))
-            .advise("`tpl prune` removes it, if nobody is at work on it"));
+    match there(inventory, portable)? {
+        There::Nothing => Ok(false),
+        There::Same => Ok(true),
+        There::Begun(begun) => Err(unfinished(&begun.manifest)),
     }
-    if own != Some(digest.as_str()) {
-        let reason = format!("{id} is here already, with another digest: {}, and not {digest}", own.unwrap_or("none"));
-        return Err(Refusal::new(reason).advise(format!("`tpl verify {id}` says which of them is as it was")));
-    }
-    Ok(true)
 }
 
 /// Everything that can be seen to be in the way before anything is made.
-fn preflight(world: World<'_>, portable: &Portable) -> Result<()> {
+pub(super) fn preflight(world: World<'_>, portable: &Portable) -> Result<()> {
     let manifest = &portable.manifest;
     let mut reasons = Vec::new();
     let pool = world.storage.size()?;
@@ -134,11 +120,11 @@ fn volumes(portable: &Portable) -> Vec<String> {
     ["", suffix::CHUNKS].into_iter().chain(nvram).map(|suffix| format!("{name}{suffix}")).collect()
 }
 
-/// An import under way.
-struct Import<'a> {
-    world: World<'a>,
-    portable: Portable,
-    manifest: Manifest,
+/// A version that comes here from elsewhere: in files, or from another hypervisor.
+pub(super) struct Import<'a> {
+    pub(super) world: World<'a>,
+    pub(super) portable: Portable,
+    pub(super) manifest: Manifest,
     machine: Machine,
     uuid: Uuid,
 }
@@ -146,6 +132,11 @@ struct Import<'a> {
 impl<'a> Import<'a> {
     fn new(world: World<'a>, config: &Config, portable: Portable) -> Result<Self> {
         let accelerator = kvm::accelerator(world).context("looking whether KVM works")?;
+        Ok(Self::on(world, config, portable, accelerator))
+    }
+
+    /// The same where it is known what guests run on.
+    pub(super) fn on(world: World<'a>, config: &Config, portable: Portable, accelerator: Accelerator) -> Self {
         let (defaults, firmware) = (&portable.manifest.clone, portable.hardware.firmware);
         let network = Network::Named(config.network.clone());
         let machine = Machine { accelerator, vcpus: defaults.vcpus, memory: defaults.memory, firmware, network };
@@ -158,7 +149,7 @@ impl<'a> Import<'a> {
             stages: Vec::new(),
             ..portable.manifest.clone()
         };
-        Ok(Self { world, portable, manifest, machine, uuid: Uuid::new_v4() })
+        Self { world, portable, manifest, machine, uuid: Uuid::new_v4() }
     }
 
     fn take(&mut self, file: &Path, newest: bool, undo: &mut Undo<'a>) -> Result<()> {
@@ -166,6 +157,11 @@ impl<'a> Import<'a> {
         let line = StageLine::begin("import");
         self.bring(file, &line)?;
         line.done();
+        self.publish(newest)
+    }
+
+    /// The commit: only now do clones see it.
+    pub(super) fn publish(&mut self, newest: bool) -> Result<()> {
         self.world.local.go_on()?;
         self.manifest.state = State::Published;
         self.manifest.promoted_at = newest.then(|| self.world.local.now());
@@ -174,19 +170,25 @@ impl<'a> Import<'a> {
     }
 
     /// Before the first volume is made, so that `tpl prune` finds what a kill leaves.
-    fn define(&self, undo: &mut Undo<'a>) -> Result<()> {
+    pub(super) fn define(&self, undo: &mut Undo<'a>) -> Result<()> {
         let (world, name) = (self.world, self.manifest.id().domain());
         let volume = world.location(&name)?;
         let nvram =
             self.portable.nvram.as_ref().map(|_| world.storage.path_of(&format!("{name}{}", suffix::NVRAM))).transpose()?;
         let xml = rebuilt::template(&self.manifest, self.uuid, &self.machine, &self.portable.hardware, &volume, nvram.as_deref());
         world.hypervisor.define(&xml).with_context(|| format!("defining template {}", self.manifest.id()))?;
+        self.on_failure(undo);
+        Ok(())
+    }
+
+    /// How all of it goes again.
+    pub(super) fn on_failure(&self, undo: &mut Undo<'a>) {
+        let (world, name) = (self.world, self.manifest.id().domain());
         let domain = name.clone();
         undo.push_domain(&name, move || world.hypervisor.undefine(&domain));
         for volume in self.manifest.volumes.clone() {
             undo.push(&name, format!("removing volume {volume}"), move || world.storage.delete(&volume));
         }
-        Ok(())
     }
 
     /// Brings the bytes in, and makes sure that they are those of the manifest.
@@ -217,6 +219,12 @@ impl<'a> Import<'a> {
             );
             return Err(Refusal::new(reason).advise("it was changed or damaged on its way: get it again").into());
         }
+        self.store_rest(&chunks)
+    }
+
+    /// What a version has besides its volume.
+    pub(super) fn store_rest(&self, chunks: &ChunkList) -> Result<()> {
+        let (world, name) = (self.world, self.manifest.id().domain());
         let bytes = chunks.to_bytes();
         world.storage.store(&format!("{name}{}", suffix::CHUNKS), bytes.len() as u64, &mut bytes.as_slice())?;
         if let Some(bytes) = &self.portable.nvram {

@@ -20,6 +20,7 @@ pub mod parallel;
 pub mod pipelines;
 pub mod promote;
 pub mod prune;
+pub mod push;
 pub mod remote;
 pub mod remove;
 pub mod rm;
@@ -30,6 +31,7 @@ pub mod settings;
 pub mod show;
 pub mod signature;
 pub mod timings;
+pub mod transfer;
 pub mod undo;
 pub mod validate;
 pub mod verify;
@@ -74,6 +76,11 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Validate(args) => return validate::run(&config, args, output),
         Command::Cache(command) => return cache::run(&config, command, output),
         Command::Key(command) => return key::run(&config, command, output),
+        Command::Push(args) => return push::push(&config, &settings::load_others(&cli.global, &args.to)?, args, output),
+        Command::Pull(args) => {
+            let source = settings::load_others(&cli.global, std::slice::from_ref(&args.from))?;
+            return push::pull(&source, &config, args, output);
+        }
         _ => {}
     }
     world::Opened::new(&config)?.with(|world| match &cli.command {
@@ -94,6 +101,8 @@ pub fn run(cli: &Cli) -> Result<()> {
         Command::Prune(args) => prune::run(world, args, output),
         Command::Cache(_)
         | Command::Key(_)
+        | Command::Push(_)
+        | Command::Pull(_)
         | Command::Doctor
         | Command::Validate(_)
         | Command::Schema(_)

@@ -63,6 +63,21 @@ pub fn load_each(global: &Global) -> Result<Vec<Config>> {
     Ok(each)
 }
 
+/// The same for hypervisors by their names. Pool and network are those of their tables: flags are for the one that is talked to.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_others(global: &Global, names: &[HypervisorName]) -> Result<Vec<Config>> {
+    let (file, given) = (read()?, given(global)?);
+    let named = |name: &HypervisorName| {
+        let given = Given { target: Some(Target::Named(name.clone())), pool: None, network: None, ..given.clone() };
+        let mut config = file.clone().complete(&given)?;
+        signing(&mut config.signing)?;
+        Ok(config)
+    };
+    names.iter().map(named).collect()
+}
+
 fn read() -> Result<ConfigFile> {
     let mut settings = ConfigFile { signing_key: default_key(), ..ConfigFile::default() };
     let mut findings = Vec::new();

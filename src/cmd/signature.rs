@@ -1,7 +1,5 @@
 //! Signing what is published, and judging what others have signed.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
@@ -9,9 +7,11 @@ use crate::{
     cmd::world::World,
     core::{
         build_plan::suffix,
+        config::Config,
         error::Refusal,
         hardware::Hardware,
         manifest::Manifest,
+        portable::{MAX_NVRAM, unpadded},
         sha256::Sha256Digest,
         signing::{PublicKey, Standing, comment, content::signed_bytes, judge},
     },
@@ -44,6 +44,26 @@ pub fn standing(world: World<'_>, manifest: &Manifest) -> Result<Standing> {
     Ok(judge(manifest, &keys))
 }
 
+/// The keys by one of which a template must be signed for clones to be made of it; none where the operator asks for no signature.
+///
+/// # Errors
+/// The trusted keys cannot be read.
+pub fn required_keys(world: World<'_>, config: &Config) -> Result<Option<Vec<PublicKey>>> {
+    if !config.signing.required {
+        return Ok(None);
+    }
+    let trusted = world.keys.trusted().context("reading the trusted keys")?;
+    Ok(Some(trusted.into_iter().map(|trusted| trusted.key).collect()))
+}
+
+/// Refuses clones of a template that is not signed as is required.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn ensure_cloneable(required: Option<&[PublicKey]>, manifest: &Manifest) -> Result<(), Refusal> {
+    required.map_or(Ok(()), |keys| ensure_acceptable(&judge(manifest, keys), &manifest.id().to_string(), true))
+}
+
 /// Refuses a bad signature; and none, or one of a stranger, where one is asked for.
 ///
 /// # Errors
@@ -73,7 +93,12 @@ pub fn variables(world: World<'_>, manifest: &Manifest) -> Result<Option<Vec<u8>
     if !manifest.volumes.contains(&volume) || world.storage.volume(&volume)?.is_none() {
         return Ok(None);
     }
-    world.images.read_small(Path::new(&world.storage.path_of(&volume)?))
+    let bytes = world.bytes.head(&volume, MAX_NVRAM)?;
+    let known = manifest.hardware.as_ref().and_then(|hardware| hardware.nvram.as_ref());
+    Ok(Some(match known {
+        Some(known) => unpadded(bytes, known),
+        None => bytes,
+    }))
 }
 
 /// The machine that a sealed template depends on, read from its domain; none where tpl has no words for it.

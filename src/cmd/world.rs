@@ -27,6 +27,7 @@ use crate::{
         xml::clone::DiskLocation,
     },
     host::{
+        bytes::{PoolBytes, VolumeBytes},
         dns::Directory,
         guest::{Appliance, Libguestfs},
         hypervisor::{Hypervisor, Storage},
@@ -54,6 +55,8 @@ pub struct World<'a> {
     pub hypervisor: &'a dyn Hypervisor,
     /// The volumes of the pool.
     pub storage: &'a dyn Storage,
+    /// The bytes of the pool's raw volumes.
+    pub bytes: &'a dyn VolumeBytes,
     /// The hypervisor's own programs.
     pub shell: &'a dyn Shell,
     /// The insides of disks, through an appliance that runs on KVM or emulated.
@@ -285,13 +288,18 @@ impl Opened {
         let hypervisors = self.hypervisors.iter();
         let pools: Vec<_> =
             hypervisors.map(|one| Pool::new(&one.libvirt, one.shell.as_ref(), &one.pool, one.thin_pool.clone())).collect();
+        let volumes = self.hypervisors.iter().zip(&pools);
+        let bytes: Vec<_> = volumes
+            .map(|(one, pool)| PoolBytes::new(one.libvirt.uri(), pool, one.libvirt.streams(&one.pool), one.shell.as_ref()))
+            .collect();
         let appliance =
             |accelerator: Accelerator| -> &dyn Appliance { &self.appliances[usize::from(accelerator == Accelerator::Tcg)] };
-        let world = |(one, storage)| -> World<'_> {
+        let world = |((one, storage), bytes)| -> World<'_> {
             let one: &OpenedHypervisor = one;
             World {
                 hypervisor: &one.libvirt,
                 storage,
+                bytes,
                 shell: one.shell.as_ref(),
                 appliance: &appliance,
                 images: &LocalImages,
@@ -303,7 +311,16 @@ impl Opened {
             }
         };
         let storages = pools.iter().map(|pool| pool as &dyn Storage);
-        command(&self.hypervisors.iter().zip(storages).map(world).collect::<Vec<_>>()).map_err(|error| self.lost(error))
+        command(
+            &self
+                .hypervisors
+                .iter()
+                .zip(storages)
+                .zip(bytes.iter().map(|one| one as &dyn VolumeBytes))
+                .map(world)
+                .collect::<Vec<_>>(),
+        )
+        .map_err(|error| self.lost(error))
     }
 
     /// A command's error, behind the hypervisors that have fallen silent: what failed then says little.

@@ -113,6 +113,26 @@ impl fmt::Display for UndoIncomplete {
 
 impl std::error::Error for UndoIncomplete {}
 
+/// A connection broke in the middle of something: exit code 1. Nothing can be undone over it, and what has been done may be gone on
+/// with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut(String);
+
+impl Cut {
+    /// A broken connection, and what was heard of it last.
+    pub fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the connection broke: {}", self.0)
+    }
+}
+
+impl std::error::Error for Cut {}
+
 /// A failure with what the operator can do about it, as the last line.
 #[derive(Debug)]
 pub struct Advised {

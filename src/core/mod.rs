@@ -54,6 +54,7 @@ pub mod ssh_key;
 pub mod timezone;
 pub mod timings;
 pub mod toml_text;
+pub mod transfer;
 pub mod transport;
 pub mod trust;
 pub mod units;

@@ -18,8 +18,10 @@ const FORMAT: u32 = 1;
 pub const MAX_DOCUMENT: u64 = 8 << 20;
 /// What a manifest may take of a domain's definition.
 const MAX_MANIFEST: usize = 3 << 20;
-/// OVMF's variables take half a MiB.
-const MAX_NVRAM: usize = 2 << 20;
+/// OVMF's variables take half a MiB. In a logical pool they are padded to whole extents.
+pub const MAX_NVRAM: u64 = 64 << 20;
+/// What is taken of them from elsewhere.
+const LARGEST_NVRAM: usize = 2 << 20;
 /// The size of a sector: a disk is made of whole ones.
 const SECTOR: u64 = 512;
 
@@ -131,8 +133,8 @@ fn variables(hardware: &Hardware, encoded: Option<&str>) -> Result<Option<Vec<u8
         (Some(_), None) => Err("the UEFI variables are missing that its manifest names".to_owned()),
         (Some(wanted), Some(encoded)) => {
             let bytes = STANDARD.decode(encoded).map_err(|_| "its UEFI variables are no base64".to_owned())?;
-            if bytes.len() > MAX_NVRAM {
-                return Err(format!("its UEFI variables take more than {}", ByteSize(MAX_NVRAM as u64)));
+            if bytes.len() > LARGEST_NVRAM {
+                return Err(format!("its UEFI variables take more than {}", ByteSize(LARGEST_NVRAM as u64)));
             }
             match Sha256Digest(Sha256::digest(&bytes).into()) == *wanted {
                 true => Ok(Some(bytes)),
@@ -140,6 +142,15 @@ fn variables(hardware: &Hardware, encoded: Option<&str>) -> Result<Option<Vec<u8
             }
         }
     }
+}
+
+/// UEFI variables without the zeros that a logical volume has behind them, if they are those of this digest.
+pub fn unpadded(mut bytes: Vec<u8>, wanted: &Sha256Digest) -> Vec<u8> {
+    let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    if Sha256Digest(Sha256::digest(&bytes[..length]).into()) == *wanted {
+        bytes.truncate(length);
+    }
+    bytes
 }
 
 /// Makes sure that no text holds what a terminal would act on. A signature has lines.
@@ -224,6 +235,20 @@ mod tests {
         ] {
             let error = parse(&bad).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn padding_goes_where_the_digest_says_so() {
+        let digest = |bytes: &[u8]| Sha256Digest(Sha256::digest(bytes).into());
+        let table: [(&[u8], &[u8], &[u8]); 4] = [
+            (b"vars\0\0", b"vars", b"vars"),
+            (b"vars\0\0", b"vars\0\0", b"vars\0\0"),
+            (b"vars\0", b"other", b"vars\0"),
+            (b"\0\0", b"", b""),
+        ];
+        for (bytes, of, expected) in table {
+            assert_eq!(unpadded(bytes.to_vec(), &digest(of)), expected, "{bytes:?}");
         }
     }
 

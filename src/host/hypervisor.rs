@@ -225,7 +225,7 @@ pub trait Storage: Sync {
     /// # Errors
     /// A volume of this name exists, or there is no space.
     fn create(&self, volume: &NewVolume<'_>) -> Result<String>;
-    /// Makes a volume that is a whole copy of another, grown to `volume.capacity`; its path.
+    /// Makes a volume that is a whole copy of another, grown to `volume.capacity` or cut to it; its path.
     ///
     /// # Errors
     /// As for [`Storage::create`].

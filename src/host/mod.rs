@@ -1,5 +1,6 @@
 //! The outside world. Each part stands behind a trait that speaks the domain; here are the real ones.
 
+pub mod bytes;
 pub mod dns;
 pub mod guest;
 pub mod guest_files;

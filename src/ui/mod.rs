@@ -124,6 +124,11 @@ impl StageLine {
         Self { name: name.to_owned(), started: Instant::now(), bar, last: Mutex::new((String::new(), 0)) }
     }
 
+    /// Whether it is seen while it changes: else each change is a line.
+    pub fn is_live(&self) -> bool {
+        self.bar.is_some()
+    }
+
     /// Ends the stage well; how long it took.
     pub fn done(self) -> Duration {
         let elapsed = self.started.elapsed();

@@ -154,7 +154,7 @@ pub fn tpl_on(runs: &[&FakeRun], line: &str) -> (Result<()>, Captured) {
 }
 
 fn dispatch_on(runs: &[&FakeRun], worlds: &[World<'_>], line: &str) -> Result<()> {
-    let configs: Vec<Config> = runs.iter().map(|run| config(run)).collect();
+    let configs: Vec<Config> = runs.iter().map(|run| config_of(&run.machine)).collect();
     let cli = parse(runs[0], line)?;
     let mut sites = worlds.iter().zip(&configs).map(|(world, config)| Site { world: *world, policy: config.policy });
     let sites = Sites::of(sites.next().unwrap(), sites);
@@ -174,11 +174,12 @@ fn parse(run: &FakeRun, line: &str) -> Result<Cli> {
     Ok(Cli::try_parse_from(std::iter::once("tpl".to_owned()).chain(words))?)
 }
 
-fn config(run: &FakeRun) -> Config {
-    let folder = run.machine.folder.path();
+/// The configuration on a machine.
+pub fn config_of(machine: &Machine) -> Config {
+    let required = machine.state().require_signatures;
     Config {
         name: None,
-        uri: run.machine.state().uri.to_owned(),
+        uri: machine.state().uri.to_owned(),
         pool: "default".to_owned(),
         thin_pool: None,
         network: "default".to_owned(),
@@ -188,16 +189,16 @@ fn config(run: &FakeRun) -> Config {
         debian_mirror: Some("http://mirror.example/debian".to_owned()),
         debian_security_mirror: None,
         policy: Policy { cpu_overcommit: "8".parse().unwrap(), ..Policy::default() },
-        cache: folder.join("cache"),
+        cache: machine.folder.path().join("cache"),
         pipelines: None,
         dns: std::collections::BTreeMap::new(),
-        signing: Signing::default(),
+        signing: Signing { required, ..Signing::default() },
     }
 }
 
 fn dispatch(run: &FakeRun, world: World<'_>, line: &str) -> Result<()> {
     let folder = run.machine.folder.path();
-    let (config, cli) = (config(run), parse(run, line)?);
+    let (config, cli) = (config_of(&run.machine), parse(run, line)?);
     let output = cli.global.output;
     match cli.command {
         Command::Build(mut args) => {

@@ -98,6 +98,8 @@ pub struct FakeVolume {
     pub tree: Tree,
     /// The size of that filesystem.
     pub filesystem: u64,
+    /// What has arrived of a volume that is not whole.
+    pub partial: Option<super::bytes::Chunks>,
 }
 
 #[derive(Clone)]
@@ -154,6 +156,8 @@ pub struct State {
     pub key: Option<minisign::KeyPair>,
     /// The keys that the operator trusts besides.
     pub trusted: Vec<PublicKey>,
+    /// Whether the operator asks for signatures.
+    pub require_signatures: bool,
     /// The hypervisor's own programs.
     pub programs: BTreeMap<&'static str, Program>,
 }
@@ -205,6 +209,7 @@ impl Machine {
             files: BTreeMap::new(),
             key: None,
             trusted: Vec::new(),
+            require_signatures: false,
             programs: BTreeMap::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), folder: Arc::new(TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()) }

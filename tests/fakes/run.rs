@@ -66,6 +66,8 @@ pub enum Step {
     ProtectVolume,
     DeleteVolume,
     CopyBytes,
+    ReadBytes,
+    WriteBytes,
     OpenImage,
     Export,
     TakeDisk,
@@ -220,6 +222,7 @@ impl FakeRun {
             .map(|((run, dns), appliance)| World {
                 hypervisor: *run,
                 storage: *run,
+                bytes: *run,
                 shell: *run,
                 appliance,
                 images: *run,

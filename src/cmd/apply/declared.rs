@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     cmd::{
         clone::{check_guest, has_login, with_own_keys},
-        pipelines, remote,
+        pipelines, remote, signature,
     },
     core::{
         clone_plan::{self, ClonePlan, Facts, VmRequest, holder_of},
@@ -24,6 +24,7 @@ use crate::{
         manifest::Purpose,
         names::VmName,
         ready::Until,
+        signing::PublicKey,
         vm_spec::{GuestSpec, Label, VmSpec},
     },
     host::guest_files,
@@ -116,6 +117,8 @@ pub struct Missing<'a> {
     pub until: Until,
     /// Why there need be no room.
     pub forced: Option<&'a str>,
+    /// The keys by one of which a template must be signed, where that is asked for.
+    pub signers: Option<&'a [PublicKey]>,
 }
 
 impl Missing<'_> {
@@ -126,6 +129,7 @@ impl Missing<'_> {
     pub fn plan(&self, facts: &Facts) -> Result<ClonePlan> {
         self.names_are_free(facts)?;
         let templates = self.templates(facts)?;
+        templates.iter().try_for_each(|template| signature::ensure_cloneable(self.signers, &template.manifest))?;
         self.guests_are_possible(&templates)?;
         templates.iter().try_for_each(|template| remote::check_clones(self.config, template, self.until))?;
         let specs = self.vms.iter().map(|vm| self.spec(vm)).collect::<Result<Vec<VmSpec>>>()?;

@@ -25,7 +25,7 @@ use crate::{
             sites::Sites,
             work::{Work, only},
         },
-        dns, list, remote, timings,
+        dns, list, remote, signature, timings,
         world::World,
     },
     core::{
@@ -36,6 +36,7 @@ use crate::{
         network::Plug,
         placement::Placed,
         ready::Until,
+        signing::PublicKey,
         timings::Timing,
     },
     host::known_hosts,
@@ -49,6 +50,8 @@ struct Compared<'w, 'a> {
     fleet: Fleet,
     existing: diff::World,
     steps: Vec<Step>,
+    /// The keys by one of which a template must be signed, where that is asked for.
+    signers: Option<Vec<PublicKey>>,
 }
 
 /// Runs `tpl apply`.
@@ -90,7 +93,8 @@ impl<'w, 'a> Compared<'w, 'a> {
             guest.user = guest.user.or_else(|| record.map(|record| record.user.clone()));
             guest.digest()
         });
-        let mut compared = Self { world, config, args, fleet, existing, steps };
+        let signers = signature::required_keys(world, config)?;
+        let mut compared = Self { world, config, args, fleet, existing, steps, signers };
         compared.see_pools();
         Ok(compared)
     }
@@ -158,7 +162,14 @@ impl<'w, 'a> Compared<'w, 'a> {
         let vms: Vec<_> = vms.map(|(vm, _)| vm).collect();
         let forced = self.args.force.as_ref().map(|reason| reason.as_str());
         let until = if self.args.stage == Stage::Preflight { self.args.work.wait } else { self.until() };
-        (!vms.is_empty()).then_some(Missing { fleet: &self.fleet, vms, config: self.config, until, forced })
+        (!vms.is_empty()).then_some(Missing {
+            fleet: &self.fleet,
+            vms,
+            config: self.config,
+            until,
+            forced,
+            signers: self.signers.as_deref(),
+        })
     }
 
     /// Everything that can be refused, and the plan of what is missing.

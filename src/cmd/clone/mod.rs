@@ -46,7 +46,8 @@ pub fn run_on(sites: &Sites<'_>, configs: &[&Config], args: &CloneArgs, output: 
     if let Some(file) = &args.known_hosts {
         known_hosts::check(file)?;
     }
-    let call = Call::read(configs, args)?;
+    let mut call = Call::read(configs, args)?;
+    call.ask_for_signatures(sites)?;
     if args.dry_run {
         let placed = call.plan(&sites.facts()?)?;
         sites.check_dns(&placed)?;

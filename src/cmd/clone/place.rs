@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 use uuid::Uuid;
 
-use super::{check_guest, wishes, work::only};
+use super::{check_guest, sites::Sites, wishes, work::only};
 use crate::{
     cli::CloneArgs,
-    cmd::remote,
+    cmd::{remote, signature},
     core::{
         clone_plan::{self, Facts, VmRequest, holder_of},
         config::Config,
@@ -18,6 +18,7 @@ use crate::{
         names::VmName,
         placement::{self, Candidate, Placed, Strategy},
         ready::Until,
+        signing::PublicKey,
         vm_spec::VmSpec,
     },
     host::guest_files,
@@ -29,6 +30,8 @@ pub(super) struct Call<'a> {
     /// Of each hypervisor, in the order in which they were named.
     hypervisors: Vec<(&'a Config, VmSpec)>,
     guest: Guest,
+    /// The keys by one of which a template must be signed, where that is asked for.
+    signers: Option<Vec<PublicKey>>,
 }
 
 impl<'a> Call<'a> {
@@ -38,7 +41,20 @@ impl<'a> Call<'a> {
         // What guests are told is the same on all.
         let told = hypervisors.first().map(|(_, spec)| spec.guest.clone()).unwrap_or_default();
         let guest = wishes::with_keys(guest_files::resolve(&told, Path::new("."))?)?;
-        Ok(Self { args, hypervisors, guest })
+        Ok(Self { args, hypervisors, guest, signers: None })
+    }
+
+    /// Looks whether templates must be signed, and by whom.
+    ///
+    /// # Errors
+    /// The trusted keys cannot be read.
+    pub(super) fn ask_for_signatures(&mut self, sites: &Sites<'_>) -> Result<()> {
+        // Who is trusted is said for all hypervisors alike.
+        let first = self.hypervisors.first().zip(sites.iter().next());
+        if let Some(((config, _), (_, site))) = first {
+            self.signers = signature::required_keys(site.world, config)?;
+        }
+        Ok(())
     }
 
     /// Plans the call by the facts of each of its hypervisors.
@@ -57,6 +73,7 @@ impl<'a> Call<'a> {
             Some(reference) => facts.inventory.find(reference)?,
             None => facts.inventory.default_template(config.template.as_ref())?,
         };
+        signature::ensure_cloneable(self.signers.as_deref(), &template.manifest)?;
         check_guest(template, spec, self.args.work.wait)?;
         remote::check_clones(config, template, self.until())?;
         let naming = wishes::naming(self.args, &template.manifest.name)?;
@@ -86,6 +103,7 @@ impl<'a> Call<'a> {
         let specs: Vec<Vec<VmSpec>> =
             candidates.iter().map(|one| wishes::deal_macs(wishes::deal(self.spec(one), names.len()))).collect();
         for candidate in &candidates {
+            signature::ensure_cloneable(self.signers.as_deref(), &candidate.template.manifest)?;
             check_guest(candidate.template, self.spec(candidate), self.args.work.wait)?;
         }
         let requests: Vec<Vec<VmRequest<'_>>> =

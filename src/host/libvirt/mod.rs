@@ -1,8 +1,9 @@
-//! The real hypervisor: libvirt through the `virt` crate. [`node`], [`stats`] and [`leases`] call what that crate does not
+//! The real hypervisor: libvirt through the `virt` crate. [`node`], [`stats`], [`leases`] and [`stream`] call what that crate does not
 //! wrap: one of the two places with FFI.
 
 mod alive;
 mod boot_files;
+mod bytes;
 mod domains;
 mod leases;
 mod listing;
@@ -10,12 +11,14 @@ mod networks;
 mod node;
 mod stats;
 mod storage;
+mod stream;
 
 use anyhow::{Context as _, Result, anyhow};
 use virt::{connect::Connect, error::Error};
 
 use crate::core::{error::Advised, facts::is_local, units::Span};
 
+pub use bytes::PoolStreams;
 pub use storage::LibvirtPool;
 
 /// A connection to libvirt.
@@ -64,6 +67,11 @@ impl Libvirt {
     /// One pool of this hypervisor.
     pub fn pool<'a>(&'a self, name: &str) -> LibvirtPool<'a> {
         LibvirtPool::new(&self.connect, name, self.readers())
+    }
+
+    /// The bytes of the volumes of a directory pool.
+    pub fn streams<'a>(&'a self, pool: &str) -> PoolStreams<'a> {
+        PoolStreams::new(&self.connect, self.pool(pool))
     }
 
     /// How many calls are on their way at once, where there are many alike.

@@ -10,6 +10,7 @@ use virt::{
     storage_pool::StoragePool,
     storage_vol::StorageVol,
     stream::Stream,
+    sys,
 };
 
 use super::{listing, optional, plain};
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// How much goes into one message of a stream: libvirt's own limit is 256 KiB, less its header.
-const CHUNK: usize = 256 * 1024 - 64;
+pub(super) const CHUNK: usize = 256 * 1024 - 64;
 
 /// One pool of a hypervisor.
 pub struct LibvirtPool<'a> {
@@ -71,7 +72,7 @@ impl<'a> LibvirtPool<'a> {
         self.found().map(|(_, xml)| xml.as_str())
     }
 
-    fn find(&self, name: &str) -> Result<Option<StorageVol>> {
+    pub(super) fn find(&self, name: &str) -> Result<Option<StorageVol>> {
         let pool = self.open()?;
         let lookup = || optional(pool.lookup_storage_vol_by_name(name));
         match lookup()? {
@@ -191,13 +192,13 @@ impl Storage for LibvirtPool<'_> {
     fn copy(&self, source: &str, volume: &NewVolume<'_>) -> Result<String> {
         let original = self.find(source)?.with_context(|| format!("volume {source} does not exist in pool {}", self.name))?;
         let size = original.info().map_err(plain)?.capacity;
-        // libvirt copies into a volume of the original's size only; growing comes after.
+        // libvirt copies into a volume of the original's size only; growing or cutting comes after.
         let same = NewVolume { capacity: ByteSize(size), backing: None, ..volume.clone() };
         let copy = self.create_from_xml(&same, Some(&original))?;
-        if volume.capacity.0 > size {
-            let grown =
-                copy.resize(volume.capacity.0, 0).map_err(plain).with_context(|| format!("growing volume {}", volume.name));
-            if let Err(error) = grown {
+        if volume.capacity.0 != size {
+            let flags = if volume.capacity.0 < size { sys::VIR_STORAGE_VOL_RESIZE_SHRINK } else { 0 };
+            let what = || format!("resizing volume {}", volume.name);
+            if let Err(error) = copy.resize(volume.capacity.0, flags).map_err(plain).with_context(what) {
                 // The caller takes a failed copy for no copy.
                 let _ = copy.delete(0);
                 return Err(error);

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::{LvmPool, long};
 use crate::{
-    core::facts::NewVolume,
+    core::{facts::NewVolume, units::ByteSize},
     host::shell::{self, succeeded},
 };
 
@@ -31,14 +31,15 @@ impl LvmPool<'_> {
         shell::run(self.shell, &argv, super::LVM).map(drop)
     }
 
-    /// Copies a whole device onto a larger or equal one. Zeros are not written where there are some already; else they are, by the
+    /// Copies the first `size` bytes of a device onto one that holds as much. Zeros are not written where there are some already; else they are, by the
     /// device itself if it can.
-    pub(super) fn copy_bytes(&self, source: &str, target: &str, reads_as_zeros: bool) -> Result<()> {
-        let mut argv = vec!["qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", "-t", "none", "-T", "none"];
+    pub(super) fn copy_bytes(&self, source: &str, size: ByteSize, target: &str, reads_as_zeros: bool) -> Result<()> {
+        let source = format!("driver=raw,size={},file.driver=host_device,file.filename={source}", size.0);
+        let mut argv = vec!["qemu-img", "convert", "-n", "--image-opts", "-O", "raw", "-t", "none", "-T", "none"];
         if reads_as_zeros {
             argv.push("--target-is-zero");
         }
-        argv.extend([source, target]);
+        argv.extend([source.as_str(), target]);
         long(self.shell, &argv)
     }
 

@@ -215,14 +215,15 @@ impl Storage for LvmPool<'_> {
         if volume.format != VolumeFormat::Raw {
             bail!("volume {}: copies in a logical pool are raw", volume.name);
         }
-        let new = NewVolume { capacity: size.max(volume.capacity), backing: None, room: None, ..volume.clone() };
+        let new = NewVolume { backing: None, room: None, ..volume.clone() };
+        let copied = size.min(volume.capacity);
         self.make(&group, &new, |making| {
             let target = self.path(new.name);
             if making.dirty {
                 // The copy itself writes the zeros before that.
-                self.zero(&target, size.0)?;
+                self.zero(&target, copied.0)?;
             }
-            self.copy_bytes(&self.path(source), &target, !making.dirty)
+            self.copy_bytes(&self.path(source), copied, &target, !making.dirty)
         })
     }
 

@@ -127,16 +127,15 @@ fn each_kind_of_work_is_these_programs() {
     let grown = "lvextend --size 20971520b vg0/web1";
     assert_eq!((found, ran), (path(), vec![made("--snapshot vg0/thin"), grown.to_owned()]));
 
-    let convert = "qemu-img convert -n -f raw -O raw -t none -T none";
+    let convert = |zero: &str, name: &str| {
+        let source = format!("driver=raw,size=12582912,file.driver=host_device,file.filename=/dev/vg0/{name}");
+        format!("qemu-img convert -n --image-opts -O raw -t none -T none{zero} {source} /dev/vg0/web1")
+    };
     let (found, ran) = on(&thick(), |pool| pool.copy("gold", &raw("web1")));
-    let steps = [
-        thick_20,
-        "blkdiscard --zeroout --offset 12582912 /dev/vg0/web1".to_owned(),
-        format!("{convert} /dev/vg0/gold /dev/vg0/web1"),
-    ];
+    let steps = [thick_20, "blkdiscard --zeroout --offset 12582912 /dev/vg0/web1".to_owned(), convert("", "gold")];
     assert_eq!((found, ran), (path(), steps.to_vec()));
     let (found, ran) = on(&thin(), |pool| pool.copy("thin", &raw("web1")));
-    assert_eq!((found, ran), (path(), vec![thin_20, format!("{convert} --target-is-zero /dev/vg0/thin /dev/vg0/web1")]));
+    assert_eq!((found, ran), (path(), vec![thin_20, convert(" --target-is-zero", "thin")]));
 
     let (found, ran) = on(&thick(), |pool| pool.store("web1", 5000, &mut Cursor::new([1; 5000])));
     let steps = [

@@ -1,0 +1,283 @@
+//! Versions that go from one machine to another, and what they meet there.
+
+use anyhow::Result;
+use tpl::{
+    cmd::transfer::{self, Outcome, Side, Wish},
+    core::{
+        error::exit_code,
+        manifest::{Manifest, Metadata, State as Stage},
+        xml::read::domain_facts,
+    },
+    ui,
+};
+
+use super::{
+    commands::config_of,
+    images::with_vm,
+    machine::{Machine, Node},
+    run::{FakeRun, Fault, Step},
+    signing::with_signed,
+};
+
+/// Two machines of one operator: one with two versions, the newer one signed, and one with nothing.
+pub fn ends() -> (Machine, Machine) {
+    let (source, target) = (with_signed(), Machine::prepared());
+    target.state().uri = "qemu+ssh://root@hv2/system";
+    target.state().key.clone_from(&source.state().key);
+    (source, target)
+}
+
+/// The same, and the older version is at the target already.
+pub fn ends_with_base() -> (Machine, Machine) {
+    let (source, target) = ends();
+    send(&source, &target, "debian13@20261121-031100").unwrap();
+    (source, target)
+}
+
+/// Sends a version, with these runs at both ends.
+pub fn send_by(from: &FakeRun, to: &FakeRun, words: &str) -> Result<Outcome> {
+    let (template, flags) = words.split_once(' ').unwrap_or((words, ""));
+    let wish = Wish {
+        template: &template.parse().unwrap(),
+        allow_unsigned: flags.contains("--allow-unsigned") || words.ends_with("@20261121-031100"),
+        dry_run: flags.contains("--dry-run"),
+    };
+    let (source, target) = (config_of(&from.machine), config_of(&to.machine));
+    let send = || {
+        from.with(|there| {
+            let from = Side { world: there, config: &source };
+            to.with(|here| transfer::one(from, Side { world: here, config: &target }, wish))
+        })
+    };
+    ui::captured(send).0
+}
+
+pub fn send(source: &Machine, target: &Machine, words: &str) -> Result<Outcome> {
+    send_by(&source.run(), &target.run(), words)
+}
+
+/// What must be refused, and leave the target as it was.
+fn refused(source: &Machine, target: &Machine, words: &str) -> String {
+    let before = target.everything();
+    let error = send(source, target, words).unwrap_err();
+    assert_eq!((exit_code(&error), target.everything()), (3, before), "{error:#}");
+    format!("{error:#}")
+}
+
+fn write(machine: &Machine, manifest: Manifest) {
+    let name = manifest.id().domain();
+    machine.run().with(|world| world.hypervisor.write_metadata(&name, &Metadata::Template(Box::new(manifest)))).unwrap();
+}
+
+#[test]
+fn a_version_arrives_as_it_left() {
+    let (source, target) = ends();
+    let original = source.manifests().pop().unwrap();
+    let dry = send(&source, &target, "debian13 --dry-run").unwrap();
+    assert_eq!((dry.unchanged, dry.base, dry.sent, dry.current), (false, None, dry.whole, true));
+    assert_eq!(target.leftovers(), [""; 0]);
+    let sent = send(&source, &target, "debian13").unwrap();
+    assert_eq!((&sent.id, sent.unchanged, sent.resumed, sent.current), (&original.id(), false, false, true));
+    let inventory = target.inventory();
+    let made = inventory.templates.last().unwrap();
+    assert_eq!((made.manifest.state, &made.manifest.digest), (Stage::Published, &original.digest));
+    assert_eq!((&made.manifest.signature, made.manifest.stages.len()), (&original.signature, 0));
+    let name = original.id().domain();
+    assert_eq!(made.manifest.volumes, [name.clone(), format!("{name}-chunks")]);
+    assert!(target.state().volumes[&name].protected);
+    assert_eq!(target.state().volumes[&name].tree, source.state().volumes[&name].tree);
+    assert_eq!(target.state().volumes[&format!("{name}-chunks")].bytes, source.state().volumes[&format!("{name}-chunks")].bytes);
+    assert!(domain_facts(&made.domain.xml).unwrap().disks[0].readonly);
+    assert_eq!(target.leftovers(), [""; 0]);
+    // Again it is nothing to do, and there it is one like any other.
+    let before = target.everything();
+    let again = send(&source, &target, "debian13").unwrap();
+    assert_eq!((again.unchanged, again.sent.0, again.current, target.everything()), (true, 0, true, before));
+    target.tpl("clone debian13 --name web01 --ssh-key KEY").unwrap();
+}
+
+#[test]
+fn only_what_differs_is_sent() {
+    let (source, target) = ends_with_base();
+    let name = source.manifests().pop().unwrap().id().domain();
+    // The night has changed one file.
+    let node = Node::File("new".to_owned());
+    source.state().volumes.get_mut(&name).unwrap().tree.insert("/etc/motd".to_owned(), node);
+    let size = source.manifests().pop().unwrap().virtual_size.0;
+    let list = source.state().volumes[&name].list(size).unwrap();
+    source.state().volumes.get_mut(&format!("{name}-chunks")).unwrap().bytes = list.to_bytes();
+    let mut changed = source.manifests().pop().unwrap();
+    changed.digest = Some(tpl::core::digest::hex(&list.content_digest()));
+    changed.signature = None;
+    write(&source, changed.clone());
+    let run = target.run();
+    let sent = send_by(&source.run(), &run, "debian13 --allow-unsigned").unwrap();
+    assert_eq!(sent.base.map(|base| base.to_string()), Some("debian13@20261121-031100".to_owned()));
+    let whole: usize = source.state().volumes[&name].chunks().values().map(Vec::len).sum();
+    assert!(sent.sent.0 > 0 && (sent.sent.0 as usize) < whole, "{:?} of {whole}", sent.sent);
+    assert_eq!(run.calls().iter().filter(|call| call.0 == Step::CopyVolume).count(), 1);
+    assert_eq!(target.state().volumes[&name].tree, source.state().volumes[&name].tree);
+    assert_eq!(target.manifests().pop().unwrap().digest, changed.digest);
+    assert_eq!(target.leftovers(), [""; 0]);
+}
+
+#[test]
+fn an_older_version_does_not_become_the_current_one() {
+    let (source, target) = ends();
+    send(&source, &target, "debian13").unwrap();
+    let current = target.current();
+    let sent = send(&source, &target, "debian13@20261121-031100").unwrap();
+    assert!(!sent.current && target.current() == current && target.manifests().len() == 2);
+}
+
+#[test]
+fn signatures_are_looked_at() {
+    let (source, target) = ends();
+    let unsigned = source.manifests().remove(0).id();
+    let text = refused(&source, &target, &format!("{unsigned} "));
+    assert!(text.contains(&format!("{unsigned} is not signed, and a signature is required")), "{text}");
+    source.state().require_signatures = true;
+    let text = refused(&source, &target, &format!("{unsigned} --allow-unsigned"));
+    assert!(text.contains("is not signed"), "{text}");
+    source.state().require_signatures = false;
+    // Somebody else's, and one that has been changed.
+    let key = source.state().key.take();
+    assert!(refused(&source, &target, "debian13 --allow-unsigned").contains("which is not trusted"));
+    source.state().key = key;
+    let mut changed = source.manifests().pop().unwrap();
+    changed.packages.pop();
+    changed.clone.vcpus += 1;
+    write(&source, changed);
+    assert!(refused(&source, &target, "debian13 --allow-unsigned").contains("is bad: it does not fit what it stands under"));
+}
+
+#[test]
+fn what_is_in_the_way_is_named() {
+    let (source, target) = ends();
+    send(&source, &target, "debian13").unwrap();
+    let there = target.manifests().pop().unwrap();
+    write(&target, Manifest { digest: Some("00".repeat(32)), ..there.clone() });
+    assert!(refused(&source, &target, "debian13").contains("is here already, with another digest: 0000"));
+    write(&target, Manifest { state: Stage::Sealed, ..there });
+    assert!(refused(&source, &target, "debian13").contains("is here, and not published: it is sealed"));
+    let (source, target) = ends();
+    target.state().pool = 100 << 20;
+    assert!(refused(&source, &target, "debian13").contains("pool default has "));
+    let (source, target) = ends();
+    let mut building = source.manifests().pop().unwrap();
+    building.state = Stage::Tested;
+    write(&source, building.clone());
+    assert!(refused(&source, &target, &building.id().to_string()).contains("is not published: it is tested"));
+    write(&source, Manifest { state: Stage::Published, pool: "other".to_owned(), ..building });
+    let text = refused(&source, &target, "debian13");
+    assert!(
+        text.contains("has its volumes in pool other, and this command works on pool default\nname it with --pool other"),
+        "{text}"
+    );
+}
+
+#[test]
+fn damage_at_the_source_is_found_and_nothing_stays() {
+    let (source, target) = ends();
+    let name = source.manifests().pop().unwrap().id().domain();
+    let node = Node::File("rotten".to_owned());
+    source.state().volumes.get_mut(&name).unwrap().tree.insert("/etc/fstab".to_owned(), node);
+    let error = send(&source, &target, "debian13").unwrap_err();
+    let text = format!("{error:#}");
+    assert!(
+        exit_code(&error) == 1 && text.contains("is damaged: chunk ") && text.contains("is not what was published"),
+        "{text}"
+    );
+    assert_eq!(target.everything(), [""; 0]);
+    // Without its list the volume itself is asked.
+    source.state().volumes.get_mut(&format!("{name}-chunks")).unwrap().bytes.clear();
+    let error = format!("{:#}", send(&source, &target, "debian13").unwrap_err());
+    assert!(error.contains("is damaged: its content digest is "), "{error}");
+    assert_eq!(target.everything(), [""; 0]);
+}
+
+#[test]
+fn a_base_that_is_damaged_is_made_good() {
+    let (source, target) = ends_with_base();
+    let base = target.manifests().pop().unwrap().id().domain();
+    let rot = |name: &str, tree: &mut super::machine::Tree| {
+        tree.insert(name.to_owned(), Node::File("rotten".to_owned()));
+    };
+    rot("/etc/fstab", &mut target.state().volumes.get_mut(&base).unwrap().tree);
+    let sent = send(&source, &target, "debian13").unwrap();
+    let name = sent.id.domain();
+    assert!(sent.base.is_some() && sent.sent.0 > 0);
+    assert_eq!(target.state().volumes[&name].tree, source.state().volumes[&name].tree);
+}
+
+#[test]
+fn of_two_at_once_one_goes_ahead() {
+    let (source, target) = ends();
+    // The other one comes to its definition while this one looks around.
+    let (other_source, other_target) = (source.run(), target.run());
+    let run = target.run();
+    run.before(Step::Define, move || {
+        // On another workstation, which knows nothing of this one's locks.
+        other_target.machine.state().locks.clear();
+        send_by(&other_source, &other_target, "debian13").unwrap();
+    });
+    let result = send_by(&source.run(), &run, "debian13");
+    let error = result.unwrap_err();
+    assert_eq!(exit_code(&error), 3, "{error:#}");
+    assert_eq!((target.manifests().len(), target.leftovers().len()), (1, 0));
+    // One that is still at work is left alone.
+    let mut under_way = target.manifests().pop().unwrap();
+    let living = target.run();
+    living.with(|world| under_way.run = world.local.run().clone());
+    target.state().alive.insert(under_way.run.id);
+    write(&target, Manifest { state: Stage::Building, ..under_way });
+    assert!(refused(&source, &target, "debian13").contains("is on its way there already, by a run on here since "));
+}
+
+#[test]
+fn a_broken_transfer_is_gone_on_with() {
+    // Of a good transfer: its calls that write bytes.
+    let places: Vec<usize> = {
+        let (source, target) = ends();
+        let run = target.run();
+        send_by(&source.run(), &run, "debian13").unwrap();
+        let calls = run.calls();
+        (0..calls.len()).filter(|index| calls[*index].0 == Step::WriteBytes).collect()
+    };
+    assert!(places.len() > 10, "{}", places.len());
+    let (source, target) = ends();
+    let result = send_by(&source.run(), &target.failing(Fault::Kill(places[9])), "debian13");
+    assert!(result.is_err());
+    let left = target.manifests().pop().unwrap();
+    assert_eq!(left.state, Stage::Building);
+    let run = target.run();
+    let sent = send_by(&source.run(), &run, "debian13").unwrap();
+    assert!(sent.resumed && sent.base.is_none());
+    assert_eq!(run.calls().iter().filter(|call| call.0 == Step::WriteBytes).count(), places.len() - 9);
+    assert_eq!((target.leftovers().len(), target.manifests().pop().unwrap().state), (0, Stage::Published));
+    let name = sent.id.domain();
+    assert_eq!(target.state().volumes[&name].tree, source.state().volumes[&name].tree);
+}
+
+#[test]
+fn variables_come_along_and_clones_ask_for_signatures() {
+    let source = with_vm().apart();
+    let (_, target) = ends();
+    source.tpl("adopt web --as gold --user ops").unwrap();
+    let before = source.inventory().templates.into_iter().find(|t| t.manifest.name.as_str() == "gold").unwrap().manifest;
+    send(&source, &target, "gold --allow-unsigned").unwrap();
+    let after = target.manifests().pop().unwrap();
+    assert_eq!((&after.hardware, &after.volumes), (&before.hardware, &before.volumes));
+    assert_eq!(target.state().volumes[&format!("{}-nvram", before.id().domain())].bytes, b"variables");
+    // Who asks for signatures gets no clone of it.
+    let machine = with_signed();
+    machine.state().require_signatures = true;
+    machine.tpl("clone debian13 --name web01 --ssh-key KEY").unwrap();
+    let before = machine.everything();
+    for dry in ["", " --dry-run"] {
+        let error = machine.tpl(&format!("clone debian13@20261121-031100 --name web02 --ssh-key KEY{dry}")).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(exit_code(&error) == 3 && text.contains("is not signed, and a signature is required"), "{text}");
+    }
+    assert_eq!(machine.everything(), before);
+}
