@@ -8,8 +8,11 @@ use super::{
     run::{Fault, INTERRUPTED, Step, fault_text},
 };
 
+/// How a machine is made in a kind of pool.
+type Make = fn(Pool) -> Machine;
+
 /// One VM after the other: the calls must come in the same order each time.
-const CASES: [(fn(Pool) -> Machine, &str); 6] = [
+const CASES: [(Make, &str); 6] = [
     (Machine::template_in, "clone --count 2 --jobs 1 --ssh-key KEY"),
     (Machine::template_in, "clone --full --no-start --jobs 1 --ssh-key KEY"),
     // Its address is known, and DNS told, only once it runs.
