@@ -22,7 +22,7 @@ fn room(total: [u64; 3], pledged: [u64; 2]) -> Capacity {
 }
 
 fn demand(vcpus: u64, memory: u64, pool: u64) -> Demand {
-    Demand { vcpus, memory: ByteSize(memory), pool: ByteSize(pool) }
+    Demand { vcpus, memory: ByteSize(memory), pool: ByteSize(pool), ..Demand::default() }
 }
 
 /// The places of so many VMs that ask the same of all; in words where they do not all find room.
