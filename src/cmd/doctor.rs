@@ -6,7 +6,14 @@ use serde::Serialize;
 use crate::{
     cli::Output,
     cmd::{kvm, world::Opened, world::World},
-    core::{config::Config, domain::Accelerator, error::Refusal, facts::VolumeFormat, progress::Silent},
+    core::{
+        config::Config,
+        domain::Accelerator,
+        error::Refusal,
+        facts::{PoolSize, VolumeFormat},
+        fill::fills,
+        progress::Silent,
+    },
     host::{guest::Access, process, source::debian_keyring},
     ui,
 };
@@ -108,15 +115,16 @@ fn hypervisor(world: World<'_>, config: &Config) -> Vec<Check> {
         "is its QEMU driver installed?",
     )];
     let pool = world.storage.size();
-    let pool_is_there = pool.is_ok();
+    let (pool, result) = (pool.as_ref().ok().cloned(), pool);
     let remedy = format!(
         "make one with `virsh pool-define-as {0} dir --target /var/lib/libvirt/images; virsh pool-build {0}; virsh pool-start {0}`",
         config.pool
     );
-    checks.push(Check::of("pool", pool, |size| format!("{}: {} free in {}", config.pool, size.available, size.path), &remedy));
+    checks.push(Check::of("pool", result, |size| format!("{}: {} free in {}", config.pool, size.available, size.path), &remedy));
+    checks.extend(pool.as_ref().map_or_else(Vec::new, |pool| fill(world, pool)));
     checks.push(network(world, &config.network));
     // Both of these need the pool: the probe boots from a volume in it.
-    let accelerator = if pool_is_there { kvm::accelerator(world) } else { Ok(Accelerator::Tcg) };
+    let accelerator = if pool.is_some() { kvm::accelerator(world) } else { Ok(Accelerator::Tcg) };
     checks.push(match &accelerator {
         Ok(Accelerator::Kvm) => Check::new("kvm", Health::Ok, "a guest ran on it"),
         Ok(Accelerator::Tcg) => Check::new(
@@ -129,6 +137,20 @@ fn hypervisor(world: World<'_>, config: &Config) -> Vec<Check> {
     });
     checks.push(appliance(world, accelerator.unwrap_or(Accelerator::Tcg)));
     checks
+}
+
+/// What can become full in a logical pool.
+fn fill(world: World<'_>, pool: &PoolSize) -> Vec<Check> {
+    if !pool.kind.is_logical() {
+        return Vec::new();
+    }
+    match world.storage.volumes() {
+        Ok(volumes) => fills(pool, &volumes)
+            .into_iter()
+            .map(|fill| Check::new(&fill.what, if fill.is_full { Health::Warning } else { Health::Ok }, fill.detail))
+            .collect(),
+        Err(error) => vec![Check::new("volumes", Health::Broken, format!("{error:#}").replace('\n', "; "))],
+    }
 }
 
 fn network(world: World<'_>, name: &str) -> Check {

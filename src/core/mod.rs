@@ -18,6 +18,7 @@ pub mod domain;
 pub mod error;
 pub mod extra_disks;
 pub mod facts;
+pub mod fill;
 pub mod fleet;
 pub mod guest;
 pub mod hardware;

@@ -134,6 +134,17 @@ impl Drop for ThisMachine {
     }
 }
 
+/// The folder of the locks, for sockets of this user's runs.
+///
+/// # Errors
+/// As for [`ThisMachine::register`].
+pub(super) fn runtime_folder() -> Result<PathBuf> {
+    let uid = rustix::process::getuid().as_raw();
+    let folder = own_folder(uid).context("finding a folder for sockets: neither XDG_RUNTIME_DIR nor HOME is set")?;
+    private_folder(&folder, uid).with_context(|| format!("making the folder {}", folder.display()))?;
+    Ok(folder)
+}
+
 fn own_folder(uid: u32) -> Option<PathBuf> {
     // Of the process, not of the environment: a user must not send root's locks elsewhere.
     if uid == 0 {

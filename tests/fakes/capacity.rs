@@ -2,13 +2,13 @@
 
 use tpl::core::{
     capacity::Policy,
-    error::Refusal,
+    error::{Refusal, exit_code},
     manifest::{Metadata, Phase, Run},
     reservation::{Verdict, verdict},
 };
 
 use super::{
-    machine::Machine,
+    machine::{Machine, Pool},
     run::{FakeRun, Step},
 };
 
@@ -135,4 +135,85 @@ fn want_of_room_counts_only_when_nobody_is_in_the_middle_of_reserving() {
         assert!(outcome.err().unwrap_or(true), "refused");
         assert_eq!(machine.state().domains.contains_key("web2"), gives_way);
     }
+}
+
+/// Exit code and first line of a command that must fail and touch nothing.
+fn refused(machine: &Machine, command: &str) -> (u8, String) {
+    let before = machine.everything();
+    let error = machine.tpl(&format!("{command} --no-start --ssh-key KEY")).unwrap_err();
+    assert_eq!(machine.everything(), before, "{command}");
+    (exit_code(&error), format!("{error:#}").lines().next().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn what_a_kind_of_pool_cannot_have_is_refused() {
+    let name = "\"snapshot-1\" cannot be the name of a logical volume: lvm2 keeps names that begin with \"snapshot\" for itself";
+    let snapshot = "snapshot: libvirt makes snapshots of qcow2 disks, and a logical pool has none: leave it out";
+    let room =
+        "snapshot size: that is the room of a linked clone in a volume group without a thin pool, and this is none: leave it out";
+    for pool in Pool::ALL {
+        let machine = Machine::template_in(pool);
+        let logical = pool != Pool::Directory;
+        if logical {
+            assert_eq!(refused(&machine, "clone --names snapshot-1"), (2, name.to_owned()));
+            let error = machine.tpl("clone --snapshot x --ssh-key KEY").unwrap_err();
+            assert_eq!((exit_code(&error), format!("{error:#}")), (2, snapshot.to_owned()));
+        }
+        if pool != Pool::Thick {
+            assert_eq!(refused(&machine, "clone --linked --snapshot-size 1G"), (2, room.to_owned()));
+        }
+    }
+    let machine = Machine::template_in(Pool::Thick);
+    let (code, text) = refused(&machine, "clone --linked --disk 100G");
+    let size = machine.run().with(|world| world.storage.volume(TEMPLATE)).unwrap().unwrap().capacity;
+    let expected = format!(
+        "a linked clone of debian13@20261121-031100 is a classic LVM snapshot here, which is as large as the template, {size}, and cannot have 100 GiB"
+    );
+    assert_eq!((code, text), (3, expected));
+    assert_eq!(refused(&machine, "clone --linked --snapshot-size 0").0, 2);
+}
+
+#[test]
+fn a_clone_is_what_its_pool_makes_of_it() {
+    // The kind of pool, the flags, whether the disk stands on the template, its room.
+    let table = [
+        (Pool::Directory, "", true, None),
+        (Pool::Thick, "", false, None),
+        (Pool::Thick, "--linked", true, Some(1 << 30)),
+        (Pool::Thick, "--linked --snapshot-size 30M", true, Some(32 << 20)),
+        (Pool::Thin, "", true, None),
+        (Pool::Thin, "--full", false, None),
+    ];
+    for (pool, flags, linked, room) in table {
+        let machine = Machine::template_in(pool);
+        machine.tpl(&format!("clone --name web {flags} --no-start --ssh-key KEY")).unwrap();
+        let record = machine.inventory().clones[0].record.clone();
+        let volume = machine.state().volumes["web"].clone();
+        let template = machine.state().volumes[TEMPLATE].capacity;
+        let room = room.map(|room: u64| room.min(template));
+        assert_eq!((record.linked, record.room.map(|room| room.0)), (linked, room), "{pool:?} {flags}");
+        assert_eq!((volume.backing.is_some(), volume.room), (linked, room), "{pool:?} {flags}");
+        assert_eq!(volume.capacity, if room.is_some() { template } else { 8 << 30 }, "{pool:?} {flags}");
+    }
+}
+
+#[test]
+fn a_snapshot_tells_how_full_it_is() {
+    let machine = Machine::template_in(Pool::Thick);
+    machine.tpl("clone --name web --linked --snapshot-size 100M --no-start --ssh-key KEY").unwrap();
+    for (used, said) in [(0, "snapshot 0 % full"), (81 << 20, "snapshot 81 % full"), (100 << 20, "snapshot LOST")] {
+        machine.state().volumes.get_mut("web").unwrap().used = used;
+        let listed = machine.tpl("vms").unwrap().data;
+        assert!(listed.contains(&format!("  shutoff, {said}  ")), "{listed}");
+    }
+}
+
+#[test]
+fn a_thin_pool_whose_metadata_are_full_takes_no_clone() {
+    let machine = Machine::template_in(Pool::Thin);
+    // Two volumes are noted down in 32 of 36 KiB.
+    machine.state().pool_metadata = 36 << 10;
+    let (code, text) = refused(&machine, "clone");
+    assert_eq!(code, 3);
+    assert!(text.starts_with("thin metadata: 1 × ") && text.contains(" are written; 0 would fit; `lvextend "), "{text}");
 }

@@ -65,7 +65,7 @@ impl State {
         }
     }
 
-    fn describe(&self, name: &str, volume: &FakeVolume) -> Volume {
+    pub fn describe(&self, name: &str, volume: &FakeVolume) -> Volume {
         let lost = ByteSize(volume.used) >= ByteSize(volume.room.unwrap_or(u64::MAX));
         Volume {
             name: name.to_owned(),

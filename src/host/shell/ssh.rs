@@ -1,11 +1,11 @@
 //! The programs of another machine, over SSH.
 //!
-//! One connection carries all of a command's calls: a `ssh` beside them holds it, through a socket in a private folder. It is made
+//! One connection carries all of a command's calls: a `ssh` beside them holds it, through a socket in the user's own folder. It is made
 //! for the first call, and made again when it has broken. What it runs over there is a `cat` whose input is a pipe of this
 //! process: however this process ends, the pipe does, and `cat`, and with it the connection.
 
 use std::{
-    env,
+    fs,
     io::{Read, Write},
     path::{Path, PathBuf},
     sync::{Condvar, Mutex, PoisonError},
@@ -13,8 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use tempfile::TempDir;
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use uuid::Uuid;
 
 use super::{Output, Shell, said};
 use crate::{
@@ -22,9 +22,12 @@ use crate::{
         error::Advised,
         transport::{SshTarget, command_line},
     },
-    host::process::{
-        self, SSH,
-        streams::{self, Beside},
+    host::{
+        local,
+        process::{
+            self, SSH,
+            streams::{self, Beside},
+        },
     },
 };
 
@@ -48,11 +51,17 @@ pub struct SshShell {
     done: Condvar,
 }
 
-/// What carries the calls. Its fields end in this order.
+/// What carries the calls.
 struct Connection {
     master: Beside,
-    socket: String,
-    _folder: TempDir,
+    path: PathBuf,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // One that is ended from here leaves it.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// One call's place among those that are on their way at once.
@@ -79,20 +88,20 @@ impl SshShell {
         Place(self)
     }
 
-    /// The connection's socket. Who comes while it is being made waits for it.
+    /// The setting that names the connection's socket. Who comes while it is being made waits for it.
     fn socket(&self, ssh: &Path) -> Result<String> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = connection.as_mut()
             && open.master.ended()?.is_none()
         {
-            return Ok(open.socket.clone());
+            return Ok(open.setting());
         }
         let new = connection.insert(Connection::open(ssh, &self.target).map_err(|cause| {
             let cause = cause.context(format!("reaching {} by SSH", self.name));
             let user = self.target.user.as_ref().map_or(String::new(), |user| format!("{user}@"));
             Advised::new(cause, format!("`ssh {user}{} true` must work without a question", self.target.host))
         })?);
-        Ok(new.socket.clone())
+        Ok(new.setting())
     }
 
     /// Makes a call: `call` gets the program and its arguments.
@@ -117,25 +126,24 @@ impl SshShell {
     }
 }
 
-/// A folder for the socket. The path of a socket has room for 107 characters, of which ssh takes 17 while it makes it.
-fn private_folder() -> Result<TempDir> {
-    let plain = |folder: &PathBuf| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
-        folder.to_str().is_some_and(|text| text.starts_with('/') && text.len() < 60 && text.bytes().all(plain))
-    };
-    let place = Some(env::temp_dir()).filter(plain).unwrap_or_else(|| PathBuf::from("/tmp"));
-    tempfile::Builder::new()
-        .prefix("tpl-ssh-")
-        .tempdir_in(&place)
-        .with_context(|| format!("making a folder in {}", place.display()))
+/// The path of a socket has room for 107 characters, of which ssh takes 17 while it makes it.
+const LONGEST_SOCKET: usize = 107 - 17;
+
+/// A path for a socket, where nobody else can put anything. The connection removes it when it ends by itself, however this process
+/// has ended.
+fn socket_path() -> Result<PathBuf> {
+    let path = local::runtime_folder()?.join(format!("ssh-{}", Uuid::new_v4().simple()));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    let fits = path.to_str().is_some_and(|text| text.len() <= LONGEST_SOCKET && text.bytes().all(plain));
+    ensure!(fits, "{} cannot be the path of a socket: set XDG_RUNTIME_DIR to a short folder", path.display());
+    Ok(path)
 }
 
 impl Connection {
     fn open(ssh: &Path, target: &SshTarget) -> Result<Self> {
-        let folder = private_folder()?;
-        let path = folder.path().join("s");
-        let socket = format!("ControlPath={}", path.display());
-        let mut args = target.arguments(&["ControlMaster=yes", "ControlPersist=no", &socket]);
+        let path = socket_path()?;
+        let setting = format!("ControlPath={}", path.display());
+        let mut args = target.arguments(&["ControlMaster=yes", "ControlPersist=no", &setting]);
         args.push("exec cat >/dev/null".to_owned());
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let mut master = Beside::start(ssh, &args)?;
@@ -150,7 +158,11 @@ impl Connection {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        Ok(Self { master, socket, _folder: folder })
+        Ok(Self { master, path })
+    }
+
+    fn setting(&self) -> String {
+        format!("ControlPath={}", self.path.display())
     }
 }
 
