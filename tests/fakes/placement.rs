@@ -226,12 +226,11 @@ fn race(machines: &[Machine; 2], vms: usize, name: &'static str) -> Vec<anyhow::
     thread::scope(|scope| {
         let call = |number: usize| {
             move || {
-                let mut runs = machines.each_ref().map(|machine| machine.run().from_elsewhere());
+                let mut runs = machines.each_ref().map(|machine| machine.run().elsewhere());
                 if number % 2 == 1 {
                     runs.reverse();
                 }
-                // Whether it lives is to be seen by those whose first hypervisor is the other one.
-                let pack = if number % 3 == 0 { "--pack" } else { "--spread" };
+                let pack = if [0, 3, 6].contains(&number) { "--pack" } else { "--spread" };
                 let name = name.replace("CALL", &number.to_string());
                 let line = format!("clone --name {name} --count {vms} --no-start {pack} --jobs 2 --ssh-key KEY");
                 tpl_on(&runs.each_ref(), &line).0

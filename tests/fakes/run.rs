@@ -191,7 +191,7 @@ impl FakeRun {
     }
 
     /// The same on a machine of its own.
-    pub fn from_elsewhere(self) -> Self {
+    pub fn elsewhere(self) -> Self {
         Self { elsewhere: true, ..self }
     }
 
