@@ -1,5 +1,7 @@
 //! Versions that go from one machine to another, and what they meet there.
 
+use std::sync::OnceLock;
+
 use anyhow::Result;
 use tpl::{
     cmd::transfer::{self, Outcome, Side, Wish},
@@ -21,6 +23,12 @@ use super::{
 
 /// Two machines of one operator: one with two versions, the newer one signed, and one with nothing.
 pub fn ends() -> (Machine, Machine) {
+    static MADE: OnceLock<(Machine, Machine)> = OnceLock::new();
+    let (source, target) = MADE.get_or_init(make_ends);
+    (source.copy(), target.copy())
+}
+
+fn make_ends() -> (Machine, Machine) {
     let (source, target) = (with_signed(), Machine::prepared());
     target.state().uri = "qemu+ssh://root@hv2/system";
     target.state().key.clone_from(&source.state().key);
@@ -29,9 +37,13 @@ pub fn ends() -> (Machine, Machine) {
 
 /// The same, and the older version is at the target already.
 pub fn ends_with_base() -> (Machine, Machine) {
-    let (source, target) = ends();
-    send(&source, &target, "debian13@20261121-031100").unwrap();
-    (source, target)
+    static MADE: OnceLock<(Machine, Machine)> = OnceLock::new();
+    let (source, target) = MADE.get_or_init(|| {
+        let (source, target) = ends();
+        send(&source, &target, "debian13@20261121-031100").unwrap();
+        (source, target)
+    });
+    (source.copy(), target.copy())
 }
 
 /// Sends a version, with these runs at both ends.

@@ -3,7 +3,7 @@
 use tpl::core::{error::exit_code, manifest::State as Stage};
 
 use super::{
-    machine::Machine,
+    machine::{Machine, Published},
     push::{ends, ends_with_base, send, send_by},
     run::{Fault, INTERRUPTED, Step, fault_text},
 };
@@ -21,9 +21,8 @@ fn calls(make: Ends) -> Vec<(Step, String)> {
 }
 
 /// Nothing at the target but what was there before.
-fn assert_as_before(make: Ends, target: &Machine, what: &str) {
-    let (_, before) = make();
-    assert_eq!(target.published(), before.published(), "{what}");
+fn assert_as_before(before: &Published, target: &Machine, what: &str) {
+    assert_eq!(target.published(), *before, "{what}");
     assert_eq!(target.leftovers(), [""; 0], "{what}");
 }
 
@@ -38,6 +37,7 @@ fn a_failure_at_the_target_is_undone() {
         for (index, call) in calls(make).iter().enumerate() {
             let what = format!("call {index}: {call:?}");
             let (source, target) = make();
+            let before = target.published();
             let run = target.failing(Fault::Once(index));
             let result = send_by(&source.run(), &run, "debian13");
             // Names of what is tried out are made anew each time.
@@ -53,7 +53,7 @@ fn a_failure_at_the_target_is_undone() {
                     if left {
                         target.tpl("prune").unwrap();
                     }
-                    assert_as_before(make, &target, &what);
+                    assert_as_before(&before, &target, &what);
                 }
             }
         }
@@ -65,13 +65,14 @@ fn what_cannot_be_undone_is_pruned() {
     for (index, call) in calls(ends).iter().enumerate().filter(|(_, call)| !is_tolerated(call)) {
         let what = format!("call {index}: {call:?}");
         let (source, target) = ends();
+        let before = target.published();
         let run = target.failing(Fault::AndUndo(index));
         let error = send_by(&source.run(), &run, "debian13").unwrap_err();
         let text = format!("{error:#}");
         assert_eq!(text.matches("the removal is refused").count(), run.refused(), "{what}: {text}");
         assert_eq!(exit_code(&error), if text.contains("while undoing: ") { 4 } else { 1 }, "{what}: {text}");
         target.tpl("prune").unwrap();
-        assert_as_before(ends, &target, &what);
+        assert_as_before(&before, &target, &what);
     }
 }
 
@@ -83,10 +84,11 @@ fn a_kill_is_gone_on_with_or_pruned() {
             let what = format!("killed before call {index}: {call:?}");
             for prune in [false, true] {
                 let (source, target) = make();
+                let before = target.published();
                 send_by(&source.run(), &target.failing(Fault::Kill(index)), "debian13").unwrap_err();
                 if prune {
                     target.tpl("prune").unwrap();
-                    assert_as_before(make, &target, &what);
+                    assert_as_before(&before, &target, &what);
                 }
                 let sent = send(&source, &target, "debian13").unwrap();
                 let name = sent.id.domain();
@@ -126,11 +128,11 @@ fn a_failure_at_the_source_leaves_nothing_at_the_target() {
     for (index, call) in source_calls.iter().enumerate() {
         let what = format!("call {index}: {call:?}");
         let (source, target) = ends();
-        let before = source.published();
+        let (before, published) = (target.published(), source.published());
         let error = send_by(&source.failing(Fault::Once(index)), &target.run(), "debian13").unwrap_err();
         assert_eq!(exit_code(&error), 1, "{what}: {error:#}");
         assert!(format!("{error:#}").contains(&fault_text(call.0, &call.1)), "{what}: {error:#}");
-        assert_as_before(ends, &target, &what);
-        assert_eq!(source.published(), before, "{what}");
+        assert_as_before(&before, &target, &what);
+        assert_eq!(source.published(), published, "{what}");
     }
 }

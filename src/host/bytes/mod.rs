@@ -211,7 +211,8 @@ mod tests {
 
     #[test]
     fn chunks_that_follow_each_other_are_one_run() {
-        let table: [(&[u64], &[(u64, u64)]); 4] =
+        type Run = (u64, u64);
+        let table: [(&[u64], &[Run]); 4] =
             [(&[], &[]), (&[0], &[(0, 1)]), (&[3, 4, 5, 7, 9, 10], &[(3, 3), (7, 1), (9, 2)]), (&[5, 3], &[(5, 1), (3, 1)])];
         for (chunks, expected) in table {
             assert_eq!(runs(chunks), expected, "{chunks:?}");

@@ -21,6 +21,9 @@ use crate::{
 /// How much is asked for at once: libvirt's messages hold no more.
 const BUFFER: usize = 256 * 1024;
 
+/// What takes a part of a volume: its bytes, or none for zeros, and how many.
+type TakePart<'a> = &'a mut dyn FnMut(Option<&[u8]>, usize) -> Result<()>;
+
 /// The volumes of a directory pool.
 pub struct PoolStreams<'a> {
     connect: &'a Connect,
@@ -56,13 +59,7 @@ impl<'a> PoolStreams<'a> {
     }
 
     /// Hands over what is in a part of a volume: bytes, or so many zeros. What is behind its end is zeros.
-    fn receive(
-        &self,
-        volume: &StorageVol,
-        at: u64,
-        length: u64,
-        take: &mut dyn FnMut(Option<&[u8]>, usize) -> Result<()>,
-    ) -> Result<()> {
+    fn receive(&self, volume: &StorageVol, at: u64, length: u64, take: TakePart<'_>) -> Result<()> {
         let flow = Flow::down(self.connect, volume, at, length)?;
         let mut buffer = vec![0; BUFFER];
         let mut left = length;
@@ -172,7 +169,7 @@ impl<'a> PoolStreams<'a> {
 }
 
 /// Hands over zeros, in parts that fit into memory.
-fn zeros(mut count: u64, take: &mut dyn FnMut(Option<&[u8]>, usize) -> Result<()>) -> Result<()> {
+fn zeros(mut count: u64, take: TakePart<'_>) -> Result<()> {
     while count > 0 {
         let part = count.min(CHUNK);
         take(None, usize::try_from(part)?)?;
@@ -212,7 +209,7 @@ impl Upload<'_> {
                 flow.send_hole(hole)?;
             }
             self.flow = Some((flow, at));
-        } else if !self.flow.as_ref().is_some_and(|(_, place)| *place == at) {
+        } else if self.flow.as_ref().is_none_or(|(_, place)| *place != at) {
             if let Some((flow, _)) = self.flow.take() {
                 flow.finish()?;
             }
