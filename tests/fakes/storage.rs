@@ -33,7 +33,7 @@ pub const IMAGE: u64 = 3 << 30;
 const ALLOCATION: ByteSize = ByteSize::mib(1);
 
 /// A volume group's extents.
-const EXTENT: ByteSize = ByteSize::mib(4);
+const EXTENT: ByteSize = ByteSize(64 << 10);
 /// What a thin pool notes down of each volume.
 const NOTED: u64 = 16 << 10;
 

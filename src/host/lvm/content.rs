@@ -10,8 +10,8 @@ use crate::{
     host::shell::{self, succeeded},
 };
 
-/// `blkdiscard` zeroes whole sectors; no device has larger ones.
-const SECTOR: u64 = 4096;
+/// What is read or written without a cache, or zeroed, is whole sectors; no device has larger ones.
+pub(super) const SECTOR: u64 = 4096;
 
 impl LvmPool<'_> {
     /// Zeroes a device from an offset to its end; from a little before, where that is within a sector.
@@ -31,7 +31,8 @@ impl LvmPool<'_> {
         shell::run(self.shell, &argv, super::LVM).map(drop)
     }
 
-    /// Copies the first `size` bytes of a device onto one that holds as much. Zeros are not written where there are some already; else they are, by the
+    /// Copies the first `size` bytes of a device, whole sectors, onto one that holds as much. Zeros are not written where there are
+    /// some already; else they are, by the
     /// device itself if it can.
     pub(super) fn copy_bytes(&self, source: &str, size: ByteSize, target: &str, reads_as_zeros: bool) -> Result<()> {
         let source = format!("driver=raw,size={},file.driver=host_device,file.filename={source}", size.0);

@@ -216,7 +216,8 @@ impl Storage for LvmPool<'_> {
             bail!("volume {}: copies in a logical pool are raw", volume.name);
         }
         let new = NewVolume { backing: None, room: None, ..volume.clone() };
-        let copied = size.min(volume.capacity);
+        // Whole sectors: both volumes have whole extents.
+        let copied = size.min(volume.capacity.round_up(ByteSize(content::SECTOR)));
         self.make(&group, &new, |making| {
             let target = self.path(new.name);
             if making.dirty {
