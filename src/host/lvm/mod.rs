@@ -217,7 +217,7 @@ impl Storage for LvmPool<'_> {
         }
         let new = NewVolume { backing: None, room: None, ..volume.clone() };
         // Whole sectors: both volumes have whole extents.
-        let copied = size.min(volume.capacity.round_up(ByteSize(content::SECTOR)));
+        let copied = size.min(volume.capacity.round_up(content::SECTOR));
         self.make(&group, &new, |making| {
             let target = self.path(new.name);
             if making.dirty {
