@@ -180,7 +180,7 @@ fn a_clone_is_what_its_pool_makes_of_it() {
         (Pool::Directory, "", true, None),
         (Pool::Thick, "", false, None),
         (Pool::Thick, "--linked", true, Some(1 << 30)),
-        (Pool::Thick, "--linked --snapshot-size 30M", true, Some(32 << 20)),
+        (Pool::Thick, "--linked --snapshot-size 30721K", true, Some((30 << 20) + (64 << 10))),
         (Pool::Thin, "", true, None),
         (Pool::Thin, "--full", false, None),
     ];

@@ -32,7 +32,7 @@ pub const IMAGE: u64 = 3 << 30;
 /// What each volume takes of the pool.
 const ALLOCATION: ByteSize = ByteSize::mib(1);
 
-/// A volume group's extents.
+/// A volume group's extents. They are 4 MiB, mostly; fakes hold their bytes in memory.
 const EXTENT: ByteSize = ByteSize(64 << 10);
 /// What a thin pool notes down of each volume.
 const NOTED: u64 = 16 << 10;
