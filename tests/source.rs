@@ -12,6 +12,8 @@ mod offline;
 mod program;
 #[path = "source/server.rs"]
 mod server;
+#[path = "source/vendor.rs"]
+mod vendor;
 #[path = "source/world.rs"]
 mod world;
 

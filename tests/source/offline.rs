@@ -18,8 +18,8 @@ use tpl::{
 };
 
 use crate::{
-    files::{ISO, SIGNATURE, SUMS, Vendor, key, refusal},
     server::Server,
+    vendor::{ISO, SIGNATURE, SUMS, Vendor, key, refusal},
     world::{IN_RELEASE, Recorded, SUMS as ARCHIVE_SUMS, World, digest},
 };
 

@@ -5,7 +5,7 @@ use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::core::{mac::Mac, quoted::quoted};
+use crate::core::{mac::Mac, names::is_host_label, quoted::quoted};
 
 /// So many addresses a range may name: more than one hypervisor has VMs.
 const LONGEST_RANGE: u32 = 65_536;
@@ -123,12 +123,8 @@ impl FromStr for DomainName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let label = |label: &str| {
-            (1..=63).contains(&label.len()) && label.bytes().all(plain) && !label.starts_with('-') && !label.ends_with('-')
-        };
         // 253 with a host's label of 63 in front of it is what RFC 1035 has room for.
-        if name.len() <= 189 && name.split('.').all(label) {
+        if name.len() <= 189 && name.split('.').all(is_host_label) {
             return Ok(Self(name));
         }
         Err(format!("{} is no domain: labels of letters, digits and '-' with dots between them, as in lab.example", quoted(text)))
