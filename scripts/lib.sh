@@ -22,6 +22,14 @@ part() {
   say "-- $name: $((SECONDS - began)) s"
 }
 
+# end PID: ends a background job that has a process group of its own, with its children, and waits for it.
+end() {
+  [ -n "$1" ] || return 0
+  kill -- "-$1" || return 0
+  for _ in $(seq 50); do kill -0 -- "-$1" || return 0; sleep 0.2; done
+  kill -KILL -- "-$1"
+}
+
 # The toolchain that scripts/setup may just have installed is not in this shell's PATH yet.
 use_cargo() {
   # shellcheck source=/dev/null
