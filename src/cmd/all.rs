@@ -69,10 +69,9 @@ pub fn table<'a, R: 'a>(
     cells: impl Fn(&R) -> Vec<String>,
     nothing: &str,
 ) -> String {
-    let heading = std::iter::once("HYPERVISOR").chain(heading.iter().copied()).map(str::to_owned).collect();
-    let body = rows.map(|(hypervisor, row)| std::iter::once(hypervisor.to_owned()).chain(cells(row)).collect());
-    let lines: Vec<Vec<String>> = std::iter::once(heading).chain(body).collect();
-    if lines.len() == 1 { nothing.to_owned() } else { ui::table(&lines) }
+    let heading: Vec<&str> = std::iter::once("HYPERVISOR").chain(heading.iter().copied()).collect();
+    let mut rows = rows.map(|(hypervisor, row)| std::iter::once(hypervisor.to_owned()).chain(cells(row)).collect()).peekable();
+    if rows.peek().is_none() { nothing.to_owned() } else { ui::table(&heading, rows) }
 }
 
 /// Asks all of them; the answers are in the order of the hypervisors, whoever is first. The notes name theirs.

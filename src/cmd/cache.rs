@@ -109,9 +109,9 @@ fn fetch(source: &dyn Source, requests: &[(String, Request)], output: Output) ->
     match output {
         Output::Json => ui::json(&rows),
         Output::Text => {
-            let heading = ["PIPELINE", "ROLE", "TRUST", "URL"].map(str::to_owned).to_vec();
+            let heading = ["PIPELINE", "ROLE", "TRUST", "URL"];
             let cells = rows.into_iter().map(|row| vec![row.pipeline, row.role.to_owned(), row.trust.to_string(), row.url]);
-            ui::data(&ui::table(&std::iter::once(heading).chain(cells).collect::<Vec<_>>()))
+            ui::data(&ui::table(&heading, cells))
         }
     }
 }
@@ -163,14 +163,14 @@ fn list(cache: &Cache, output: Output) -> Result<()> {
             ui::data(&format!("{} is empty: `tpl build` and `tpl cache fetch` fill it\n", cache.folder().display()))
         }
         Output::Text => {
-            let heading = ["DIGEST", "SIZE", "UNUSED", "URL"].map(str::to_owned).to_vec();
+            let heading = ["DIGEST", "SIZE", "UNUSED", "URL"];
             let cells = stock.iter().map(|stored| {
                 let partial = if stored.partial { " (partial)" } else { "" };
                 let from = stored.urls.first().map_or("-", String::as_str);
                 vec![short(stored), format!("{}{partial}", ByteSize(stored.size)), stored.idle(now).to_string(), from.to_owned()]
             });
             let total = ByteSize(stock.iter().map(|stored| stored.size).sum());
-            let table = ui::table(&std::iter::once(heading).chain(cells).collect::<Vec<_>>());
+            let table = ui::table(&heading, cells);
             ui::data(&format!("{table}{total} in {}\n", cache.folder().display()))
         }
     }

@@ -102,12 +102,9 @@ const HEADING: [&str; 5] = ["AXIS", "TOTAL", "PLEDGED", "CAP", "FREE"];
 
 /// The report for people, with bars or without.
 fn text(report: &Report, bars: bool) -> String {
-    let mut heading = HEADING.map(str::to_owned).to_vec();
-    heading.extend(bars.then(String::new));
+    let heading: Vec<&str> = HEADING.into_iter().chain(bars.then_some("")).collect();
     let called = if report.named { format!("hypervisor {}, ", report.hypervisor) } else { String::new() };
-    ui::table(&std::iter::once(heading).chain(report.axes.iter().map(|row| cells(row, bars))).collect::<Vec<_>>())
-        + &called
-        + &summary(report)
+    ui::table(&heading, report.axes.iter().map(|row| cells(row, bars))) + &called + &summary(report)
 }
 
 /// The reports of several.

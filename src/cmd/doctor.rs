@@ -180,16 +180,13 @@ fn appliance(world: World<'_>, accelerator: Accelerator) -> Check {
 }
 
 fn table(checks: &[Check]) -> String {
-    let rows: Vec<Vec<String>> = checks
-        .iter()
-        .map(|check| {
-            let health = match check.health {
-                Health::Ok => "ok",
-                Health::Warning => "warning",
-                Health::Broken => "BROKEN",
-            };
-            vec![check.name.clone(), health.to_owned(), check.detail.clone()]
-        })
-        .collect();
-    ui::table(&rows)
+    let rows = checks.iter().map(|check| {
+        let health = match check.health {
+            Health::Ok => "ok",
+            Health::Warning => "warning",
+            Health::Broken => "BROKEN",
+        };
+        vec![check.name.clone(), health.to_owned(), check.detail.clone()]
+    });
+    ui::table(&[], rows)
 }

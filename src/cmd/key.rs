@@ -73,12 +73,12 @@ fn list(files: &KeyFiles, output: Output) -> Result<()> {
         Output::Json => ui::json(&rows),
         Output::Text if rows.is_empty() => ui::data("there are no keys yet: `tpl key generate` makes one\n"),
         Output::Text => {
-            let heading = ["KEY", "WHOSE", "PUBLIC KEY", "FROM"].map(str::to_owned).to_vec();
+            let heading = ["KEY", "WHOSE", "PUBLIC KEY", "FROM"];
             let cells = rows.iter().map(|row| {
                 let whose = if row.own { "own" } else { "trusted" };
                 vec![row.key_id.to_string(), whose.to_owned(), row.public_key.to_string(), row.from.clone()]
             });
-            ui::data(&ui::table(&std::iter::once(heading).chain(cells).collect::<Vec<_>>()))
+            ui::data(&ui::table(&heading, cells))
         }
     }
 }

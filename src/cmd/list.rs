@@ -44,7 +44,7 @@ pub fn run(world: World<'_>, output: Output) -> Result<()> {
     let rows = rows(world.seen(), &inventory)?;
     match output {
         Output::Json => ui::json(&rows),
-        Output::Text => ui::data(&table(&rows)),
+        Output::Text => ui::data(&if rows.is_empty() { NOTHING.to_owned() } else { ui::table(&HEADING, rows.iter().map(cells)) }),
     }
 }
 
@@ -98,14 +98,6 @@ pub(super) fn unreadable(inventory: &Inventory) -> impl Iterator<Item = String> 
 
 const NOTHING: &str = "there are no templates yet: `tpl build debian13` makes one\n";
 const HEADING: [&str; 8] = ["NAME", "VERSION", "STATE", "CURRENT", "SIZE", "ALLOCATED", "CLONES", "DIGEST"];
-
-fn table(rows: &[Row]) -> String {
-    if rows.is_empty() {
-        return NOTHING.to_owned();
-    }
-    let heading = HEADING.map(str::to_owned).to_vec();
-    ui::table(&std::iter::once(heading).chain(rows.iter().map(cells)).collect::<Vec<_>>())
-}
 
 fn cells(row: &Row) -> Vec<String> {
     vec![

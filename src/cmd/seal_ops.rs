@@ -30,10 +30,10 @@ pub fn run(output: Output) -> Result<()> {
     if output == Output::Json {
         return ui::json(&rows);
     }
-    let heading = ["OPERATION", "DEFAULT", "FAMILIES", "WHAT IT DOES"].map(str::to_owned).to_vec();
+    let heading = ["OPERATION", "DEFAULT", "FAMILIES", "WHAT IT DOES"];
     let cells = rows.iter().map(|row| {
         let families = if row.families.is_empty() { "all".to_owned() } else { row.families.join(" ") };
         vec![row.name.to_owned(), if row.default { "on" } else { "off" }.to_owned(), families, row.summary.to_owned()]
     });
-    ui::data(&ui::table(&std::iter::once(heading).chain(cells).collect::<Vec<_>>()))
+    ui::data(&ui::table(&heading, cells))
 }

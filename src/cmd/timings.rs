@@ -59,22 +59,22 @@ fn tables(summary: &Summary) -> String {
         return "there are no timings in it\n".to_owned();
     }
     let seconds = |seconds: f64| format!("{seconds:.1}");
-    let heading = ["STAGE", "COUNT", "FAILED", "TOTAL", "MEDIAN", "P95", "MAX"].map(str::to_owned).to_vec();
+    let heading = ["STAGE", "COUNT", "FAILED", "TOTAL", "MEDIAN", "P95", "MAX"];
     let stages = summary.stages.iter().map(|stage| {
         let counts = [stage.stage.clone(), stage.count.to_string(), stage.failed.to_string()];
         counts.into_iter().chain([stage.total, stage.median, stage.p95, stage.max].map(seconds)).collect()
     });
-    let mut text = ui::table(&std::iter::once(heading).chain(stages).collect::<Vec<_>>());
+    let mut text = ui::table(&heading, stages);
     if summary.slowest.is_empty() {
         return text;
     }
-    let heading = ["SLOWEST", "TEMPLATE", "SECONDS", "LONGEST STAGE", "SECONDS", ""].map(str::to_owned).to_vec();
+    let heading = ["SLOWEST", "TEMPLATE", "SECONDS", "LONGEST STAGE", "SECONDS", ""];
     let vms = summary.slowest.iter().map(|vm| {
         let failed = if vm.failed { "failed" } else { "" }.to_owned();
         vec![vm.vm.clone(), vm.template.clone(), seconds(vm.seconds), vm.stage.clone(), seconds(vm.stage_seconds), failed]
     });
     text.push('\n');
-    text.push_str(&ui::table(&std::iter::once(heading).chain(vms).collect::<Vec<_>>()));
+    text.push_str(&ui::table(&heading, vms));
     text
 }
 

@@ -51,7 +51,7 @@ pub fn run(world: World<'_>, output: Output) -> Result<()> {
     let rows = rows(world.seen(), &inventory)?;
     match output {
         Output::Json => ui::json(&rows),
-        Output::Text => ui::data(&table(&rows)),
+        Output::Text => ui::data(&if rows.is_empty() { NOTHING.to_owned() } else { ui::table(&HEADING, rows.iter().map(cells)) }),
     }
 }
 
@@ -105,14 +105,6 @@ fn rooms(seen: Seen<'_>, vms: &[&Clone]) -> Result<BTreeMap<String, Room>> {
 
 const NOTHING: &str = "there are no VMs of tpl's: `tpl clone` makes some\n";
 const HEADING: [&str; 4] = ["NAME", "TEMPLATE", "STATE", "ADDRESS"];
-
-fn table(rows: &[Row]) -> String {
-    if rows.is_empty() {
-        return NOTHING.to_owned();
-    }
-    let heading = HEADING.map(str::to_owned).to_vec();
-    ui::table(&std::iter::once(heading).chain(rows.iter().map(cells)).collect::<Vec<_>>())
-}
 
 fn cells(row: &Row) -> Vec<String> {
     let address = if row.addresses.is_empty() { "-".to_owned() } else { row.addresses.join(" ") };

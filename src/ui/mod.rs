@@ -60,13 +60,15 @@ pub fn note(line: &str) {
     }
 }
 
-/// Columns for people: the first row is the heading; each column as wide as its widest cell.
-pub fn table(rows: &[Vec<String>]) -> String {
+/// Columns for people, each as wide as its widest cell; without a heading where that has no cells.
+pub fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let heading = (!heading.is_empty()).then(|| heading.iter().map(|cell| (*cell).to_owned()).collect());
+    let rows: Vec<Vec<String>> = heading.into_iter().chain(rows).collect();
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             line.push_str(&format!("{cell:width$}  "));
@@ -181,8 +183,9 @@ mod tests {
 
     #[test]
     fn tables_line_up() {
-        let rows = [["NAME", "STATE"], ["a", "running"], ["longer", "x"]].map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(table(&rows), "NAME    STATE\na       running\nlonger  x\n");
+        let rows = [["a", "running"], ["longer", "x"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(table(&["NAME", "STATE"], rows.clone()), "NAME    STATE\na       running\nlonger  x\n");
+        assert_eq!(table(&[], rows), "a       running\nlonger  x\n");
     }
 
     #[test]

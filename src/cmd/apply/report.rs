@@ -171,7 +171,7 @@ impl Report {
     }
 
     fn table(&self) -> String {
-        let heading = ["NAME", "ACTION", "ADDRESS", "STATE", "DIFFERENCES"].map(str::to_owned).to_vec();
+        let heading = ["NAME", "ACTION", "ADDRESS", "STATE", "DIFFERENCES"];
         let rows = self.vms.iter().map(|row| {
             let addresses: Vec<String> = row.addresses.iter().map(ToString::to_string).collect();
             let differences: Vec<String> = row
@@ -188,7 +188,7 @@ impl Report {
                 or_dash(differences.join("; ")),
             ]
         });
-        ui::table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
+        ui::table(&heading, rows)
     }
 }
 

@@ -92,14 +92,14 @@ impl Report {
     pub fn table(&self) -> String {
         let several = self.clones.iter().any(|clone| clone.hypervisor.is_some());
         let heading = ["NAME", "ADDRESS", "STATE", "MACHINE-ID", "SSH HOST KEY"];
-        let heading = several.then_some("HYPERVISOR").into_iter().chain(heading).map(str::to_owned).collect();
+        let heading: Vec<&str> = several.then_some("HYPERVISOR").into_iter().chain(heading).collect();
         let rows = self.clones.iter().map(|clone| {
             let address = if clone.addresses.is_empty() { "-".to_owned() } else { clone.addresses.join(" ") };
             let (state, keys) = (clone.state.to_owned(), clone.ssh_fingerprints.join(" "));
             let cells = [clone.name.clone(), address, state, clone.machine_id.clone(), keys];
             clone.hypervisor.clone().into_iter().chain(cells).collect()
         });
-        ui::table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
+        ui::table(&heading, rows)
     }
 }
 
