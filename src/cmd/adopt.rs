@@ -45,7 +45,7 @@ pub fn run(world: World<'_>, config: &Config, args: &AdoptArgs, output: Output) 
 /// Looks at the VM, and decides.
 fn plan(world: World<'_>, config: &Config, args: &AdoptArgs) -> Result<BuildPlan> {
     let why = "a VM's disk is copied on the hypervisor itself";
-    remote::refuse(world.hypervisor.name(), world.hypervisor.uri(), why)?;
+    remote::refuse(world.hypervisor.name(), world.hypervisor.uri(), why, "run tpl there")?;
     let seal = Seal { enable: args.enable.clone(), disable: args.disable.clone(), shrink: !args.no_shrink };
     Selection::new(&seal.enable, &seal.disable)?;
     let domain = world.hypervisor.domain(&args.domain)?.ok_or_else(|| Original::missing(&args.domain))?;

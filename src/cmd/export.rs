@@ -1,5 +1,7 @@
 //! `tpl export`: a published version as two files, its volume and its manifest.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 
 use crate::{
@@ -23,7 +25,8 @@ use crate::{
 /// or its signature is bad. A failure leaves no file.
 pub fn run(world: World<'_>, args: &ExportArgs, output: Output) -> Result<()> {
     let packing = Packing::of(&args.file)?;
-    remote::refuse(world.hypervisor.name(), world.hypervisor.uri(), "a template is exported on the hypervisor itself")?;
+    let why = "a template is exported on the hypervisor itself";
+    remote::refuse(world.hypervisor.name(), world.hypervisor.uri(), why, "run tpl there, or `tpl pull` it here first")?;
     let inventory = world.inventory()?;
     let manifest = &inventory.find(&args.template)?.manifest;
     let id = manifest.id();
@@ -45,7 +48,8 @@ pub fn run(world: World<'_>, args: &ExportArgs, output: Output) -> Result<()> {
     if args.dry_run {
         return report(args, &exported, None, output);
     }
-    let volume = verify::intact_volume(world, manifest, digest)?;
+    verify::ensure_intact(world, manifest, digest)?;
+    let volume = PathBuf::from(world.storage.path_of(&id.domain())?);
     world.local.go_on()?;
     let line = StageLine::begin("export");
     let export = Export {

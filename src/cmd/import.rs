@@ -42,7 +42,8 @@ use crate::{
 /// undoes what has been made.
 pub fn run(world: World<'_>, config: &Config, args: &ImportArgs, output: Output) -> Result<()> {
     Packing::of(&args.file)?;
-    remote::refuse(world.hypervisor.name(), world.hypervisor.uri(), "a template is imported on the hypervisor itself")?;
+    let why = "a template is imported on the hypervisor itself";
+    remote::refuse(world.hypervisor.name(), world.hypervisor.uri(), why, "run tpl there, or import it here and `tpl push` it")?;
     let document = document_of(&args.file);
     let taken = portable::parse(&read_document(&args.file)?);
     let portable = taken.map_err(|why| Refusal::new(format!("{} is not taken: {why}", document.display())))?;

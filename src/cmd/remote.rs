@@ -8,12 +8,13 @@ use crate::core::{
     ready::Until,
 };
 
-/// Refuses what opens files of the hypervisor, if that is another machine. `why` is the rest of a sentence.
+/// Refuses what opens files of the hypervisor, if that is another machine. `why` is the rest of a sentence, `advice` says what can be
+/// done instead.
 ///
 /// # Errors
 /// [`Refusal`].
-pub fn refuse(name: &str, uri: &str, why: &str) -> Result<(), Refusal> {
-    reason(name, uri, why).map_or(Ok(()), |reason| Err(Refusal::new(reason).advise("run tpl there")))
+pub fn refuse(name: &str, uri: &str, why: &str, advice: &str) -> Result<(), Refusal> {
+    reason(name, uri, why).map_or(Ok(()), |reason| Err(Refusal::new(reason).advise(advice)))
 }
 
 /// The same as the reason of a refusal that has others besides; none where the hypervisor is this machine.
@@ -79,8 +80,8 @@ mod tests {
 
     #[test]
     fn only_another_machine_is_refused() {
-        assert_eq!(refuse("qemu:///system", "qemu:///system", "x"), Ok(()));
-        let refused = refuse("hv1", "qemu+ssh://hv1/system", "files are opened").unwrap_err().to_string();
+        assert_eq!(refuse("qemu:///system", "qemu:///system", "x", "y"), Ok(()));
+        let refused = refuse("hv1", "qemu+ssh://hv1/system", "files are opened", "run tpl there").unwrap_err().to_string();
         assert_eq!(refused, "hv1 is another machine, and files are opened\nrun tpl there");
     }
 

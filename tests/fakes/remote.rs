@@ -2,7 +2,10 @@
 
 use tpl::core::error::exit_code;
 
-use super::{images::with_vm, machine::Machine};
+use super::{
+    images::with_vm,
+    machine::{Machine, Node},
+};
 
 const REMOTE: &str = "qemu+ssh://root@hv1/system";
 
@@ -19,14 +22,12 @@ fn refused(machine: &Machine, command: &str) -> String {
 fn what_opens_the_hypervisors_files_is_refused() {
     let machine = Machine::with_template();
     let says = |why: &str| format!("{REMOTE} is another machine{why}\nrun tpl there");
-    let verify = says(", and a template's volume is read on the hypervisor itself");
-    assert_eq!(refused(&machine, "verify debian13"), verify);
     let console = says(": --wait cloud-init: cloud-init tells of itself on the console, whose log is on the hypervisor itself");
     for dry in ["", " --dry-run"] {
         assert_eq!(refused(&machine, &format!("clone --ssh-key KEY --wait cloud-init{dry}")), console);
     }
     let build = format!(
-        "{REMOTE} is another machine, and a template is built on the hypervisor itself\n`tpl doctor` checks this host and says what to do"
+        "{REMOTE} is another machine, and a template is built on the hypervisor itself: `tpl push` brings it to others\n`tpl doctor` checks this host and says what to do"
     );
     assert_eq!(refused(&machine, "build debian13"), build);
 
@@ -43,6 +44,19 @@ fn what_opens_the_hypervisors_files_is_refused() {
     let version = machine.manifests().iter().find(|manifest| manifest.name.as_str() == "gold").unwrap().id();
     let variables = says(&format!(": {version} keeps UEFI variables: their file is read on the hypervisor itself"));
     assert_eq!(refused(&machine, "clone gold --ssh-key KEY"), variables);
+}
+
+#[test]
+fn a_digest_is_taken_from_another_machine() {
+    let machine = Machine::with_template();
+    machine.state().uri = REMOTE;
+    let said = machine.tpl("verify debian13").unwrap().data;
+    assert!(said.ends_with("holds  not looked at: `tpl verify` does so on the hypervisor itself\n"), "{said}");
+    let volume = "debian13.20261121-031100";
+    machine.state().volumes.get_mut(volume).unwrap().tree.insert("/etc/motd".to_owned(), Node::File("x".to_owned()));
+    let error = machine.tpl("verify debian13").unwrap_err();
+    assert_eq!(exit_code(&error), 1);
+    assert!(error.to_string().contains("is damaged: its content digest is "), "{error:#}");
 }
 
 #[test]

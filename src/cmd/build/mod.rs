@@ -204,7 +204,7 @@ pub(super) fn dry_run(world: World<'_>, plan: &BuildPlan, output: Output) -> Res
 /// Everything that can be seen to be missing before anything is made. A build that is resumed has its disk already.
 pub(super) fn preflight(world: World<'_>, plan: &BuildPlan, resumed: bool) -> Result<()> {
     // Its disks and logs are opened by their paths.
-    let why = "a template is built on the hypervisor itself";
+    let why = "a template is built on the hypervisor itself: `tpl push` brings it to others";
     let mut reasons: Vec<String> = remote::reason(world.hypervisor.name(), world.hypervisor.uri(), why).into_iter().collect();
     for name in plan.networks() {
         match world.hypervisor.network(name)? {
