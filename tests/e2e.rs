@@ -27,6 +27,7 @@ mod e2e {
     mod build;
     mod clones;
     mod derived;
+    mod elsewhere;
     mod firmware;
     mod fleet;
     mod image;

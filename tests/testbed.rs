@@ -8,6 +8,10 @@
 
 #[path = "testbed/bed.rs"]
 mod bed;
+#[path = "testbed/clones.rs"]
+mod clones;
+#[path = "testbed/lab.rs"]
+mod lab;
 #[path = "testbed/placement.rs"]
 mod placement;
 #[path = "testbed/push.rs"]

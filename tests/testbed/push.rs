@@ -1,122 +1,21 @@
 //! A version's way between real hypervisors: from a directory here to a directory, to a thick and to a thin volume group, and back.
-//! Its beginning is a pool of this machine's libvirt.
 
 use std::{
     fs::{self, File},
-    os::unix::fs::FileExt as _,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    path::Path,
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
-use tpl::core::{
-    digest::{ChunkList, chunk_digest, hex},
-    manifest::Manifest,
-    portable,
-    units::ByteSize,
+
+use super::{
+    bed::{sh, shell, uri},
+    lab::{Lab, command},
 };
 
-use super::bed::variable;
-
 const MIB: usize = 1 << 20;
-/// Of these, every third is a hole.
-const CHUNKS: usize = 18;
-
-/// A pool of this machine, a configuration that knows it as `here`, and versions of a template of this test's own.
-struct Lab {
-    folder: TempDir,
-    name: String,
-}
-
-#[expect(clippy::disallowed_methods, reason = "tests run programs as an operator does")]
-fn command(program: impl AsRef<Path>) -> Command {
-    Command::new(program.as_ref())
-}
-
-fn virsh(args: &[&str]) -> bool {
-    command("virsh").args(["-q", "-c", "qemu:///system"]).args(args).stderr(Stdio::null()).status().unwrap().success()
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        for hypervisor in ["here", "bed2", "bed2-vg", "bed1", "bed1-thin"] {
-            for version in ["20261121-010000", "20261121-020000"] {
-                self.tpl(&["--on", hypervisor, "rm", &format!("{}@{version}", self.name)]);
-            }
-            self.tpl(&["--on", hypervisor, "prune", "--template", &self.name]);
-        }
-        virsh(&["pool-destroy", &self.name]);
-        virsh(&["pool-undefine", &self.name]);
-    }
-}
-
-impl Lab {
-    fn new(test: &str) -> Self {
-        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let name = format!("hc-{test}-{}", std::process::id());
-        let pool = folder.path().join("pool");
-        fs::create_dir(&pool).unwrap();
-        assert!(virsh(&["pool-define-as", &name, "dir", "--target", pool.to_str().unwrap()]) && virsh(&["pool-start", &name]));
-        let beds = fs::read_to_string(variable("TPL_CONFIG")).unwrap();
-        let config = format!("{beds}\n[hypervisors.here]\nuri = \"qemu:///system\"\npool = \"{name}\"\n");
-        fs::write(folder.path().join("config.toml"), config).unwrap();
-        Self { folder, name }
-    }
-
-    fn start(&self, args: &[&str]) -> Command {
-        let mut tpl = command(env!("CARGO_BIN_EXE_tpl"));
-        tpl.args(args).env("TPL_CONFIG", self.folder.path().join("config.toml")).stdin(Stdio::null());
-        tpl
-    }
-
-    fn tpl(&self, args: &[&str]) -> Output {
-        self.start(args).output().unwrap()
-    }
-
-    /// A version whose chunks are filled by their numbers, those named with something else; it is imported here.
-    fn make(&self, version: &str, changed: &[usize]) -> PathBuf {
-        let raw = self.folder.path().join(format!("{version}.raw"));
-        let file = File::create(&raw).unwrap();
-        file.set_len((CHUNKS * MIB) as u64).unwrap();
-        let mut digests = vec![None; CHUNKS];
-        for (index, digest) in digests.iter_mut().enumerate().filter(|(index, _)| index % 3 != 2) {
-            let seed = if changed.contains(&index) { index + 1000 } else { index };
-            let chunk: Vec<u8> = (0..MIB).map(|at| ((at * 31 + seed * 7 + at / 251) % 255) as u8 + 1).collect();
-            file.write_all_at(&chunk, (index * MIB) as u64).unwrap();
-            *digest = chunk_digest(&chunk);
-        }
-        let list = ChunkList::new((CHUNKS * MIB) as u64, digests).unwrap();
-        let mut manifest: Manifest = serde_json::from_str(include_str!("../fixtures/manifest.json")).unwrap();
-        manifest.name = self.name.parse().unwrap();
-        manifest.version = version.parse().unwrap();
-        (manifest.os, manifest.virtual_size) = (None, ByteSize((CHUNKS * MIB) as u64));
-        manifest.packages.clear();
-        manifest.digest = Some(hex(&list.content_digest()));
-        manifest.trust = tpl::core::trust::Trust::Unsigned { reason: "made by a test".to_owned() };
-        let image = self.folder.path().join(format!("{version}.qcow2"));
-        let made = command("qemu-img").args(["convert", "-O", "qcow2"]).args([&raw, &image]).status().unwrap();
-        assert!(made.success());
-        fs::write(portable::document_of(&image), portable::write(&manifest, None).unwrap()).unwrap();
-        let imported = self.tpl(&["--on", "here", "import", image.to_str().unwrap(), "--allow-unsigned"]);
-        assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
-        raw
-    }
-
-    /// Sends a version; what came of it.
-    fn send(&self, args: &[&str]) -> Value {
-        let sent = self.tpl(&[args, &["--allow-unsigned", "--output", "json"]].concat());
-        assert!(sent.status.success(), "{args:?}: {}", String::from_utf8_lossy(&sent.stderr));
-        let entries: Value = serde_json::from_slice(&sent.stdout).unwrap();
-        entries[0].clone()
-    }
-
-    fn id(&self, version: &str) -> String {
-        format!("{}@{version}", self.name)
-    }
-}
 
 fn bytes(entry: &Value) -> u64 {
     entry["bytes_sent"].as_u64().unwrap()
@@ -165,14 +64,20 @@ fn a_thin_pool_takes_and_gives() {
     assert!(fs::read(&volume).unwrap() == fs::read(&raw).unwrap(), "it is not what was sent");
 }
 
-/// Waits until something has been sent, then ends tpl as nothing else does.
-fn kill_in_the_middle(mut tpl: Command, log: &Path) {
+/// A call of tpl of which something has been sent.
+fn in_the_middle(mut tpl: Command, log: &Path) -> Child {
     let mut child = tpl.stdout(Stdio::null()).stderr(File::create(log).unwrap()).spawn().unwrap();
     let end = Instant::now() + Duration::from_secs(300);
     while !fs::read_to_string(log).unwrap().contains("sending: 3 MiB") {
         assert!(Instant::now() < end && child.try_wait().unwrap().is_none(), "{}", fs::read_to_string(log).unwrap());
         thread::sleep(Duration::from_millis(5));
     }
+    child
+}
+
+/// Ends tpl as nothing else does.
+fn kill_in_the_middle(tpl: Command, log: &Path) {
+    let mut child = in_the_middle(tpl, log);
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -213,4 +118,80 @@ fn of_two_at_once_one_is_refused() {
     let said: Vec<_> = ended.iter().map(|output| String::from_utf8_lossy(&output.stderr).into_owned()).collect();
     assert_eq!(codes, [Some(0), Some(3)], "{said:?}");
     assert_eq!(lab.send(&["--on", "here", "push", &id, "--to", "bed2"])["outcome"], "unchanged");
+}
+
+#[test]
+fn what_a_broken_connection_has_brought_is_gone_on_with() {
+    let lab = Lab::new("cut");
+    lab.make("20261121-010000", &[]);
+    let id = lab.id("20261121-010000");
+    let log = lab.folder.path().join("log");
+    for target in ["bed2", "bed1"] {
+        let mut push = in_the_middle(lab.start(&["--on", "here", "push", &id, "--to", target, "--allow-unsigned"]), &log);
+        // libvirt's connection and tpl's own.
+        assert!(command("pkill").args(["-KILL", "-P", &push.id().to_string(), "ssh"]).status().unwrap().success());
+        let ended = push.wait().unwrap();
+        let said = fs::read_to_string(&log).unwrap();
+        assert_eq!(ended.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("what has arrived at {target} is kept: the same command goes on with it")), "{said}");
+        let sent = lab.send(&["--on", "here", "push", &id, "--to", target]);
+        assert_eq!(sent["outcome"], "resumed", "{sent}");
+        assert!(bytes(&sent) < (12 * MIB) as u64, "{sent}");
+        assert!(lab.tpl(&["--on", target, "verify", &id]).status.success());
+    }
+}
+
+/// A directory pool on bed2 in a file system of its own, so that it gets full.
+struct Small<'a>(&'a str);
+
+impl<'a> Small<'a> {
+    fn new(name: &'a str) -> Self {
+        let line = format!(
+            "truncate -s 48M /var/lib/{name}.img && mkfs.ext4 -q -m 0 /var/lib/{name}.img && mkdir /var/lib/{name} && \
+             mount -o loop /var/lib/{name}.img /var/lib/{name} && virsh -q pool-define-as {name} dir --target /var/lib/{name} && \
+             virsh -q pool-start {name}"
+        );
+        sh(shell("bed2").as_ref(), &line);
+        Self(name)
+    }
+}
+
+impl Drop for Small<'_> {
+    fn drop(&mut self) {
+        let name = self.0;
+        let line = format!(
+            "virsh -q pool-destroy {name}; virsh -q pool-undefine {name}; umount /var/lib/{name}; rm -rf /var/lib/{name} /var/lib/{name}.img"
+        );
+        sh(shell("bed2").as_ref(), &line);
+    }
+}
+
+#[test]
+fn a_target_that_gets_full_is_left_as_it_was() {
+    let lab = Lab::new("full");
+    lab.make("20261121-010000", &[]);
+    let id = lab.id("20261121-010000");
+    let (name, domain) = (lab.name.as_str(), id.replace('@', "."));
+    let small = Small::new(name);
+    lab.know("small", &uri("bed2"), name);
+    let push = || lab.tpl(&["--on", "here", "push", &id, "--to", "small", "--allow-unsigned"]);
+    // Somebody else takes all the room that there was when it began: seen from 2 MiB on, of 12.
+    let grab = format!(
+        "cd /var/lib/{name} && until [ \"$(stat -c %b {domain} 2>/dev/null || echo 0)\" -gt 4096 ]; do sleep 0.05; done; \
+         fallocate -l $(($(df --output=avail -B1 . | tail -n 1) - 65536)) others"
+    );
+    let failed = thread::scope(|scope| {
+        scope.spawn(|| sh(shell("bed2").as_ref(), &grab));
+        push()
+    });
+    let said = String::from_utf8_lossy(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    let left = sh(shell("bed2").as_ref(), &format!("ls /var/lib/{name}; virsh -q list --all --name | grep {name} || true"));
+    assert_eq!(left, "lost+found\nothers\n");
+    sh(shell("bed2").as_ref(), &format!("rm /var/lib/{name}/others"));
+    let done = push();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    lab.tpl(&["--on", "small", "rm", &id]);
+    drop(small);
 }
