@@ -1,5 +1,7 @@
 //! `tpl doctor`: each thing that tpl needs, ok, or what to do.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -10,11 +12,11 @@ use crate::{
         config::Config,
         domain::Accelerator,
         error::Refusal,
-        facts::{PoolSize, VolumeFormat},
+        facts::{PoolSize, VolumeFormat, is_local},
         fill::fills,
         progress::Silent,
     },
-    host::{guest::Access, process, source::debian_keyring},
+    host::{guest::Access, process, shell, source::debian_keyring},
     ui,
 };
 
@@ -135,8 +137,27 @@ fn hypervisor(world: World<'_>, config: &Config) -> Vec<Check> {
         ),
         Err(error) => Check::new("kvm", Health::Broken, format!("{error:#}")),
     });
-    checks.push(appliance(world, accelerator.unwrap_or(Accelerator::Tcg)));
+    // Guests' disks are opened where their files are.
+    checks.push(if is_local(&config.uri) {
+        appliance(world, accelerator.unwrap_or(Accelerator::Tcg))
+    } else {
+        programs(world, pool)
+    });
     checks
+}
+
+/// What runs another machine's own programs. A logical pool is nothing without; a directory's volumes are read back more slowly.
+fn programs(world: World<'_>, pool: Option<PoolSize>) -> Check {
+    let deadline = Duration::from_secs(60);
+    let needed = pool.is_some_and(|pool| pool.kind.is_logical());
+    match shell::run(world.shell, &["uname", "-n"], deadline) {
+        Ok(name) => Check::new("programs", Health::Ok, format!("run over SSH, on {}", name.trim())),
+        Err(error) => {
+            let health = if needed { Health::Broken } else { Health::Warning };
+            let why = if needed { "lvm2 is called there" } else { "what is sent there is read back over the line" };
+            Check::new("programs", health, format!("{error:#}; {why}").replace('\n', "; "))
+        }
+    }
 }
 
 /// What can become full in a logical pool.

@@ -75,3 +75,27 @@ fn who_cannot_log_in_is_told_what_must_work() {
     assert!(text.starts_with("reaching bed1 by SSH: ") && text.contains("Permission denied"), "{text}");
     assert!(text.ends_with("`ssh nobody-there@127.0.0.1 true` must work without a question"), "{text}");
 }
+
+#[test]
+fn doctor_tries_what_a_hypervisor_is_needed_for() {
+    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_tpl"))
+        .args(["--on", "bed1", "doctor", "--output", "json"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success(), "{said}{}", String::from_utf8_lossy(&checked.stderr));
+    let checks: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let found = |name: &str| checks.as_array().unwrap().iter().find(|check| check["name"] == name).unwrap().clone();
+    for (name, health, part) in [
+        ("libvirt", "ok", "bed1, qemu+ssh://"),
+        ("pool", "ok", "vg0: "),
+        ("network", "ok", "default is active"),
+        ("kvm", "warning", "VMs are emulated"),
+        ("programs", "ok", "run over SSH, on bed1"),
+    ] {
+        let check = found(name);
+        assert!(check["health"] == health && check["detail"].as_str().unwrap().contains(part), "{check}");
+    }
+    assert!(!checks.to_string().contains("appliance"), "that is for this machine's disks");
+}
