@@ -54,7 +54,7 @@ pub fn run(world: World<'_>, config: &Config, args: &ImportArgs, output: Output)
     let lock = world.local.lock(&format!("build {} {}", world.hypervisor.uri(), id.name), Duration::ZERO)?;
     let _lock = lock.map_err(|holder| Refusal::new(format!("{} is being built or imported already, by {holder}", id.name)))?;
     let inventory = world.inventory()?;
-    if is_there(&inventory, &portable)? {
+    if is_there(&inventory, &portable, world.storage.pool())? {
         return report(
             &portable.manifest,
             &standing,
@@ -79,8 +79,8 @@ pub fn run(world: World<'_>, config: &Config, args: &ImportArgs, output: Output)
 }
 
 /// Whether this very version is here already.
-fn is_there(inventory: &Inventory, portable: &Portable) -> Result<bool, Refusal> {
-    match there(inventory, portable)? {
+fn is_there(inventory: &Inventory, portable: &Portable, pool: &str) -> Result<bool, Refusal> {
+    match there(inventory, portable, pool)? {
         There::Nothing => Ok(false),
         There::Same => Ok(true),
         There::Begun(begun) => Err(unfinished(&begun.manifest)),

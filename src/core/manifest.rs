@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::{
     dns::Registration,
+    error::Refusal,
     hardware::Hardware,
     names::{TemplateId, TemplateName, UserName, Version, VmName},
     network::Reservation,
@@ -215,6 +216,19 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// That its volumes are in this pool.
+    ///
+    /// # Errors
+    /// [`Refusal`]: they are in another one.
+    pub fn ensure_pool(&self, pool: &str) -> Result<(), Refusal> {
+        if self.pool == pool {
+            return Ok(());
+        }
+        let reason = format!("{} has its volumes in pool {}, and this command works on pool {pool}", self.id(), self.pool);
+        let advice = format!("name it with --pool {}, or a hypervisor of the configuration that has this pool", self.pool);
+        Err(Refusal::new(reason).advise(advice))
+    }
+
     /// The template and version.
     pub fn id(&self) -> TemplateId {
         TemplateId { name: self.name.clone(), version: self.version.clone() }

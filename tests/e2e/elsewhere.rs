@@ -53,8 +53,12 @@ impl Bed {
             let here = format!("{beds}\n[hypervisors.here]\nuri = \"qemu:///system\"\npool = \"{}\"\n", pool());
             fs::write(&config, here).unwrap();
         });
-        // The pool of these tests is this machine's.
-        ended(command(args).env("TPL_CONFIG", &config).env_remove("TPL_POOL"))
+        // The pool of these tests is this machine's; and emulated hypervisors answer late beside an installation.
+        ended(
+            command(args)
+                .envs([("TPL_CONFIG", config.as_path()), ("TPL_CONNECT_TIMEOUT", Path::new("5m"))])
+                .env_remove("TPL_POOL"),
+        )
     }
 
     /// What a line of shell prints on bed1.

@@ -68,7 +68,7 @@ fn look(lab: &Lab, hypervisor: &str, group: &str, way: &[&str], files: &str) {
     let clone = &report["clones"][0];
     let (template, disk) = (format!("/dev/{group}/{}", id.replace('@', ".")), format!("/dev/{group}/{vm}"));
     // Thin volumes are not active by themselves.
-    let compared = format!("lvchange -ay -K {disk} {template} && cmp -n $(blockdev --getsize64 {template}) {template} {disk}");
+    let compared = format!("lvchange -y -ay -K {disk} {template} && cmp -n $(blockdev --getsize64 {template}) {template} {disk}");
     assert_eq!(sh(shell(bed).as_ref(), &compared), "", "{hypervisor} {way:?}");
     assert_eq!(listing(bed, &disk, "ext4"), files, "{hypervisor} {way:?}");
     let seed = meta_data(bed, &format!("{disk}-seed"));
@@ -105,5 +105,17 @@ fn clones_in_volume_groups_are_their_template() {
     for (hypervisor, group, ways) in table {
         lab.send(&["--on", "here", "push", &id, "--to", hypervisor]);
         ways.iter().for_each(|way| look(&lab, hypervisor, group, way, &files));
+        // Both are pools of one hypervisor, which has each version once.
+        let other = if group == "vg0" { "bed1-thin" } else { "bed1" };
+        let key = lab.folder.path().join("key.pub");
+        let push = ["--on", "here", "push", &id, "--to", other, "--allow-unsigned"];
+        let clone = ["--on", other, "clone", &id, "--no-start", "--ssh-key", key.to_str().unwrap()];
+        for args in [push, clone] {
+            let refused = lab.tpl(&args);
+            let said = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(3), "{said}");
+            assert!(said.contains(&format!("{id} has its volumes in pool {group}")), "{said}");
+        }
+        assert!(lab.tpl(&["--on", hypervisor, "rm", &id]).status.success());
     }
 }

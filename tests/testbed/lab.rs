@@ -76,7 +76,9 @@ impl Lab {
     /// A call of tpl.
     pub fn start(&self, args: &[&str]) -> Command {
         let mut tpl = command(env!("CARGO_BIN_EXE_tpl"));
-        tpl.args(args).env("TPL_CONFIG", self.folder.path().join("config.toml")).stdin(Stdio::null());
+        // Emulated machines with many tests on them answer late.
+        tpl.args(args).env("TPL_CONFIG", self.folder.path().join("config.toml")).env("TPL_CONNECT_TIMEOUT", "5m");
+        tpl.stdin(Stdio::null());
         tpl
     }
 
@@ -114,7 +116,7 @@ impl Lab {
         manifest.name = self.name.parse().unwrap();
         manifest.version = version.parse().unwrap();
         (manifest.os, manifest.virtual_size) = (None, ByteSize(size));
-        (manifest.clone.memory, manifest.clone.disk) = (ByteSize(128 << 20), ByteSize(size));
+        (manifest.clone.vcpus, manifest.clone.memory, manifest.clone.disk) = (1, ByteSize(128 << 20), ByteSize(size));
         manifest.packages.clear();
         manifest.digest = Some(hex(&list.content_digest()));
         manifest.trust = Trust::Unsigned { reason: "made by a test".to_owned() };

@@ -131,6 +131,7 @@ impl Missing<'_> {
         let templates = self.templates(facts)?;
         templates.iter().try_for_each(|template| signature::ensure_cloneable(self.signers, &template.manifest))?;
         self.guests_are_possible(&templates)?;
+        templates.iter().try_for_each(|template| template.manifest.ensure_pool(&self.config.pool))?;
         templates.iter().try_for_each(|template| remote::check_clones(self.config, template, self.until))?;
         let specs = self.vms.iter().map(|vm| self.spec(vm)).collect::<Result<Vec<VmSpec>>>()?;
         let nothing = Guest::default();

@@ -75,6 +75,7 @@ impl<'a> Call<'a> {
         };
         signature::ensure_cloneable(self.signers.as_deref(), &template.manifest)?;
         check_guest(template, spec, self.args.work.wait)?;
+        template.manifest.ensure_pool(&config.pool)?;
         remote::check_clones(config, template, self.until())?;
         let naming = wishes::naming(self.args, &template.manifest.name)?;
         let names = naming.choose(&|name| holder_of(name, facts), &mut Uuid::new_v4)?;
@@ -117,10 +118,10 @@ impl<'a> Call<'a> {
         let mut reasons = Vec::new();
         let mut reachable = candidates;
         reachable.retain(|one| {
-            let against = self
-                .hypervisors
-                .get(one.site)
-                .map_or_else(Vec::new, |(config, _)| remote::against_clones(config, one.template, self.until()));
+            let Some((config, _)) = self.hypervisors.get(one.site) else { return false };
+            let elsewhere = one.template.manifest.ensure_pool(&config.pool).err();
+            let mut against = elsewhere.map_or_else(Vec::new, |refusal| refusal.reasons);
+            against.extend(remote::against_clones(config, one.template, self.until()));
             reasons.extend(against.iter().map(|reason| format!("{} gets no VM: {reason}", one.name)));
             against.is_empty()
         });

@@ -69,7 +69,7 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
             standing: departure.standing.clone(),
             took: Duration::ZERO,
         };
-        let begun = match there(&inventory, &portable)? {
+        let begun = match there(&inventory, &portable, world.storage.pool())? {
             There::Same => {
                 let current = inventory.current(&id.name).is_some_and(|current| current.manifest.id() == id);
                 return Ok(Outcome { unchanged: true, current, ..outcome(0, 0, None, false) });

@@ -94,7 +94,10 @@ impl Carry<'_, '_, '_> {
         let (from, to) = (self.from, self.to);
         let grain = to.bytes.grain()?;
         let (sender, receiver) = sync_channel::<Result<Piece>>(WAITING);
-        let target = Target { name: self.name, size: self.list.virtual_size(), fresh, part };
+        let size = self.list.virtual_size();
+        // What was something and is to be zeros is written, too.
+        let cleared: u64 = needed.clear.iter().map(|index| length_of(*index, size)).sum();
+        let target = Target { name: self.name, size, fresh, part, most: needed.bytes(size) + cleared };
         thread::scope(|scope| {
             scope.spawn(move || {
                 if let Err(error) = read(from, self.name, self.list, needed, grain, &sender) {

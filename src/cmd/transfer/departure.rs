@@ -38,7 +38,7 @@ impl Departure {
         if manifest.state < State::Published {
             return Err(Refusal::new(format!("{id} is not published: it is {}", manifest.state.as_str())).into());
         }
-        ensure_pool(world, manifest)?;
+        manifest.ensure_pool(world.storage.pool())?;
         let standing = signature::standing(world, manifest)?;
         let waived = wish.allow_unsigned && !from.config.signing.required && standing == Standing::Unsigned;
         signature::ensure_acceptable(&standing, &id.to_string(), !waived)?;
@@ -47,16 +47,6 @@ impl Departure {
         let portable = portable::parse(&document).map_err(|why| Refusal::new(format!("{id} cannot be sent: {why}")))?;
         Ok(Self { portable, standing })
     }
-}
-
-fn ensure_pool(world: World<'_>, manifest: &Manifest) -> Result<(), Refusal> {
-    let (own, pool) = (&manifest.pool, world.storage.pool());
-    if own == pool {
-        return Ok(());
-    }
-    let reason = format!("{} has its volumes in pool {own}, and this command works on pool {pool}", manifest.id());
-    Err(Refusal::new(reason)
-        .advise(format!("name it with --pool {own}, or a hypervisor of the configuration that has this pool")))
 }
 
 /// The chunk list that is kept with a version; none where there is none that fits its digest.

@@ -149,11 +149,11 @@ pub enum There<'a> {
     Begun(&'a Template),
 }
 
-/// Looks for a version at its target.
+/// Looks for a version in its target's pool.
 ///
 /// # Errors
-/// [`Refusal`]: something else has its name.
-pub fn there<'a>(inventory: &'a Inventory, portable: &Portable) -> Result<There<'a>, Refusal> {
+/// [`Refusal`]: something else has its name, or it is in another pool there.
+pub fn there<'a>(inventory: &'a Inventory, portable: &Portable, pool: &str) -> Result<There<'a>, Refusal> {
     let (id, digest) = (portable.manifest.id(), portable.digest.to_string());
     let Some(there) = inventory.templates.iter().find(|template| template.manifest.id() == id) else {
         if inventory.names.contains(&id.domain()) {
@@ -161,6 +161,7 @@ pub fn there<'a>(inventory: &'a Inventory, portable: &Portable) -> Result<There<
         }
         return Ok(There::Nothing);
     };
+    there.manifest.ensure_pool(pool)?;
     let (state, own) = (there.manifest.state, there.manifest.digest.as_deref());
     let same = own == Some(digest.as_str());
     if state == State::Building && same {

@@ -37,6 +37,8 @@ pub struct Target<'a> {
     pub fresh: bool,
     /// The part of it that is written now, in bytes. Of a fresh one the parts come one after the other.
     pub part: (u64, u64),
+    /// How many bytes come at most.
+    pub most: u64,
 }
 
 /// The bytes of the raw volumes of one pool.

@@ -126,6 +126,7 @@ impl<'a> PoolStreams<'a> {
     ) -> Result<u64> {
         let volume = self.volume(target.name)?;
         let what = || format!("writing volume {}", target.name);
+        self.pool.ensure_room(target.most).with_context(what)?;
         let mut upload =
             Upload { connect: self.connect, volume: &volume, sparse: target.fresh, from: target.part.0, flow: None, sent: 0 };
         for piece in pieces {

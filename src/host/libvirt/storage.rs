@@ -16,6 +16,7 @@ use virt::{
 use super::{listing, optional, plain};
 use crate::{
     core::{
+        error::Refusal,
         facts::{NewVolume, PoolKind, PoolSize, Volume, VolumeFormat},
         units::ByteSize,
     },
@@ -24,6 +25,9 @@ use crate::{
 
 /// How much goes into one message of a stream: libvirt's own limit is 256 KiB, less its header.
 pub(super) const CHUNK: usize = 256 * 1024 - 64;
+
+/// What must be free besides the bytes of an upload: for what others write in the meantime.
+const SPARE: ByteSize = ByteSize(64 << 20);
 
 /// One pool of a hypervisor.
 pub struct LibvirtPool<'a> {
@@ -83,6 +87,30 @@ impl<'a> LibvirtPool<'a> {
                 lookup()
             }
         }
+    }
+
+    /// That so many bytes can be written. libvirtd does not live through an upload that fills its file system: "double free or
+    /// corruption", each time, with 11.3.0 and virsh itself. systemd starts it again, but whoever is connected loses it.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(super) fn ensure_room(&self, bytes: u64) -> Result<()> {
+        let pool = self.open()?;
+        // While somebody's copy is being made there libvirt does not look again: then what it knows must do.
+        let _ = pool.refresh(0);
+        let free = pool.info().map_err(plain).with_context(|| format!("reading pool {}", self.name))?.available;
+        if free >= bytes.saturating_add(SPARE.0) {
+            return Ok(());
+        }
+        let reason = format!(
+            "pool {} has {} left, and {} are to be written, with {SPARE} to spare",
+            self.name,
+            ByteSize(free),
+            ByteSize(bytes)
+        );
+        Err(Refusal::new(reason)
+            .advise("`tpl list` and `tpl vms` say what is there, `tpl rm` and `tpl destroy` make room")
+            .into())
     }
 
     fn create_from_xml(&self, volume: &NewVolume<'_>, source: Option<&StorageVol>) -> Result<StorageVol> {
@@ -216,6 +244,7 @@ impl Storage for LibvirtPool<'_> {
             room: None,
             protected: false,
         };
+        self.ensure_room(length)?;
         let volume = self.create_from_xml(&new, None)?;
         let sent = send(self.connect, &volume, length, bytes).with_context(|| format!("writing volume {name}"));
         if let Err(error) = sent {
