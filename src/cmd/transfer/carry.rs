@@ -22,8 +22,8 @@ use crate::{
 
 /// How many pieces wait to be written: each has at most a chunk.
 const WAITING: usize = 8;
-/// How many chunks are sent before they are read back.
-const PART: usize = 16;
+/// How many chunks are sent before they are read back, at least and at most.
+const PART: (usize, usize) = (16, 256);
 /// How often it is looked whether a part has been digested.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How often a line that is seen changes.
@@ -58,7 +58,7 @@ impl Carry<'_, '_, '_> {
             return Ok((sent, found));
         }
         // While a part is on its way, the hypervisor digests the one before it.
-        let parts = needed.parts(chunk_count(size), PART);
+        let parts = needed.parts(chunk_count(size), PART.0, PART.1);
         let last = parts.len() - 1;
         let mut sent = 0;
         let mut tail = tail;

@@ -54,12 +54,19 @@ impl Needed {
         self.send.is_empty() && self.clear.is_empty()
     }
 
-    /// The same in parts that cover a disk of so many chunks, each with at most `most` chunks to be sent: what each part covers, its
-    /// first chunk and the one behind its last, and what it needs.
-    pub fn parts(&self, chunks: u64, most: usize) -> Vec<((u64, u64), Self)> {
+    /// The same in parts that cover a disk of so many chunks: what each part covers, its first chunk and the one behind its last, and
+    /// what it needs. Each has half of the chunks that are still to be sent, but `least` and `most` are its bounds: a part costs some
+    /// calls, and while the last one is read back nothing is sent any more.
+    pub fn parts(&self, chunks: u64, least: usize, most: usize) -> Vec<((u64, u64), Self)> {
+        let mut groups: Vec<&[Part]> = Vec::new();
+        let mut rest = self.send.as_slice();
+        while !rest.is_empty() {
+            let (group, later) = rest.split_at((rest.len() / 2).max(least.max(1)).min(most.max(1)).min(rest.len()));
+            groups.push(group);
+            rest = later;
+        }
         let mut parts = Vec::new();
         let mut first = 0;
-        let groups: Vec<&[Part]> = self.send.chunks(most.max(1)).collect();
         for number in 0..groups.len().max(1) {
             // The next one begins with its own first chunk.
             let end = groups.get(number + 1).and_then(|next| next.first()).map_or(chunks, |next| next.index);

@@ -7,8 +7,10 @@ use sha2::{Digest as _, Sha256};
 use super::length_of;
 use crate::core::digest::{CHUNK, Digest, chunk_count};
 
-/// A line: 64 digits, two blanks, `-`, the line's end.
-const LINE: u64 = 64 + 3 + 1;
+/// A line: 64 digits, two blanks, a number of two digits, the line's end.
+const LINE: u64 = 64 + 2 + 2 + 1;
+/// The chunks are numbered from 0, and so many later from 0 again.
+const TURN: u64 = 16;
 
 /// Takes no more than the digests of a disk of `size` bytes can be.
 pub struct Limited<'a> {
@@ -55,7 +57,7 @@ pub fn digests(text: &[u8], size: u64) -> Result<Vec<Option<Digest>>, String> {
     let whole = zeros(CHUNK);
     let mut chunks = Vec::new();
     for (index, line) in (0_u64..).zip(text.split_inclusive(|byte| *byte == b'\n')) {
-        let found = digest_of(line).ok_or_else(|| format!("line {} is no digest", index + 1))?;
+        let found = digest_of(line, index % TURN).ok_or_else(|| format!("line {} is no digest", index + 1))?;
         let zero = match length_of(index, size) {
             0 => return Err("there are more digests than chunks".to_owned()),
             CHUNK => whole,
@@ -67,9 +69,9 @@ pub fn digests(text: &[u8], size: u64) -> Result<Vec<Option<Digest>>, String> {
     Ok(chunks)
 }
 
-fn digest_of(line: &[u8]) -> Option<Digest> {
+fn digest_of(line: &[u8], number: u64) -> Option<Digest> {
     let (digits, end) = line.split_at_checked(64)?;
-    if end != b"  -\n" {
+    if end != format!("  {number:02}\n").as_bytes() {
         return None;
     }
     let mut digest = [0; 32];
@@ -95,7 +97,8 @@ mod tests {
         let mut disk = vec![0; usize::try_from(size).unwrap()];
         disk[5] = 1;
         let lines = |disk: &[u8]| -> String {
-            disk.chunks(1 << 20).map(|chunk| format!("{}  -\n", hex(&Sha256::digest(chunk)))).collect()
+            let line = |(number, chunk)| format!("{}  {number:02}\n", hex(&Sha256::digest(chunk)));
+            (0..).zip(disk.chunks(1 << 20)).map(line).collect()
         };
         let expected: Vec<_> = disk.chunks(1 << 20).map(chunk_digest).collect();
         assert_eq!(expected.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, false]);
@@ -110,21 +113,24 @@ mod tests {
 
     #[test]
     fn anything_else_is_no_digest() {
-        let good = format!("{}  -\n", "0a".repeat(32));
+        let good = format!("{}  00\n", "0a".repeat(32));
+        let next = good.replace("  00", "  01");
         for (text, expected) in [
-            (good.replace("  -", "  x"), "line 1 is no digest"),
-            (good.replace("  -", " *-"), "line 1 is no digest"),
+            (good.replace("  00", "  0x"), "line 1 is no digest"),
+            (good.replace("  00", " *00"), "line 1 is no digest"),
+            (next.clone(), "line 1 is no digest"),
+            (format!("{good}{good}"), "line 2 is no digest"),
             (good.to_uppercase(), "line 1 is no digest"),
             (good.trim_end().to_owned(), "line 1 is no digest"),
             (format!("\n{good}"), "line 1 is no digest"),
             (format!("{good}x"), "line 2 is no digest"),
-            (format!("{good}{good}"), "there are more digests than chunks"),
+            (format!("{good}{next}"), "there are more digests than chunks"),
         ] {
             assert_eq!(digests(text.as_bytes(), 10), Err(expected.to_owned()), "{text}");
         }
         assert_eq!(digests(&[0xff; 70], 10), Err("line 1 is no digest".to_owned()));
         let mut text = Vec::new();
-        assert!(Limited::new(&mut text, CHUNK + 1).write(&[0; 137]).is_err());
-        assert_eq!(Limited::new(&mut text, CHUNK + 1).write(&[0; 136]).unwrap(), 136);
+        assert!(Limited::new(&mut text, CHUNK + 1).write(&[0; 139]).is_err());
+        assert_eq!(Limited::new(&mut text, CHUNK + 1).write(&[0; 138]).unwrap(), 138);
     }
 }

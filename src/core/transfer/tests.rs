@@ -86,12 +86,13 @@ fn zeros_are_left_out_where_there_are_zeros_already() {
 #[test]
 fn parts_cover_all_of_a_disk() {
     let needed = Needed { send: [1, 2, 5, 6, 8].map(|index| Part { index, blank: false }).to_vec(), clear: vec![0, 3, 4, 9] };
-    let parts = |needed: &Needed, most| -> Vec<String> {
+    let parts = |needed: &Needed, least, most| -> Vec<String> {
         let said = |((first, end), part): ((u64, u64), Needed)| format!("{first}..{end}: {}", said(&part));
-        needed.parts(10, most).into_iter().map(said).collect()
+        needed.parts(10, least, most).into_iter().map(said).collect()
     };
-    assert_eq!(parts(&needed, 2), ["0..5: 1 2 | 0 3 4", "5..8: 5 6 | ", "8..10: 8 | 9"]);
-    assert_eq!(parts(&needed, 9), ["0..10: 1 2 5 6 8 | 0 3 4 9"]);
-    assert_eq!(parts(&Needed::default(), 2), ["0..10:  | "]);
-    assert_eq!(parts(&Needed { send: vec![], ..needed }, 2), ["0..10:  | 0 3 4 9"]);
+    assert_eq!(parts(&needed, 1, 2), ["0..5: 1 2 | 0 3 4", "5..6: 5 | ", "6..8: 6 | ", "8..10: 8 | 9"]);
+    assert_eq!(parts(&needed, 2, 9), ["0..5: 1 2 | 0 3 4", "5..8: 5 6 | ", "8..10: 8 | 9"]);
+    assert_eq!(parts(&needed, 9, 9), ["0..10: 1 2 5 6 8 | 0 3 4 9"]);
+    assert_eq!(parts(&Needed::default(), 1, 2), ["0..10:  | "]);
+    assert_eq!(parts(&Needed { send: vec![], ..needed }, 1, 2), ["0..10:  | 0 3 4 9"]);
 }

@@ -43,9 +43,21 @@ while read -r kind at length; do
 done
 exit 8"#;
 
-/// Prints a line for each of `$3` chunks from `$2` on, `$4` bytes in all. `split` would ask the user's own shell.
-const DIGEST: &str = r#"dd if="$1" bs=1M skip="$2" count="$3" status=none | head -c "$4" |
-  SHELL=/bin/sh split -b 1M --filter='exec sha256sum' -"#;
+/// Prints a line for each chunk of the `$3` bytes from chunk `$2` on: its digest, and its number among sixteen. So many are cut out at
+/// once, into memory: a program for each of them would take longer than its digest.
+const DIGEST: &str = r#"volume=$1 at=$2 left=$3
+[ -r "$volume" ] || { echo "it cannot be read" >&2; exit 1; }
+folder=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) && cd "$folder" || exit
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 1' HUP INT PIPE TERM
+while [ "$left" -gt 0 ]; do
+  length=16777216
+  [ "$left" -gt "$length" ] || length=$left
+  dd if="$volume" bs=1M skip="$at" count="$length" iflag=fullblock,count_bytes status=none | split -b 1M -d -a 2 - ''
+  [ -e 00 ] || break
+  sha256sum -- * && rm -- * || exit
+  at=$((at + 16)) left=$((left - length))
+done"#;
 
 fn sh<'a>(script: &'a str, path: &'a str) -> [&'a str; 5] {
     ["sh", "-c", script, "sh", path]
@@ -214,12 +226,41 @@ pub fn digest(shell: &dyn Shell, path: &str, size: u64, progress: &dyn Progress)
 
 pub fn digest_part(shell: &dyn Shell, path: &str, size: u64, (first, count): (u64, u64)) -> Result<Vec<Option<Digest>>> {
     let length = (count * CHUNK).min(size.saturating_sub(first * CHUNK));
-    let words = [first, count, length].map(|number| number.to_string());
+    let words = [first, length].map(|number| number.to_string());
     let mut argv = sh(DIGEST, path).to_vec();
     argv.extend(words.iter().map(String::as_str));
     let mut text = Vec::new();
     let what = || format!("digesting {path} over there");
     let output = shell.read(&argv, &mut printed::Limited::new(&mut text, length)).map_err(cut).with_context(what)?;
-    shell::succeeded(&["split"], output).with_context(what)?;
+    shell::succeeded(&["sha256sum"], output).with_context(what)?;
     printed::digests(&text, length).map_err(Error::msg).with_context(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{core::digest::chunk_digest, host::shell::LocalShell};
+
+    #[test]
+    fn a_part_is_digested_chunk_for_chunk() {
+        // One chunk is zeros, and the last one is short.
+        let mut disk: Vec<u8> = (0..36_u8).flat_map(|index| vec![if index == 20 { 0 } else { index + 1 }; 1 << 20]).collect();
+        disk.truncate((35 << 20) + 700);
+        let size = disk.len() as u64;
+        let expected: Vec<_> = disk.chunks(1 << 20).map(chunk_digest).collect();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        // As a logical volume is longer than its disk.
+        std::fs::write(path, [disk, vec![7; 4096]].concat()).unwrap();
+        for (first, count) in [(0, 36), (0, 16), (3, 20), (16, 17), (35, 1)] {
+            let found = digest_part(&LocalShell, path, size, (first, count)).unwrap();
+            assert_eq!(found, expected[first as usize..(first + count) as usize], "{count} from {first}");
+        }
+        // What is missing counts as zeros.
+        file.as_file().set_len(17 << 20).unwrap();
+        let found = digest_part(&LocalShell, path, size, (0, 36)).unwrap();
+        assert_eq!((&found[..17], &found[17..]), (&expected[..17], &[None; 19][..]));
+        let error = digest_part(&LocalShell, "/nowhere/at/all", size, (0, 1)).unwrap_err();
+        assert_eq!(format!("{error:#}"), "digesting /nowhere/at/all over there: sha256sum: it cannot be read");
+    }
 }
