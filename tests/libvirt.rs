@@ -11,5 +11,7 @@ mod driver;
 mod network;
 #[path = "libvirt/races.rs"]
 mod races;
+#[path = "libvirt/round_trips.rs"]
+mod round_trips;
 #[path = "libvirt/things.rs"]
 mod things;
