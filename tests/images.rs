@@ -1,18 +1,20 @@
 //! Disk images on a real disk: told by their content, unpacked within limits, copied with their backing files.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(clippy::disallowed_methods, reason = "the tests make devices with another tool than tpl")]
 
 use std::{
     fs::{self, File},
     io::Write as _,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
 use tempfile::TempDir;
 use tpl::{
-    core::{error::exit_code, facts::VolumeFormat, progress::Silent, units::ByteSize},
+    core::{digest::chunk_digest, error::exit_code, facts::VolumeFormat, progress::Silent, units::ByteSize},
     host::{
         images::DiskImage,
         process::{self, QEMU_IMG},
@@ -192,4 +194,48 @@ fn a_disk_that_changes_meanwhile_is_no_copy() {
     let error = tpl::host::image::take(&disk, &volume).unwrap_err();
     let expected = format!("copying {0} to {1}: {0} has been written to in the meantime", raw.display(), volume.display());
     assert_eq!(format!("{error:#}"), expected);
+}
+
+/// A file as a block device, as a logical volume is one.
+struct Device(String);
+
+impl Device {
+    fn of(file: &Path, size: u64) -> Self {
+        File::create(file).unwrap().set_len(size).unwrap();
+        let made = Command::new("losetup").args(["--find", "--show"]).arg(file).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self(String::from_utf8(made.stdout).unwrap().trim().to_owned())
+    }
+
+    fn path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_build_disk_in_a_device_becomes_a_template_in_one() {
+    let (folder, raw) = lab();
+    // The build disk is a qcow2 in a volume with room for all of it; the template is cut from it into whole extents.
+    let build = Device::of(&folder.path().join("build"), 16 * MIB);
+    qemu_img(&["create", "-q", "-f", "qcow2", &build.0, "8M"]);
+    tpl::host::image::take(&unpack::layers(&raw, VolumeFormat::Raw).unwrap(), build.path()).unwrap();
+    let size = 5 * MIB + 512;
+    let template = Device::of(&folder.path().join("template"), 8 * MIB);
+    tpl::host::image::copy(build.path(), VolumeFormat::Qcow2, template.path(), size).unwrap();
+    let mut expected = fs::read(&raw).unwrap();
+    expected.truncate(usize::try_from(size).unwrap());
+    let digests: Vec<_> = expected.chunks(1 << 20).map(chunk_digest).collect();
+    assert_eq!(tpl::host::image::digest(template.path(), size, &Silent).unwrap().chunks(), digests);
+    expected.resize(8 << 20, 0);
+    assert!(fs::read(template.path()).unwrap() == expected, "behind its end are zeros");
+    let held = fs::metadata(folder.path().join("template")).unwrap().blocks() * 512;
+    assert!(held <= MIB, "zeros take no room: {held}");
+    let error = tpl::host::image::copy(build.path(), VolumeFormat::Qcow2, template.path(), 8 * MIB + 512).unwrap_err();
+    assert!(error.to_string().ends_with("it holds 8388608 bytes, and 8389120 are needed"), "{error:#}");
 }
