@@ -27,7 +27,11 @@ pub fn push(source: &Config, targets: &[Config], args: &PushArgs, output: Output
     let opened = Opened::new(source)?;
     opened.with(|world| {
         let from = Side { world, config: source };
-        let to_one = |config: &Config| Opened::new(config)?.with(|world| transfer::one(from, Side { world, config }, wish));
+        let to_one = |config: &Config| {
+            // Each target listens for interrupts anew: one that came before is the source's to tell of.
+            world.local.go_on()?;
+            Opened::new(config)?.with(|world| transfer::one(from, Side { world, config }, wish))
+        };
         let results = targets.iter().map(|config| (config.hypervisor().to_owned(), to_one(config))).collect();
         report(results, args.dry_run, output)
     })

@@ -240,6 +240,12 @@ pub trait Storage: Sync {
     /// # Errors
     /// It does not exist, or cannot be closed to writers.
     fn protect(&self, name: &str) -> Result<()>;
+    /// Waits until nobody is at work on a volume that a dead run has left: what makes, copies or zeroes it goes on over there for a
+    /// while when whoever asked for it is gone.
+    ///
+    /// # Errors
+    /// Somebody is still at work after a minute.
+    fn settle(&self, name: &str) -> Result<()>;
     /// Removes a volume. One that does not exist is no error.
     ///
     /// # Errors

@@ -75,6 +75,10 @@ impl Storage for Pool<'_> {
         self.storage()?.protect(name)
     }
 
+    fn settle(&self, name: &str) -> Result<()> {
+        self.storage()?.settle(name)
+    }
+
     fn delete(&self, name: &str) -> Result<()> {
         self.storage()?.delete(name)
     }

@@ -91,6 +91,10 @@ impl VolumeBytes for FakeRun {
         Ok(usize::try_from(CHUNK)?)
     }
 
+    fn ensure_room(&self, _: u64) -> Result<()> {
+        self.step(Step::ReadPool, "")
+    }
+
     fn write(
         &self,
         target: Target<'_>,

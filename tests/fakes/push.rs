@@ -293,3 +293,68 @@ fn variables_come_along_and_clones_ask_for_signatures() {
     }
     assert_eq!(machine.everything(), before);
 }
+
+/// The last call of this kind to the target, of a good transfer.
+fn place_of(step: Step, make: fn() -> (Machine, Machine), words: &str) -> usize {
+    let (source, target) = make();
+    let run = target.run();
+    send_by(&source.run(), &run, words).unwrap();
+    run.calls().iter().rposition(|call| call.0 == step).unwrap()
+}
+
+#[test]
+fn what_somebody_has_brought_to_its_end_meanwhile_stays() {
+    let place = place_of(Step::WriteBytes, ends, "debian13");
+    let (source, target) = ends();
+    assert!(send_by(&source.run(), &target.failing(Fault::Kill(place)), "debian13").is_err());
+    // Another workstation goes on with it while this one reads what is to be sent.
+    let (reading, other_source, other_target) = (source.run(), source.run(), target.run());
+    reading.before(Step::ReadBytes, move || {
+        other_target.machine.state().locks.clear();
+        send_by(&other_source, &other_target, "debian13").unwrap();
+    });
+    let error = send_by(&reading, &target.run(), "debian13").unwrap_err();
+    assert_eq!(exit_code(&error), 3, "{error:#}");
+    let there = target.manifests().pop().unwrap();
+    assert_eq!((there.state, target.leftovers().len()), (Stage::Published, 0));
+    assert_eq!(target.state().volumes[&there.id().domain()].tree, source.state().volumes[&there.id().domain()].tree);
+}
+
+#[test]
+fn one_that_is_overtaken_does_not_become_the_current_one() {
+    let (source, target) = ends();
+    let (other_source, other_target) = (source.run(), target.run());
+    let run = target.run();
+    run.before(Step::ProtectVolume, move || {
+        other_target.machine.state().locks.clear();
+        send_by(&other_source, &other_target, "debian13").unwrap();
+    });
+    let sent = send_by(&source.run(), &run, "debian13@20261121-031100").unwrap();
+    assert!(!sent.current && target.current().is_some_and(|current| current != sent.id.to_string()), "{sent:?}");
+}
+
+#[test]
+fn a_transfer_that_had_no_volume_yet_begins_with_a_base_again() {
+    let place = place_of(Step::CopyVolume, ends_with_base, "debian13");
+    let (source, target) = ends_with_base();
+    assert!(send_by(&source.run(), &target.failing(Fault::Kill(place)), "debian13").is_err());
+    let sent = send(&source, &target, "debian13").unwrap();
+    let base = sent.base.map(|base| base.to_string());
+    assert_eq!((sent.resumed, base.as_deref()), (true, Some("debian13@20261121-031100")));
+    assert_eq!(target.leftovers(), [""; 0]);
+}
+
+#[test]
+fn one_that_was_complete_but_for_its_publication_is_published() {
+    for step in [Step::ProtectVolume, Step::StoreVolume] {
+        let place = place_of(step, ends, "debian13");
+        let (source, target) = ends();
+        assert!(send_by(&source.run(), &target.failing(Fault::Kill(place)), "debian13").is_err());
+        let run = target.run();
+        let sent = send_by(&source.run(), &run, "debian13").unwrap();
+        assert!(sent.resumed && sent.sent.0 == 0, "{sent:?}");
+        // Nothing is written to what may be closed to writers by now.
+        assert!(run.calls().iter().all(|call| call.0 != Step::WriteBytes), "{:?}", run.calls());
+        assert_eq!(target.manifests().pop().unwrap().state, Stage::Published);
+    }
+}

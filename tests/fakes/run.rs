@@ -64,6 +64,7 @@ pub enum Step {
     CopyVolume,
     StoreVolume,
     ProtectVolume,
+    SettleVolume,
     DeleteVolume,
     CopyBytes,
     ReadBytes,

@@ -184,6 +184,10 @@ impl Storage for FakeRun {
         self.add(name, FakeVolume { capacity, bytes: content, ..FakeVolume::default() })
     }
 
+    fn settle(&self, name: &str) -> Result<()> {
+        self.step(Step::SettleVolume, name)
+    }
+
     fn protect(&self, name: &str) -> Result<()> {
         self.step(Step::ProtectVolume, name)?;
         let mut state = self.machine.state();

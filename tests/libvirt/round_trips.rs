@@ -42,6 +42,7 @@ impl Line {
     }
 
     /// How many turns a command took.
+    #[allow(clippy::disallowed_methods, reason = "the whole program is what is measured")]
     fn turns(&self, command: &str) -> usize {
         let before = self.turns.load(Ordering::SeqCst);
         let uri = format!("qemu+tcp://127.0.0.1:{}/system", self.port);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, anyhow};
+use uuid::Uuid;
 
 use super::{
     Outcome, Side,
@@ -40,11 +41,28 @@ const ROUNDS: usize = 3;
 pub struct Arrival<'f, 'a, 'c> {
     from: Side<'f, 'c>,
     to: Side<'a, 'c>,
+    id: TemplateId,
     name: String,
     list: ChunkList,
     base: Option<(TemplateId, ChunkList)>,
     resumed: bool,
-    newest: bool,
+}
+
+/// What a version's volume begins with.
+struct Ground {
+    /// Its chunks, where something is in it already.
+    known: Option<ChunkList>,
+    /// Whether it was made just now, empty.
+    fresh: bool,
+    /// The version that it is a copy of.
+    base: Option<TemplateId>,
+}
+
+/// How it came to its end.
+struct Arrived {
+    sent: u64,
+    base: Option<TemplateId>,
+    current: bool,
 }
 
 impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
@@ -83,30 +101,34 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
         let line = StageLine::begin("looking");
         let list = departure::list(from.world, &portable.manifest, &line)?;
         line.done();
-        let bases = if begun.is_some() { Vec::new() } else { bases(world, &inventory, &id)? };
+        let bases = bases(world, &inventory, &id)?;
         let base = best_base(&list, &bases).map(|(id, list)| (id.clone(), list.clone()));
-        // An older version is one to go back to, and `tpl promote` does that.
-        let newest = inventory.current(&id.name).is_none_or(|current| current.manifest.version < id.version);
         let whole = Needed::of(&list, None).bytes(list.virtual_size());
-        let most = Needed::of(&list, base.as_ref().map(|(_, list)| list)).bytes(list.virtual_size());
-        let arrival = Self { from, to, name: id.domain(), list, base, resumed: begun.is_some(), newest };
-        let base = arrival.base.as_ref().map(|(id, _)| id.clone());
-        let result = outcome(most, whole, base, arrival.resumed);
+        let arrival = Self { from, to, id: id.clone(), name: id.domain(), list, base, resumed: begun.is_some() };
         if dry_run {
-            return Ok(Outcome { current: newest, ..result });
+            // What a begun one needs, its own bytes will tell.
+            let base = arrival.base.as_ref().filter(|_| begun.is_none());
+            let most = Needed::of(&arrival.list, base.map(|(_, list)| list)).bytes(arrival.list.virtual_size());
+            let current = arrival.is_newest(&inventory);
+            return Ok(Outcome { current, ..outcome(most, whole, base.map(|(id, _)| id.clone()), arrival.resumed) });
         }
         let accelerator = accelerator(world, &inventory)?;
-        let sent = arrival.bring(&portable, accelerator, begun)?;
-        Ok(Outcome { sent: ByteSize(sent), current: newest, ..result })
+        let Arrived { sent, base, current } = arrival.bring(&portable, accelerator, begun)?;
+        Ok(Outcome { current, ..outcome(sent, whole, base, arrival.resumed) })
     }
 
-    fn bring(&self, portable: &Portable, accelerator: Accelerator, begun: Option<&Template>) -> Result<u64> {
+    /// An older version is one to go back to, and `tpl promote` does that.
+    fn is_newest(&self, inventory: &Inventory) -> bool {
+        inventory.current(&self.id.name).is_none_or(|current| current.manifest.version < self.id.version)
+    }
+
+    fn bring(&self, portable: &Portable, accelerator: Accelerator, begun: Option<&Template>) -> Result<Arrived> {
         let mut import = Import::on(self.to.world, self.to.config, portable.clone(), accelerator);
         let mut undo = Undo::default();
         match self.steps(&mut import, begun, &mut undo) {
-            Ok(sent) => {
+            Ok(arrived) => {
                 undo.commit();
-                Ok(sent)
+                Ok(arrived)
             }
             Err(error) if self.is_kept(&error) => {
                 undo.commit();
@@ -129,11 +151,11 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
         match owner(world, &self.name) {
             Err(_) => true,
             // Somebody else has taken it over.
-            Ok(owner) => owner.is_some_and(|owner| owner != world.local.run().id),
+            Ok(owner) => owner.is_some_and(|(_, owner)| owner != world.local.run().id),
         }
     }
 
-    fn steps(&self, import: &mut Import<'a>, begun: Option<&Template>, undo: &mut Undo<'a>) -> Result<u64> {
+    fn steps(&self, import: &mut Import<'a>, begun: Option<&Template>, undo: &mut Undo<'a>) -> Result<Arrived> {
         let world = self.to.world;
         match begun {
             Some(begun) => self.take_over(import, begun, undo)?,
@@ -141,7 +163,7 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
         }
         world.local.go_on()?;
         let line = StageLine::begin("volume");
-        let (known, fresh) = self.volume(&line)?;
+        let Ground { known, fresh, base } = self.volume(&line)?;
         line.done();
         let sent = self.send(known, fresh)?;
         world.storage.protect(&self.name)?;
@@ -153,8 +175,10 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
         }
         import.store_rest(&self.list)?;
         self.ensure_own()?;
-        import.publish(self.newest)?;
-        Ok(sent)
+        // Hours may have passed, and somebody may have brought a newer one.
+        let current = self.is_newest(&world.inventory()?);
+        import.publish(current)?;
+        Ok(Arrived { sent, base, current })
     }
 
     /// Of two that begin at once, libvirt lets one define: the other comes with another UUID.
@@ -162,7 +186,7 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
         let Err(error) = import.define(undo) else { return Ok(()) };
         let world = self.to.world;
         match owner(world, &self.name) {
-            Ok(Some(owner)) if owner != world.local.run().id => Err(taken(&self.name)),
+            Ok(Some((_, owner))) if owner != world.local.run().id => Err(taken(&self.name)),
             _ => Err(error),
         }
     }
@@ -170,6 +194,10 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
     /// What a dead run has left is this run's from now on.
     fn take_over(&self, import: &Import<'a>, begun: &Template, undo: &mut Undo<'a>) -> Result<()> {
         let world = self.to.world;
+        // It was seen a while ago: somebody else may have taken it over since, and even have come to the end.
+        if owner(world, &self.name)? != Some((State::Building, begun.manifest.run.id)) {
+            return Err(taken(&self.name));
+        }
         let metadata = Metadata::Template(Box::new(import.manifest.clone()));
         world.hypervisor.write_metadata(&begun.domain.name, &metadata)?;
         self.ensure_own()?;
@@ -180,12 +208,16 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
     /// Nobody else has taken it over: another machine's run does so when it has waited half a day for this one.
     fn ensure_own(&self) -> Result<()> {
         let world = self.to.world;
-        if owner(world, &self.name)? == Some(world.local.run().id) { Ok(()) } else { Err(taken(&self.name)) }
+        let own = owner(world, &self.name)?.is_some_and(|(_, owner)| owner == world.local.run().id);
+        if own { Ok(()) } else { Err(taken(&self.name)) }
     }
 
-    /// The volume, and what is known of its bytes. It is fresh if it was made just now.
-    fn volume(&self, line: &StageLine) -> Result<(Option<ChunkList>, bool)> {
+    fn volume(&self, line: &StageLine) -> Result<Ground> {
         let (storage, size) = (self.to.world.storage, self.list.virtual_size());
+        if self.resumed && storage.volume(&self.name)?.is_some() {
+            line.update("waiting until nobody writes to it", None);
+            storage.settle(&self.name)?;
+        }
         if self.resumed
             && let Some(there) = storage.volume(&self.name)?
         {
@@ -193,7 +225,8 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
             let usable = if logical { there.capacity.0 >= size } else { there.capacity.0 <= size };
             if usable {
                 line.update("digesting what is there", None);
-                return Ok((Some(self.to.world.bytes.digest(&self.name, size, line)?), false));
+                let known = self.to.world.bytes.digest(&self.name, size, line)?;
+                return Ok(Ground { known: Some(known), fresh: false, base: None });
             }
             // The copy of a longer version, not cut yet.
             storage.delete(&self.name)?;
@@ -203,12 +236,12 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
         match &self.base {
             None => {
                 storage.create(&new)?;
-                Ok((None, true))
+                Ok(Ground { known: None, fresh: true, base: None })
             }
             Some((id, list)) => {
                 line.update("copying the version before", None);
                 storage.copy(&id.domain(), &new).with_context(|| format!("copying {id}"))?;
-                Ok((Some(list.clone()), false))
+                Ok(Ground { known: Some(list.clone()), fresh: false, base: Some(id.clone()) })
             }
         }
     }
@@ -218,7 +251,8 @@ impl<'f, 'a, 'c> Arrival<'f, 'a, 'c> {
         let mut sent = 0;
         for round in 0..ROUNDS {
             let needed = Needed::of(&self.list, known.as_ref());
-            let tail = if self.resumed && round == 0 { self.tail()? } else { None };
+            // Of one that is complete it is right, and may be closed to writers by now.
+            let tail = if self.resumed && round == 0 && !needed.is_nothing() { self.tail()? } else { None };
             let way = Carry { from: self.from.world, to: self.to.world, name: &self.name, list: &self.list };
             let (bytes, found) = way.carry(&needed, fresh && round == 0, tail)?;
             sent += bytes;
@@ -247,11 +281,11 @@ fn taken(name: &str) -> Error {
         .into()
 }
 
-/// The run that a template's domain says it is made by; none where there is no such domain.
-fn owner(world: World<'_>, name: &str) -> Result<Option<uuid::Uuid>> {
+/// What a template's domain says of its state, and of the run that makes it; none where there is no such domain.
+fn owner(world: World<'_>, name: &str) -> Result<Option<(State, Uuid)>> {
     let Some(domain) = world.hypervisor.domain(name)? else { return Ok(None) };
     match metadata::read(&domain.xml) {
-        Ok(Some(Metadata::Template(manifest))) => Ok(Some(manifest.run.id)),
+        Ok(Some(Metadata::Template(manifest))) => Ok(Some((manifest.state, manifest.run.id))),
         _ => Ok(None),
     }
 }

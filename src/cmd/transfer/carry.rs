@@ -49,6 +49,9 @@ impl Carry<'_, '_, '_> {
         let (to, size) = (self.to, self.list.virtual_size());
         let line = StageLine::begin("sending");
         let mut meter = Meter::new(needed.bytes(size), &line);
+        let mut room = needed.room(size);
+        let looking = || format!("looking for room for {}", self.name);
+        to.bytes.ensure_room(room).with_context(looking)?;
         if !to.bytes.digests_beside(self.name)? {
             let sent = self.part((0, size), needed, fresh, tail, &mut meter)?;
             line.done();
@@ -66,6 +69,11 @@ impl Carry<'_, '_, '_> {
             let mut digests = Vec::new();
             for (number, ((first, end), part)) in parts.iter().enumerate() {
                 let tail = if number == last { tail.take() } else { None };
+                // Others write there, too.
+                if number > 0 {
+                    to.bytes.ensure_room(room).with_context(looking)?;
+                }
+                room = room.saturating_sub(part.room(size));
                 let bytes = (first * CHUNK, end.saturating_mul(CHUNK).min(size));
                 sent += self.part(bytes, part, fresh, tail, &mut meter)?;
                 let count = end - first;
@@ -94,10 +102,7 @@ impl Carry<'_, '_, '_> {
         let (from, to) = (self.from, self.to);
         let grain = to.bytes.grain()?;
         let (sender, receiver) = sync_channel::<Result<Piece>>(WAITING);
-        let size = self.list.virtual_size();
-        // What was something and is to be zeros is written, too.
-        let cleared: u64 = needed.clear.iter().map(|index| length_of(*index, size)).sum();
-        let target = Target { name: self.name, size, fresh, part, most: needed.bytes(size) + cleared };
+        let target = Target { name: self.name, size: self.list.virtual_size(), fresh, part };
         thread::scope(|scope| {
             scope.spawn(move || {
                 if let Err(error) = read(from, self.name, self.list, needed, grain, &sender) {

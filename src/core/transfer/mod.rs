@@ -78,6 +78,11 @@ impl Needed {
         parts
     }
 
+    /// How much room it may take to make it so, in bytes: zeros over something are written, too.
+    pub fn room(&self, size: u64) -> u64 {
+        self.bytes(size) + self.clear.iter().map(|index| length_of(*index, size)).sum::<u64>()
+    }
+
     /// How many bytes the chunks to be sent have, in a disk of `size` bytes. What is zero in them may be left out.
     pub fn bytes(&self, size: u64) -> u64 {
         self.send.iter().map(|part| length_of(part.index, size)).sum()

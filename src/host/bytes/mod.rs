@@ -37,8 +37,6 @@ pub struct Target<'a> {
     pub fresh: bool,
     /// The part of it that is written now, in bytes. Of a fresh one the parts come one after the other.
     pub part: (u64, u64),
-    /// How many bytes come at most.
-    pub most: u64,
 }
 
 /// The bytes of the raw volumes of one pool.
@@ -58,6 +56,11 @@ pub trait VolumeBytes: Sync {
     /// # Errors
     /// The pool cannot be asked how it keeps its volumes.
     fn grain(&self) -> Result<usize>;
+    /// That so many bytes can be written, where it would do harm if they could not.
+    ///
+    /// # Errors
+    /// [`Refusal`](crate::core::error::Refusal): there is no room for them.
+    fn ensure_room(&self, bytes: u64) -> Result<()>;
     /// Writes pieces that come in ascending order, until they end; all of it is there when this returns. `sent` hears of the
     /// bytes on their way. How many they were is returned.
     ///
@@ -155,6 +158,14 @@ impl VolumeBytes for PoolBytes<'_> {
             // Each run is a process over there.
             Way::Shell => 65536,
         })
+    }
+
+    fn ensure_room(&self, bytes: u64) -> Result<()> {
+        match self.way()? {
+            Way::Streams(streams) => streams.ensure_room(bytes),
+            // What cannot be written is an error there, and no more.
+            Way::Local | Way::Shell => Ok(()),
+        }
     }
 
     fn write(

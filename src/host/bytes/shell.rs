@@ -53,7 +53,8 @@ trap 'exit 1' HUP INT PIPE TERM
 while [ "$left" -gt 0 ]; do
   length=16777216
   [ "$left" -gt "$length" ] || length=$left
-  dd if="$volume" bs=1M skip="$at" count="$length" iflag=fullblock,count_bytes status=none | split -b 1M -d -a 2 - ''
+  { dd if="$volume" bs=1M skip="$at" count="$length" iflag=fullblock,count_bytes status=none || : >failed; } |
+    split -b 1M -d -a 2 - '' && [ ! -e failed ] || exit 1
   [ -e 00 ] || break
   sha256sum -- * && rm -- * || exit
   at=$((at + 16)) left=$((left - length))
@@ -68,18 +69,33 @@ pub fn can_read(shell: &dyn Shell, path: &str) -> bool {
     matches!(shell.run(&["test", "-r", path], SHORT), Ok(output) if output.code == Some(0))
 }
 
-/// What the shell cannot do for the connection's sake may be gone on with.
-fn cut(error: Error) -> Error {
-    if error.is::<crate::core::error::Refusal>() { error } else { Cut::new(format!("{error:#}")).into() }
+/// Takes no more than so many bytes: the other side may be broken, or hostile.
+struct Limited<'a> {
+    bytes: &'a mut Vec<u8>,
+    most: u64,
+}
+
+impl Write for Limited<'_> {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        if (self.bytes.len() + part.len()) as u64 > self.most {
+            return Err(io::Error::other("more came than was asked for"));
+        }
+        self.bytes.extend_from_slice(part);
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 pub fn head(shell: &dyn Shell, path: &str, length: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let count = length.to_string();
     let argv = ["head", "-c", &count, path];
-    let output = shell.read(&argv, &mut bytes).map_err(cut)?;
-    shell::succeeded(&argv, output).with_context(|| format!("reading {path}"))?;
-    ensure!(bytes.len() as u64 <= length, "reading {path}: more came than was asked for");
+    let what = || format!("reading {path}");
+    let output = shell.read(&argv, &mut Limited { bytes: &mut bytes, most: length }).with_context(what)?;
+    shell::succeeded(&argv, output).with_context(what)?;
     Ok(bytes)
 }
 
@@ -136,7 +152,7 @@ pub fn read(shell: &dyn Shell, path: &str, size: u64, chunks: &[u64], take: Take
             return Err(error);
         }
         let left = sink.wanted.len();
-        shell::succeeded(&["dd"], result.map_err(cut)?).with_context(|| format!("reading {path}"))?;
+        shell::succeeded(&["dd"], result?).with_context(|| format!("reading {path}"))?;
         ensure!(left == 0, "reading {path}: it is shorter than it was");
     }
     Ok(())
@@ -201,7 +217,7 @@ pub fn write(
             return Err(shell::succeeded(&["dd"], output).err().with_context(what)?).with_context(what);
         }
         Ok(output) => output.stdout,
-        Err(error) => return Err(cut(error)).with_context(what),
+        Err(error) => return Err(error).with_context(what),
     };
     if printed.trim_end() != "done" {
         bail!(Error::new(Cut::new("the other side did not hear the end")).context(what()));
@@ -231,7 +247,7 @@ pub fn digest_part(shell: &dyn Shell, path: &str, size: u64, (first, count): (u6
     argv.extend(words.iter().map(String::as_str));
     let mut text = Vec::new();
     let what = || format!("digesting {path} over there");
-    let output = shell.read(&argv, &mut printed::Limited::new(&mut text, length)).map_err(cut).with_context(what)?;
+    let output = shell.read(&argv, &mut Limited { bytes: &mut text, most: printed::longest(length) }).with_context(what)?;
     shell::succeeded(&["sha256sum"], output).with_context(what)?;
     printed::digests(&text, length).map_err(Error::msg).with_context(what)
 }

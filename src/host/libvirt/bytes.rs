@@ -114,6 +114,14 @@ impl<'a> PoolStreams<'a> {
         Ok(())
     }
 
+    /// That so many bytes can be written.
+    ///
+    /// # Errors
+    /// As for [`crate::host::bytes::VolumeBytes::ensure_room`].
+    pub fn ensure_room(&self, bytes: u64) -> Result<()> {
+        self.pool.ensure_room(bytes)
+    }
+
     /// Writes pieces.
     ///
     /// # Errors
@@ -126,7 +134,6 @@ impl<'a> PoolStreams<'a> {
     ) -> Result<u64> {
         let volume = self.volume(target.name)?;
         let what = || format!("writing volume {}", target.name);
-        self.pool.ensure_room(target.most).with_context(what)?;
         let mut upload =
             Upload { connect: self.connect, volume: &volume, sparse: target.fresh, from: target.part.0, flow: None, sent: 0 };
         for piece in pieces {

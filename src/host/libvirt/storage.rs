@@ -260,6 +260,17 @@ impl Storage for LibvirtPool<'_> {
         Ok(())
     }
 
+    fn settle(&self, name: &str) -> Result<()> {
+        let Some(volume) = self.find(name)? else { return Ok(()) };
+        let capacity = volume.info().map_err(plain)?.capacity;
+        // There is no call that asks; this one changes nothing, and is refused while the volume is being made.
+        let asked = patiently(600, || match volume.resize(capacity, 0) {
+            Err(error) if is_busy(&error) => Err(error),
+            _ => Ok(()),
+        });
+        asked.with_context(|| format!("waiting for volume {name}, which an earlier run has begun there"))
+    }
+
     fn delete(&self, name: &str) -> Result<()> {
         let Some(volume) = self.find(name)? else { return Ok(()) };
         // A copy whose maker was killed goes on in libvirt, and its volume cannot be removed before that has ended.

@@ -252,6 +252,19 @@ impl Storage for LvmPool<'_> {
         Ok(())
     }
 
+    fn settle(&self, name: &str) -> Result<()> {
+        let select = format!("lv_name=\"{name}\" && lv_tags={TAG}");
+        let argv = ["lvs", "--noheadings", "--binary", "-o", "lv_device_open", "--select", &select, &self.group];
+        let end = Instant::now() + self.in_use;
+        while self.lvm(&argv).with_context(|| format!("looking who has volume {name} open"))?.trim() == "1" {
+            if Instant::now() >= end {
+                bail!("volume {name} is still being written, by what an earlier run has begun there\ntry again later");
+            }
+            thread::sleep(Duration::from_secs(1));
+        }
+        Ok(())
+    }
+
     fn delete(&self, name: &str) -> Result<()> {
         let removing = || format!("removing volume {name}");
         let group = self.read().with_context(removing)?;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{Output, Shell, said};
 use crate::{
     core::{
-        error::Advised,
+        error::{Advised, Cut},
         transport::{SshTarget, command_line},
     },
     host::{
@@ -35,6 +35,8 @@ use crate::{
 const LOGIN: Duration = Duration::from_secs(45);
 /// sshd carries ten sessions on a connection by default (MaxSessions), and one of them is `cat`'s.
 const SESSIONS: usize = 9;
+/// How long one that could not be made again is not tried again: else each step of an undo would wait for itself.
+const GIVEN_UP: Duration = Duration::from_secs(60);
 /// What ssh itself ends with when it cannot reach the host or its connection breaks.
 const BROKEN: i32 = 255;
 /// What `env` ends with when there is no such program.
@@ -45,10 +47,19 @@ pub struct SshShell {
     target: SshTarget,
     /// What operators call it.
     name: String,
-    connection: Mutex<Option<Connection>>,
+    connection: Mutex<State>,
     /// How many calls are on their way.
     busy: Mutex<usize>,
     done: Condvar,
+}
+
+/// How it stands with the connection.
+enum State {
+    /// It was not needed yet.
+    New,
+    Open(Connection),
+    /// It broke, and could not be made again.
+    Lost(String, Instant),
 }
 
 /// What carries the calls.
@@ -77,7 +88,7 @@ impl Drop for Place<'_> {
 impl SshShell {
     /// Reaches nobody yet.
     pub fn new(target: SshTarget, name: &str) -> Self {
-        let (connection, busy, done) = (Mutex::new(None), Mutex::new(0), Condvar::new());
+        let (connection, busy, done) = (Mutex::new(State::New), Mutex::new(0), Condvar::new());
         Self { target, name: name.to_owned(), connection, busy, done }
     }
 
@@ -90,18 +101,34 @@ impl SshShell {
 
     /// The setting that names the connection's socket. Who comes while it is being made waits for it.
     fn socket(&self, ssh: &Path) -> Result<String> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = connection.as_mut()
-            && open.master.ended()?.is_none()
-        {
-            return Ok(open.setting());
+        let mut state = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *state {
+            State::Open(open) => {
+                if open.master.ended()?.is_none() {
+                    return Ok(open.setting());
+                }
+            }
+            State::Lost(why, when) if when.elapsed() < GIVEN_UP => return Err(Cut::new(why.clone()).into()),
+            State::New | State::Lost(..) => {}
         }
-        let new = connection.insert(Connection::open(ssh, &self.target).map_err(|cause| {
-            let cause = cause.context(format!("reaching {} by SSH", self.name));
-            let user = self.target.user.as_ref().map_or(String::new(), |user| format!("{user}@"));
-            Advised::new(cause, format!("`ssh {user}{} true` must work without a question", self.target.host))
-        })?);
-        Ok(new.setting())
+        let reaching = || format!("reaching {} by SSH", self.name);
+        match Connection::open(ssh, &self.target).with_context(reaching) {
+            Ok(new) => {
+                let setting = new.setting();
+                *state = State::Open(new);
+                Ok(setting)
+            }
+            Err(cause) if matches!(*state, State::New) => {
+                let user = self.target.user.as_ref().map_or(String::new(), |user| format!("{user}@"));
+                let advice = format!("`ssh {user}{} true` must work without a question", self.target.host);
+                Err(Advised::new(cause, advice).into())
+            }
+            Err(cause) => {
+                let why = format!("{cause:#}");
+                *state = State::Lost(why.clone(), Instant::now());
+                Err(Cut::new(why).into())
+            }
+        }
     }
 
     /// Makes a call: `call` gets the program and its arguments.
@@ -119,7 +146,8 @@ impl SshShell {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let output = call(&ssh, &args).with_context(|| format!("running {program} on {}", self.name))?;
         match output.code {
-            Some(BROKEN) => bail!("running {program} on {}: the connection broke: {}", self.name, said(&output.stderr)),
+            // Ended by a signal, it was ssh that was, and not what runs over there.
+            Some(BROKEN) | None => Err(Cut::new(format!("running {program} on {}: {}", self.name, said(&output.stderr))).into()),
             // A shell, which every system has, ends so when a program that its script names is not there.
             Some(NOT_FOUND) if program != "sh" => bail!("{program} is not installed on {}", self.name),
             _ => Ok(output),
