@@ -2,6 +2,7 @@
 
 pub mod bytes;
 pub mod dns;
+mod gate;
 pub mod guest;
 pub mod guest_files;
 pub mod hypervisor;

@@ -43,13 +43,56 @@ impl Line {
 
     /// How many turns a command took.
     #[allow(clippy::disallowed_methods, reason = "the whole program is what is measured")]
-    fn turns(&self, command: &str) -> usize {
+    fn turns(&self, pool: &OwnPool, command: &str) -> usize {
         let before = self.turns.load(Ordering::SeqCst);
         let uri = format!("qemu+tcp://127.0.0.1:{}/system", self.port);
-        let ran =
-            Command::new(env!("CARGO_BIN_EXE_tpl")).args(["--connect", &uri, command]).stdin(Stdio::null()).output().unwrap();
+        let ran = Command::new(env!("CARGO_BIN_EXE_tpl"))
+            .args(["--connect", &uri, "--pool", &pool.name, command])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
         assert!(ran.status.success(), "{command}: {}", String::from_utf8_lossy(&ran.stderr));
         self.turns.load(Ordering::SeqCst) - before
+    }
+}
+
+/// A pool of this test's own, in a folder.
+struct OwnPool {
+    name: String,
+    folder: tempfile::TempDir,
+}
+
+impl OwnPool {
+    fn new() -> Self {
+        let folder = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let own = Self { name: format!("tpl-test-trips-{}", std::process::id()), folder };
+        own.virsh(&["pool-define-as", &own.name, "dir", "--target", own.folder.path().to_str().unwrap()]);
+        own.virsh(&["pool-start", &own.name]);
+        own
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "another program makes what tpl looks at")]
+    fn virsh(&self, args: &[&str]) {
+        let done = Command::new("virsh").args(["-q", "-c", "qemu:///system"]).args(args).output().unwrap();
+        assert!(done.status.success() || thread::panicking(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Puts so many volumes into it; tpl looks at what is there anew.
+    fn fill(&self, count: usize) {
+        for number in 0..count {
+            std::fs::write(self.folder.path().join(format!("volume{number}")), "x").unwrap();
+        }
+    }
+
+    fn empty(&self) {
+        std::fs::read_dir(self.folder.path()).unwrap().for_each(|file| std::fs::remove_file(file.unwrap().path()).unwrap());
+    }
+}
+
+impl Drop for OwnPool {
+    fn drop(&mut self) {
+        self.virsh(&["pool-destroy", &self.name]);
+        self.virsh(&["pool-undefine", &self.name]);
     }
 }
 
@@ -101,17 +144,20 @@ fn put(into: &mut impl Write, bytes: &mut Vec<u8>) {
 }
 
 #[test]
-fn many_vms_are_listed_in_as_many_round_trips_as_few() {
-    let line = Line::open();
+fn many_vms_and_volumes_are_listed_in_as_many_round_trips_as_few() {
+    let (line, pool) = (Line::open(), OwnPool::new());
     for command in ["vms", "list", "capacity"] {
         let few = {
             let _own = OwnDomains::define(4, "");
-            line.turns(command)
+            pool.fill(4);
+            line.turns(&pool, command)
         };
         let many = {
             let _own = OwnDomains::define(160, "");
-            line.turns(command)
+            pool.fill(160);
+            line.turns(&pool, command)
         };
+        pool.empty();
         // A pause of this machine's counts as one more.
         assert!((1..60).contains(&few) && many <= few + 4, "tpl {command}: {few} round trips with few VMs, {many} with many");
     }

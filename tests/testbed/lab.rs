@@ -22,7 +22,7 @@ use super::bed::variable;
 
 const MIB: usize = 1 << 20;
 /// Of these, every third is a hole.
-pub const CHUNKS: usize = 18;
+const CHUNKS: usize = 18;
 
 /// A pool of this machine, a configuration that knows it as `here`, and versions of a template of this test's own.
 pub struct Lab {
@@ -89,10 +89,15 @@ impl Lab {
 
     /// A version whose chunks are filled by their numbers, those named with something else; it is imported here.
     pub fn make(&self, version: &str, changed: &[usize]) -> PathBuf {
+        self.make_of(CHUNKS, version, changed)
+    }
+
+    /// The same with so many chunks.
+    pub fn make_of(&self, chunks: usize, version: &str, changed: &[usize]) -> PathBuf {
         let raw = self.folder.path().join(format!("{version}.raw"));
         let file = File::create(&raw).unwrap();
-        file.set_len((CHUNKS * MIB) as u64).unwrap();
-        for index in (0..CHUNKS).filter(|index| index % 3 != 2) {
+        file.set_len((chunks * MIB) as u64).unwrap();
+        for index in (0..chunks).filter(|index| index % 3 != 2) {
             let seed = if changed.contains(&index) { index + 1000 } else { index };
             let chunk: Vec<u8> = (0..MIB).map(|at| ((at * 31 + seed * 7 + at / 251) % 255) as u8 + 1).collect();
             file.write_all_at(&chunk, (index * MIB) as u64).unwrap();

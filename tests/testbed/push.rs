@@ -9,6 +9,8 @@ use std::{
 };
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tpl::core::digest::hex;
 
 use super::{
     bed::{sh, shell, uri},
@@ -62,6 +64,22 @@ fn a_thin_pool_takes_and_gives() {
     assert_eq!(sent["digest"].as_str().map(str::len), Some(64), "{sent}");
     let volume = lab.folder.path().join("pool").join(id.replace('@', "."));
     assert!(fs::read(&volume).unwrap() == fs::read(&raw).unwrap(), "it is not what was sent");
+}
+
+#[test]
+fn what_goes_in_several_parts_arrives_whole() {
+    const CHUNKS: usize = 50;
+    let lab = Lab::new("parts");
+    let raw = fs::read(lab.make_of(CHUNKS, "20261121-010000", &[])).unwrap();
+    let expected = hex(&Sha256::digest(&raw));
+    let id = lab.id("20261121-010000");
+    for (target, bed, folder) in [("bed2", "bed2", "/var/lib/libvirt/images"), ("bed1", "bed1", "/dev/vg0")] {
+        let sent = lab.send(&["--on", "here", "push", &id, "--to", target]);
+        assert_eq!(bytes(&sent), (CHUNKS.div_ceil(3) + (CHUNKS + 1) / 3) as u64 * MIB as u64, "{sent}");
+        let volume = format!("{folder}/{}", id.replace('@', "."));
+        let found = sh(shell(bed).as_ref(), &format!("head -c {} {volume} | sha256sum", raw.len()));
+        assert_eq!(found, format!("{expected}  -\n"), "{target}");
+    }
 }
 
 /// A call of tpl that has said how much it has sent.

@@ -20,7 +20,7 @@ use crate::{
         facts::{NewVolume, PoolKind, PoolSize, Volume, VolumeFormat},
         units::ByteSize,
     },
-    host::hypervisor::Storage,
+    host::{gate::Gate, hypervisor::Storage},
 };
 
 /// How much goes into one message of a stream: libvirt's own limit is 256 KiB, less its header.
@@ -29,19 +29,24 @@ pub(super) const CHUNK: usize = 256 * 1024 - 64;
 /// What must be free besides the bytes of an upload: for what others write in the meantime.
 const SPARE: ByteSize = ByteSize(64 << 20);
 
+/// How many copies libvirtd makes at once: while it works on five calls of a connection (max_client_requests), it answers no
+/// keepalive on that, and a copy may take longer than a connection without one is held.
+const COPIES: usize = 4;
+
 /// One pool of a hypervisor.
 pub struct LibvirtPool<'a> {
     connect: &'a Connect,
     name: String,
     /// How many calls are on their way at once.
     readers: usize,
+    copies: Gate,
     /// The pool, once it has been looked for, and its definition.
     found: OnceLock<(StoragePool, String)>,
 }
 
 impl<'a> LibvirtPool<'a> {
     pub(super) fn new(connect: &'a Connect, name: &str, readers: usize) -> Self {
-        Self { connect, name: name.to_owned(), readers, found: OnceLock::new() }
+        Self { connect, name: name.to_owned(), readers, copies: Gate::new(COPIES), found: OnceLock::new() }
     }
 
     /// The pool. It is looked for once, for each time is three round trips.
@@ -222,7 +227,9 @@ impl Storage for LibvirtPool<'_> {
         let size = original.info().map_err(plain)?.capacity;
         // libvirt copies into a volume of the original's size only; growing or cutting comes after.
         let same = NewVolume { capacity: ByteSize(size), backing: None, ..volume.clone() };
+        let place = self.copies.enter();
         let copy = self.create_from_xml(&same, Some(&original))?;
+        drop(place);
         if volume.capacity.0 != size {
             let flags = if volume.capacity.0 < size { sys::VIR_STORAGE_VOL_RESIZE_SHRINK } else { 0 };
             let what = || format!("resizing volume {}", volume.name);

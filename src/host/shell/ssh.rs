@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{Read, Write},
     path::{Path, PathBuf},
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -23,6 +23,7 @@ use crate::{
         transport::{SshTarget, command_line},
     },
     host::{
+        gate::Gate,
         local,
         process::{
             self, SSH,
@@ -48,9 +49,8 @@ pub struct SshShell {
     /// What operators call it.
     name: String,
     connection: Mutex<State>,
-    /// How many calls are on their way.
-    busy: Mutex<usize>,
-    done: Condvar,
+    /// The calls that are on their way.
+    calls: Gate,
 }
 
 /// How it stands with the connection.
@@ -75,28 +75,10 @@ impl Drop for Connection {
     }
 }
 
-/// One call's place among those that are on their way at once.
-struct Place<'a>(&'a SshShell);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        *self.0.busy.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.done.notify_one();
-    }
-}
-
 impl SshShell {
     /// Reaches nobody yet.
     pub fn new(target: SshTarget, name: &str) -> Self {
-        let (connection, busy, done) = (Mutex::new(State::New), Mutex::new(0), Condvar::new());
-        Self { target, name: name.to_owned(), connection, busy, done }
-    }
-
-    fn place(&self) -> Place<'_> {
-        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut busy = self.done.wait_while(busy, |busy| *busy >= SESSIONS).unwrap_or_else(PoisonError::into_inner);
-        *busy += 1;
-        Place(self)
+        Self { target, name: name.to_owned(), connection: Mutex::new(State::New), calls: Gate::new(SESSIONS) }
     }
 
     /// The setting that names the connection's socket. Who comes while it is being made waits for it.
@@ -139,7 +121,7 @@ impl SshShell {
             None => SSH.path().context("ssh is not installed; `tpl doctor` says what to install")?,
         };
         let line = command_line(argv).map_err(|error| anyhow!("running {program} on {}: {error}", self.name))?;
-        let _place = self.place();
+        let _place = self.calls.enter();
         let socket = self.socket(&ssh)?;
         let mut args = self.target.arguments(&["ControlMaster=no", &socket]);
         args.push(line);
