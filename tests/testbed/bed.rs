@@ -1,11 +1,14 @@
 //! The hypervisors of the testbed, as the environment tells of them.
 
-use std::{env, time::Duration};
+use std::{env, sync::Mutex, time::Duration};
 
 use tpl::host::shell::{self, Shell};
 
 /// Long enough for anything that the tests run there.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// For tests that make VMs, or stop a hypervisor: what they promise, or do not answer, the others would notice.
+pub static ALONE: Mutex<()> = Mutex::new(());
 
 /// What `scripts/testbed env` sets.
 pub fn variable(name: &str) -> String {

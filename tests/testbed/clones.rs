@@ -1,11 +1,11 @@
 //! Clones on a hypervisor's volume groups, against the template that was sent there: block for block, file for file, and their seeds.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{fs, os::unix::fs::symlink, path::Path, sync::PoisonError};
 
 use serde_json::Value;
 
 use super::{
-    bed::{sh, shell},
+    bed::{ALONE, sh, shell},
     lab::{Lab, command},
 };
 
@@ -92,6 +92,7 @@ fn look(lab: &Lab, hypervisor: &str, group: &str, way: &[&str], files: &str) {
 
 #[test]
 fn clones_in_volume_groups_are_their_template() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = Lab::new("clones");
     let raw = lab.folder.path().join("raw");
     let files = filesystem(&lab, &raw, 24);

@@ -2,14 +2,13 @@
 
 use std::{
     process::{Command, Stdio},
-    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use super::bed::{sh, shell, uri, variable};
+use super::bed::{ALONE, sh, shell, uri, variable};
 
 /// All that is made here is called so.
 const PREFIX: &str = "tb-place";
@@ -74,9 +73,6 @@ fn domain() -> String {
          <target dev='vda' bus='virtio'/></disk><interface type='network'><source network='default'/></interface></devices></domain>"
     )
 }
-
-/// One of the tests stops a hypervisor that the other works on.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// How a call ended.
 #[derive(Debug)]
