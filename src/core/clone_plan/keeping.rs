@@ -92,12 +92,12 @@ impl Keeping {
     }
 }
 
-/// The room of a classic snapshot: never more than its origin has, for no more can come to differ.
+/// The room of a classic snapshot: never more than what can come to differ needs.
 fn room(spec: &VmSpec, disk: ByteSize, pool: &PoolSize) -> Result<ByteSize, Invalid> {
     let usual = ByteSize(disk.0.saturating_mul(ROOM_PERCENT) / 100).max(LEAST_ROOM);
     match spec.snapshot_size {
         Some(ByteSize(0)) => Err(Invalid::argument("a snapshot without room is lost at the first write: name a size for it")),
-        wanted => Ok(pool.rounded(wanted.unwrap_or(usual)).min(disk)),
+        wanted => Ok(pool.rounded(wanted.unwrap_or(usual)).min(pool.rounded(lvm::most_room(disk)))),
     }
 }
 

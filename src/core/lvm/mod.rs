@@ -10,7 +10,7 @@ use roxmltree::Document;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-pub use create::{Making, making, qcow2_length};
+pub use create::{Making, making, most_room, qcow2_length};
 pub use name::{check_group_name, check_volume_name};
 pub use report::{GROUP_COLUMNS, LogicalVolume, LvKind, TAG, ThinPoolSize, VOLUME_COLUMNS, group, volumes};
 
