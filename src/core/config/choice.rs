@@ -52,12 +52,13 @@ impl ConfigFile {
         let of_entry = |key: fn(&HypervisorFile) -> &Option<Word>| entry.as_ref().and_then(|entry| text(key(entry)));
         let named_network = given.network.clone().or_else(|| of_entry(|entry| &entry.network)).or_else(|| text(&self.network));
         // A thin pool is a part of the pool that is named beside it.
-        let thin_pool = match (&given.pool, &entry) {
-            (Some(_), _) => None,
-            (None, Some(entry)) if entry.pool.is_some() || entry.thin_pool.is_some() => entry.thin_pool.clone(),
-            (None, _) => self.thin_pool,
+        let thin_pool = match &entry {
+            Some(entry) if entry.pool.is_some() || entry.thin_pool.is_some() => entry.thin_pool.clone(),
+            _ => self.thin_pool,
         };
-        let pool = given.pool.clone().or_else(|| of_entry(|entry| &entry.pool)).or_else(|| text(&self.pool));
+        let pool = of_entry(|entry| &entry.pool).or_else(|| text(&self.pool)).unwrap_or_else(|| "default".to_owned());
+        let thin_pool = thin_pool.filter(|_| given.pool.as_ref().is_none_or(|given| *given == pool));
+        let pool = given.pool.clone().unwrap_or(pool);
         let uri = match &given.target {
             Some(Target::Connection(uri)) => Some(uri.clone()),
             _ => entry.as_ref().map(HypervisorFile::connection).or_else(|| text(&self.uri)),
@@ -67,7 +68,7 @@ impl ConfigFile {
             name,
             uri: uri.unwrap_or_else(|| "qemu:///system".to_owned()),
             thin_pool,
-            pool: pool.unwrap_or_else(|| "default".to_owned()),
+            pool,
             network: named_network.clone().unwrap_or_else(|| "default".to_owned()),
             named_network,
             connect_timeout: given.connect_timeout.or(self.connect_timeout).unwrap_or(CONNECT_TIMEOUT),
@@ -217,6 +218,12 @@ uri = 'qemu://hv2/system'
         let table = [
             ("thin_pool = 't'", None, pool("t")),
             ("thin_pool = 't'", Some("p"), None),
+            // Naming the same pool once more puts nothing aside.
+            ("thin_pool = 't'", Some("default"), pool("t")),
+            ("pool = 'p'\nthin_pool = 't'", Some("p"), pool("t")),
+            ("pool = 'p'\nthin_pool = 't'", Some("default"), None),
+            ("hypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\npool = 'q'\nthin_pool = 'u'", Some("q"), pool("u")),
+            ("pool = 'p'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\nthin_pool = 'u'", Some("p"), pool("u")),
             ("thin_pool = 't'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'", None, pool("t")),
             ("thin_pool = 't'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\nthin_pool = ''", None, thick.clone()),
             ("thin_pool = 't'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\npool = 'q'", None, None),
