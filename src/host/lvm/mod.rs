@@ -43,7 +43,7 @@ pub struct LvmPool<'a> {
     in_use: Duration,
 }
 
-/// A volume group as it is now.
+/// A volume group as it is now, where it matters what volumes are made in.
 struct Group {
     volumes: Vec<LogicalVolume>,
     /// The thin pool in use, its figures, its size.
@@ -77,12 +77,17 @@ impl<'a> LvmPool<'a> {
         })
     }
 
-    /// All volumes of the group, in one call.
-    fn read(&self) -> Result<Group> {
+    /// All volumes of the group, in one call. Which thin pool is meant is no matter here: what is removed or closed is found by its
+    /// name, also when there is no such pool any more, or a second one.
+    fn list(&self) -> Result<Vec<LogicalVolume>> {
         let argv: Vec<&str> = ["lvs"].into_iter().chain(REPORT).chain(["-o", lvm::VOLUME_COLUMNS, &self.group]).collect();
         let reading = || format!("listing pool {}", self.pool);
-        let volumes =
-            lvm::volumes(&self.lvm(&argv).with_context(reading)?).map_err(|error| anyhow!(error)).with_context(reading)?;
+        lvm::volumes(&self.lvm(&argv).with_context(reading)?).map_err(|error| anyhow!(error)).with_context(reading)
+    }
+
+    /// The same, with the thin pool in use.
+    fn read(&self) -> Result<Group> {
+        let volumes = self.list()?;
         let thin = lvm::thin_pool(&volumes, self.choice.as_ref(), &self.group).map_err(|error| anyhow!(error))?;
         let thin = thin.map(|(name, figures, size)| (name.to_owned(), figures, size));
         Ok(Group { thin, volumes })
@@ -135,8 +140,8 @@ impl<'a> LvmPool<'a> {
     }
 
     /// One of tpl's own volumes; none if there is none of this name.
-    fn own<'g>(&self, group: &'g Group, name: &str) -> Result<Option<&'g LogicalVolume>> {
-        let found = group.volumes.iter().find(|volume| volume.name == name);
+    fn own<'v>(&self, volumes: &'v [LogicalVolume], name: &str) -> Result<Option<&'v LogicalVolume>> {
+        let found = volumes.iter().find(|volume| volume.name == name);
         if found.is_some_and(|volume| !volume.own) {
             bail!(
                 "{}/{name} is not tpl's: it does not bear the tag {TAG}\n`lvchange --addtag {TAG} {0}/{name}` makes it so",
@@ -242,8 +247,8 @@ impl Storage for LvmPool<'_> {
     }
 
     fn protect(&self, name: &str) -> Result<()> {
-        let group = self.read()?;
-        let volume = self.own(&group, name)?.with_context(|| format!("volume {name} does not exist in pool {}", self.pool))?;
+        let volumes = self.list()?;
+        let volume = self.own(&volumes, name)?.with_context(|| format!("volume {name} does not exist in pool {}", self.pool))?;
         if volume.read_only {
             return Ok(());
         }
@@ -254,12 +259,11 @@ impl Storage for LvmPool<'_> {
 
     fn delete(&self, name: &str) -> Result<()> {
         let removing = || format!("removing volume {name}");
-        let group = self.read().with_context(removing)?;
-        if self.own(&group, name).with_context(removing)?.is_none() {
+        let volumes = self.list().with_context(removing)?;
+        if self.own(&volumes, name).with_context(removing)?.is_none() {
             return Ok(());
         }
-        let on_it =
-            group.volumes.iter().filter(|volume| matches!(&volume.kind, LvKind::Snapshot { origin, .. } if origin == name));
+        let on_it = volumes.iter().filter(|volume| matches!(&volume.kind, LvKind::Snapshot { origin, .. } if origin == name));
         let on_it: Vec<&str> = on_it.map(|volume| volume.name.as_str()).collect();
         if !on_it.is_empty() {
             bail!("removing volume {name}: snapshots stand on it: {}", on_it.join(", "));

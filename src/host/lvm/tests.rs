@@ -185,6 +185,20 @@ fn what_is_not_tpls_or_is_stood_on_stays() {
 }
 
 #[test]
+fn what_is_removed_or_closed_needs_no_thin_pool() {
+    let web = ("web1", "-wi-a-----", "", "", "tpl", "unknown");
+    let second = ("second", "twi-a-tz--", "", "", "", "zero");
+    for (rows, choice) in [(vec![web, POOL, second], None), (vec![web], Some("gone"))] {
+        let host = Host::with(&rows);
+        let pool = LvmPool::new(&host, "p", "vg0", choice.map(|choice| choice.parse().unwrap()));
+        assert!(pool.volumes().is_err() && pool.size().is_err() && pool.create(&raw("web2")).is_err());
+        pool.protect("web1").unwrap();
+        pool.delete("web1").unwrap();
+        assert_eq!(*host.ran.lock().unwrap(), ["lvchange --permission r vg0/web1", REMOVE]);
+    }
+}
+
+#[test]
 fn one_in_use_is_waited_for() {
     let rows = [("web1", "-wi-a-----", "", "", "tpl", "unknown")];
     let busy = "  Logical volume vg0/web1 in use.";
