@@ -135,7 +135,12 @@ impl<'a> LvmPool<'a> {
                 thread::sleep(Duration::from_secs(1));
                 continue;
             }
-            return succeeded(&argv, output).map(drop);
+            succeeded(&argv, output)?;
+            // A selection that matches nothing is no failure to lvm2.
+            if self.list()?.iter().any(|volume| volume.name == name) {
+                bail!("lvremove has left it: it became somebody else's, or a snapshot was made on it meanwhile");
+            }
+            return Ok(());
         }
     }
 

@@ -19,7 +19,9 @@ const THIN: Row = ("thin", "Vri-a-tz--", "", "pool", "tpl", "zero");
 
 /// A hypervisor that remembers what was run. Every volume is 12 MiB large.
 struct Host {
-    rows: Vec<Row>,
+    rows: Mutex<Vec<Row>>,
+    /// `lvremove` finds nothing that it is to remove.
+    spares: bool,
     ran: Mutex<Vec<String>>,
     /// What the program with this beginning says, and how often it fails with it.
     fails: Mutex<(&'static str, &'static str, usize)>,
@@ -27,7 +29,7 @@ struct Host {
 
 impl Host {
     fn with(rows: &[Row]) -> Self {
-        Self { rows: rows.to_vec(), ran: Mutex::default(), fails: Mutex::new(("-", "", 0)) }
+        Self { rows: Mutex::new(rows.to_vec()), spares: false, ran: Mutex::default(), fails: Mutex::new(("-", "", 0)) }
     }
 
     fn failing(self, program: &'static str, says: &'static str, times: usize) -> Self {
@@ -45,7 +47,7 @@ impl Host {
                 "zero":"{zero}"}}"#
             )
         };
-        let rows: Vec<String> = self.rows.iter().map(row).collect();
+        let rows: Vec<String> = self.rows.lock().unwrap().iter().map(row).collect();
         format!(r#"{{"report":[{{"lv":[{}]}}]}}"#, rows.join(","))
     }
 
@@ -66,6 +68,9 @@ impl Host {
                     r#"{"report":[{"vg":[{"vg_size":"100","vg_free":"60","vg_extent_size":"4"}]}]}"#.to_owned(),
                     "",
                 );
+            }
+            "lvremove" if !self.spares => {
+                self.rows.lock().unwrap().retain(|row| !line.contains(&format!("lv_name=\"{}\"", row.0)));
             }
             _ => {}
         }
@@ -207,6 +212,14 @@ fn one_in_use_is_waited_for() {
     let (found, ran) = on(&Host::with(&rows).failing("lvremove", busy, 9), |pool| pool.delete("web1"));
     assert_eq!(found, Err("removing volume web1: lvremove: Logical volume vg0/web1 in use.".to_owned()));
     assert!(ran.len() >= 2);
+}
+
+#[test]
+fn one_that_lvremove_has_left_is_not_gone() {
+    let host = Host { spares: true, ..Host::with(&[("web1", "-wi-a-----", "", "", "tpl", "unknown")]) };
+    let (found, ran) = on(&host, |pool| pool.delete("web1"));
+    let left = "removing volume web1: lvremove has left it: it became somebody else's, or a snapshot was made on it meanwhile";
+    assert_eq!((found, ran), (Err(left.to_owned()), vec![REMOVE.to_owned()]));
 }
 
 #[test]
