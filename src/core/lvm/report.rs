@@ -109,6 +109,8 @@ pub struct ThinPoolSize {
     pub metadata_used: ByteSize,
     /// Whether what it gives away anew reads as zeros.
     pub zeroes: bool,
+    /// Whether it is active. Of one that is not, nobody knows how full it is.
+    pub active: bool,
 }
 
 impl LogicalVolume {
@@ -173,6 +175,7 @@ fn volume(row: VolumeRow) -> Result<LogicalVolume, String> {
                 metadata,
                 metadata_used: part(metadata, &row.metadata_percent)?,
                 zeroes: row.zero == "zero",
+                active: !row.data_percent.is_empty() && !row.metadata_percent.is_empty(),
             })
         }
         'd' => LvKind::OtherPool,
@@ -236,7 +239,7 @@ mod tests {
         let mib = |count: u64| ByteSize(count << 20);
         let snapshot = |used, lost, capacity| LvKind::Snapshot { origin: "gold".to_owned(), capacity, used, lost };
         let pool =
-            ThinPoolSize { used: ByteSize(5_153_960), metadata: mib(16), metadata_used: ByteSize(1_748_185), zeroes: true };
+            ThinPoolSize { used: ByteSize(5_153_960), metadata: mib(16), metadata_used: ByteSize(1_748_185), zeroes: true, active: true };
         let lv = |name: &str, size, kind, own, read_only| LogicalVolume { name: name.to_owned(), size, kind, own, read_only };
         let expected = [
             lv("gold", mib(12), LvKind::Thick, false, true),
@@ -262,6 +265,15 @@ mod tests {
             ("/dev/vg0/web2", 4, 4, room(4, true)),
         ];
         assert_eq!(seen, expected.map(|(path, capacity, allocation, room)| (path.to_owned(), capacity, allocation, room)));
+    }
+
+    #[test]
+    fn of_an_inactive_thin_pool_nothing_is_known() {
+        for percent in ["\"0.06\"", "\"10.42\""] {
+            let found = volumes(&VOLUMES.replacen(percent, "\"\"", 1)).unwrap();
+            let pool = found.iter().find(|volume| volume.name == "pool").unwrap();
+            assert!(matches!(pool.kind, LvKind::ThinPool(ThinPoolSize { active: false, .. })), "{percent}");
+        }
     }
 
     #[test]

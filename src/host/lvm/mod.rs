@@ -93,9 +93,19 @@ impl<'a> LvmPool<'a> {
         Ok(Group { thin, volumes })
     }
 
+    /// The same, where it matters how full it is: what is not active tells nothing, and would pass for empty.
+    fn read_figures(&self) -> Result<Group> {
+        let group = self.read()?;
+        if let Some((thin, ThinPoolSize { active: false, .. }, _)) = &group.thin {
+            let path = format!("{}/{thin}", self.group);
+            bail!("thin pool {path} is not active: nobody knows how full it is\n`lvchange --activate y {path}` activates it");
+        }
+        Ok(group)
+    }
+
     /// The group, where something is to be made in it.
     fn read_for_making(&self) -> Result<Group> {
-        let group = self.read()?;
+        let group = self.read_figures()?;
         if let Some((thin, ThinPoolSize { zeroes: false, .. }, _)) = &group.thin {
             let path = format!("{}/{thin}", self.group);
             bail!(
@@ -174,7 +184,7 @@ impl Storage for LvmPool<'_> {
     }
 
     fn size(&self) -> Result<PoolSize> {
-        let group = self.read()?;
+        let group = self.read_figures()?;
         let path = self.folder();
         let argv: Vec<&str> = ["vgs"].into_iter().chain(REPORT).chain(["-o", lvm::GROUP_COLUMNS, &self.group]).collect();
         let reading = || format!("reading pool {}", self.pool);

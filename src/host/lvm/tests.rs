@@ -39,11 +39,13 @@ impl Host {
 
     fn lvs(&self) -> String {
         let row = |(name, attr, origin, pool, tags, zero): &Row| {
-            let (size, metadata) = (12 << 20, if attr.starts_with('t') { "4194304" } else { "" });
+            let (size, is_pool) = (12 << 20, attr.starts_with('t'));
+            let (metadata, metadata_percent) = if is_pool { ("4194304", "25.00") } else { ("", "") };
+            let (percent, metadata_percent) = if attr.as_bytes()[4] == b'a' { ("50.00", metadata_percent) } else { ("", "") };
             let origin_size = if origin.is_empty() { String::new() } else { size.to_string() };
             format!(
                 r#"{{"lv_name":"{name}","lv_attr":"{attr}","lv_size":"{size}","origin":"{origin}","origin_size":"{origin_size}",
-                "pool_lv":"{pool}","data_percent":"50.00","metadata_percent":"","lv_metadata_size":"{metadata}","lv_tags":"{tags}",
+                "pool_lv":"{pool}","data_percent":"{percent}","metadata_percent":"{metadata_percent}","lv_metadata_size":"{metadata}","lv_tags":"{tags}",
                 "zero":"{zero}"}}"#
             )
         };
@@ -234,7 +236,7 @@ fn a_pool_has_what_stands_in_it() {
         (names.join(" "), size.capacity.0, size.available.0, size.kind)
     };
     let all = [GOLD, FOREIGN, SNAPSHOT, POOL, THIN];
-    let thin = PoolKind::Thin { metadata: ByteSize(4 << 20), metadata_used: ByteSize(0) };
+    let thin = PoolKind::Thin { metadata: ByteSize(4 << 20), metadata_used: ByteSize(1 << 20) };
     assert_eq!(names(&all, "-"), ("thin".to_owned(), 12 << 20, 6 << 20, thin));
     assert_eq!(names(&all, "pool"), ("thin".to_owned(), 12 << 20, 6 << 20, thin));
     assert_eq!(names(&all, ""), ("foreign gold web9".to_owned(), 100, 60, PoolKind::Thick));
@@ -251,6 +253,11 @@ fn what_lvm2_does_not_let_is_said_with_a_way_out() {
     let dirty = Host::with(&[("pool", "twi-a-t---", "", "", "", ""), THIN]);
     let (error, ran) = on(&dirty, |pool| pool.create(&raw("web1")));
     assert!(error.unwrap_err().ends_with("\n`lvchange --zero y vg0/pool` makes it do so") && ran.is_empty());
+    let inactive = || Host::with(&[("pool", "twi---tz--", "", "", "", "zero"), THIN]);
+    let says = "thin pool vg0/pool is not active: nobody knows how full it is\n`lvchange --activate y vg0/pool` activates it";
+    assert_eq!(on(&inactive(), |pool| pool.size()), (Err(says.to_owned()), vec![]));
+    assert_eq!(on(&inactive(), |pool| pool.create(&raw("web1"))), (Err(says.to_owned()), vec![]));
+    assert_eq!(on(&inactive(), |pool| pool.volumes().map(|found| found.len())), (Ok(1), vec![]));
     let (error, _) = on(&Host::with(&[GOLD]), |pool| pool.create(&raw("gold")));
     assert_eq!(error, Err("creating volume gold in pool p: volume gold exists already in volume group vg0".to_owned()));
     let (error, _) = on(&Host::with(&[]), |pool| pool.copy("gold", &raw("web1")));
