@@ -133,6 +133,18 @@ impl fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
+/// There is no storage pool of this name: exit code 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoPool(pub String);
+
+impl fmt::Display for NoPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pool {} does not exist\n`tpl doctor` says how to make one", self.0)
+    }
+}
+
+impl std::error::Error for NoPool {}
+
 /// A failure with what the operator can do about it, as the last line.
 #[derive(Debug)]
 pub struct Advised {

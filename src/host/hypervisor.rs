@@ -215,6 +215,13 @@ pub trait Storage: Sync {
     /// # Errors
     /// The connection fails.
     fn volume(&self, name: &str) -> Result<Option<Volume>>;
+    /// Whether it is a logical pool, as its definition says: no program of the hypervisor's is run for it.
+    ///
+    /// # Errors
+    /// The pool is not there, or not running.
+    fn is_logical(&self) -> Result<bool> {
+        Ok(false)
+    }
     /// The path that a volume of this name has or will have.
     ///
     /// # Errors

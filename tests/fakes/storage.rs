@@ -151,6 +151,11 @@ impl Storage for FakeRun {
         Ok(state.volumes.get(name).map(|volume| state.describe(name, volume)))
     }
 
+    fn is_logical(&self) -> Result<bool> {
+        self.step(Step::ReadPool, "definition")?;
+        Ok(self.machine.state().kind != Pool::Directory)
+    }
+
     fn path_of(&self, name: &str) -> Result<String> {
         self.step(Step::ReadPool, name)?;
         Ok(format!("{}/{name}", self.machine.state().folder()))

@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn which_thin_pool_is_meant() {
-        let size = ThinPoolSize { used: ByteSize(1), metadata: ByteSize(2), metadata_used: ByteSize(1), zeroes: true, active: true };
+        let size =
+            ThinPoolSize { used: ByteSize(1), metadata: ByteSize(2), metadata_used: ByteSize(1), zeroes: true, active: true };
         let lv =
             |name: &str, kind| LogicalVolume { name: name.to_owned(), size: ByteSize(9), kind, own: false, read_only: false };
         let all = [lv("a", LvKind::ThinPool(size)), lv("b", LvKind::ThinPool(size)), lv("c", LvKind::Thick)];

@@ -238,8 +238,13 @@ mod tests {
     fn a_report_is_read() {
         let mib = |count: u64| ByteSize(count << 20);
         let snapshot = |used, lost, capacity| LvKind::Snapshot { origin: "gold".to_owned(), capacity, used, lost };
-        let pool =
-            ThinPoolSize { used: ByteSize(5_153_960), metadata: mib(16), metadata_used: ByteSize(1_748_185), zeroes: true, active: true };
+        let pool = ThinPoolSize {
+            used: ByteSize(5_153_960),
+            metadata: mib(16),
+            metadata_used: ByteSize(1_748_185),
+            zeroes: true,
+            active: true,
+        };
         let lv = |name: &str, size, kind, own, read_only| LogicalVolume { name: name.to_owned(), size, kind, own, read_only };
         let expected = [
             lv("gold", mib(12), LvKind::Thick, false, true),

@@ -209,6 +209,10 @@ impl Storage for LvmPool<'_> {
         Ok(found.into_iter().find(|volume| volume.name == name))
     }
 
+    fn is_logical(&self) -> Result<bool> {
+        Ok(true)
+    }
+
     fn path_of(&self, name: &str) -> Result<String> {
         Ok(self.path(name))
     }
