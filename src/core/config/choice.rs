@@ -7,6 +7,7 @@ use crate::core::{
     capacity::{Policy, PolicyFile},
     error::Invalid,
     pipeline::Word,
+    transport::check_password,
     units::Span,
 };
 
@@ -63,6 +64,9 @@ impl ConfigFile {
             Some(Target::Connection(uri)) => Some(uri.clone()),
             _ => entry.as_ref().map(HypervisorFile::connection).or_else(|| text(&self.uri)),
         };
+        if let Some(uri) = &uri {
+            check_password(uri).map_err(Invalid::argument)?;
+        }
         let admission = entry.as_ref().map_or_else(PolicyFile::default, HypervisorFile::admission);
         Ok(Config {
             name,
@@ -237,6 +241,18 @@ uri = 'qemu://hv2/system'
         assert_eq!([over(""), over("pool = 'q'"), over("thin_pool = ''")], [pool("t"), None, thick]);
         let bad = parse("c", "thin_pool = 'a b'").unwrap_err().to_string();
         assert_eq!(bad, "c:1:13: \"a b\" is no name of a thin pool: letters, digits and + _ . - are possible; \"\" means none");
+    }
+
+    #[test]
+    fn a_password_is_refused_wherever_it_comes_from() {
+        let secret = "qemu+ssh://root:secret@hv1/system";
+        let flag = Given { target: Some(Target::Connection(secret.to_owned())), ..Given::default() };
+        for (text, given) in [(String::new(), flag), (format!("uri = '{secret}'"), Given::default())] {
+            let error = parse("c", &text).unwrap().complete(&given).unwrap_err().to_string();
+            assert!(error.starts_with("\"qemu+ssh://root@hv1/system\" has a password in it"), "{error}");
+        }
+        let table = parse("c", &format!("[hypervisors.a]\nuri = '{secret}'")).unwrap_err().to_string();
+        assert!(table.contains("has a password in it") && !table.contains("secret"), "{table}");
     }
 
     #[test]
