@@ -125,6 +125,7 @@ fn hypervisor(world: World<'_>, config: &Config) -> Vec<Check> {
     checks.push(pool_check(&config.pool, &size));
     let pool = size.ok();
     checks.extend(pool.as_ref().map_or_else(Vec::new, |pool| fill(world, pool)));
+    checks.extend(unread_rooms(world));
     checks.push(network(world, &config.network));
     // Both of these need the pool: the probe boots from a volume in it.
     let accelerator = if pool.is_some() { kvm::accelerator(world) } else { Ok(Accelerator::Tcg) };
@@ -206,6 +207,14 @@ fn fill(world: World<'_>, pool: &PoolSize) -> Vec<Check> {
             .collect(),
         Err(error) => vec![Check::new("volumes", Health::Broken, format!("{error:#}").replace('\n', "; "))],
     }
+}
+
+/// Classic snapshots that nobody sees fill up: those in other pools, and those that this one does not tell of.
+fn unread_rooms(world: World<'_>) -> Vec<Check> {
+    let Ok(inventory) = world.inventory() else { return Vec::new() };
+    let clones: Vec<_> = inventory.clones.iter().collect();
+    let unread = super::vms::rooms(world.seen(), &clones).unread;
+    unread.into_iter().map(|why| Check::new("snapshots", Health::Warning, why)).collect()
 }
 
 fn network(world: World<'_>, name: &str) -> Check {

@@ -9,7 +9,7 @@ use tpl::core::{
 
 use super::{
     machine::{Machine, Pool},
-    run::{FakeRun, Step},
+    run::{FakeRun, Fault, Step},
 };
 
 const TEMPLATE: &str = "debian13.20261121-031100";
@@ -208,6 +208,29 @@ fn a_snapshot_tells_how_full_it_is() {
         let listed = machine.tpl("vms").unwrap().data;
         assert!(listed.contains(&format!("  shutoff, {said}  ")), "{listed}");
     }
+}
+
+#[test]
+fn a_snapshot_of_which_nothing_is_told_is_no_reason_to_say_nothing() {
+    let machine = Machine::template_in(Pool::Thick);
+    machine.tpl("clone --name web --linked --snapshot-size 100M --no-start --ssh-key KEY").unwrap();
+    let shown = |machine: &Machine| machine.tpl("vms").map(|told| (told.data.contains("  shutoff, snapshot ?  "), told.notes));
+    let of = |pool: &str| format!("how full the snapshots in pool {pool} are cannot be told, of web: ");
+    // A thin pool has come: the snapshot stands beside it.
+    let lost = machine.copy();
+    lost.state().volumes.get_mut("web").unwrap().room = None;
+    let (unknown, told) = shown(&lost).unwrap();
+    assert!(unknown && told.contains(&of("default")), "{told}");
+    // Its pool is another.
+    let elsewhere = machine.copy();
+    let mut record = elsewhere.inventory().clones[0].record.clone();
+    record.pool = "vg9".to_owned();
+    elsewhere.run().with(|world| world.hypervisor.write_metadata("web", &Metadata::Clone(Box::new(record)))).unwrap();
+    let (unknown, told) = shown(&elsewhere).unwrap();
+    assert!(unknown && told.contains(&format!("{}`--pool vg9` reads them", of("vg9"))), "{told}");
+    // And lvs fails.
+    let told = machine.failing(Fault::At(Step::ReadPool, 0)).tpl("vms").unwrap();
+    assert!(told.data.contains("snapshot ?") && told.notes.contains(&of("default")), "{}", told.notes);
 }
 
 #[test]
