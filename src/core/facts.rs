@@ -151,6 +151,19 @@ pub struct PoolSize {
     pub kind: PoolKind,
     /// What sizes are rounded up to: a volume group's extents; one byte for files.
     pub extent: ByteSize,
+    /// What else is known of a volume group.
+    pub beside: Beside,
+}
+
+/// What is in a volume group besides the volumes of the pool.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The thin pool that volumes are made in.
+    pub thin_pool: Option<String>,
+    /// What that gives away anew shows what others have written there.
+    pub shows_old_data: bool,
+    /// The names that are taken in the group by what is no volume of the pool.
+    pub names: Vec<String>,
 }
 
 impl PoolSize {

@@ -68,6 +68,7 @@ fn thin(what: &str, used: ByteSize, size: ByteSize, grow: &str) -> Fill {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::facts::Beside;
 
     fn volume(name: &str, used: u64, lost: bool) -> Volume {
         let room = Some(Room { size: ByteSize::mib(100), used: ByteSize::mib(used), lost });
@@ -77,7 +78,7 @@ mod tests {
 
     fn pool(kind: PoolKind) -> PoolSize {
         let (capacity, available) = (ByteSize::mib(1000), ByteSize::mib(200));
-        PoolSize { capacity, available, path: "/dev/vg0".to_owned(), kind, extent: ByteSize::mib(4) }
+        PoolSize { capacity, available, path: "/dev/vg0".to_owned(), kind, extent: ByteSize::mib(4), beside: Beside::default() }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use tpl::core::{
     capacity::Policy,
     error::{Refusal, exit_code},
+    facts::Beside,
     manifest::{Metadata, Phase, Run},
     reservation::{Verdict, verdict},
 };
@@ -208,6 +209,29 @@ fn a_snapshot_tells_how_full_it_is() {
         let listed = machine.tpl("vms").unwrap().data;
         assert!(listed.contains(&format!("  shutoff, {said}  ")), "{listed}");
     }
+}
+
+#[test]
+fn what_stands_beside_the_volumes_is_known_before_anything_is_touched() {
+    let machine = Machine::template_in(Pool::Thin);
+    let names = vec!["data1".to_owned(), "pool0".to_owned()];
+    machine.state().beside = Beside { thin_pool: Some("pool0".to_owned()), shows_old_data: false, names };
+    let (code, text) = refused(&machine, "clone --name data1");
+    assert!(code == 3 && text.contains("there is a volume data1 in volume group vg0"), "{text}");
+    machine.tpl("clone --name data{} --no-start --ssh-key KEY").unwrap();
+    assert_eq!(machine.inventory().clones[0].record.name.as_str(), "data2");
+
+    let elsewhere = machine.copy();
+    let template = elsewhere.state().volumes.remove(TEMPLATE).unwrap();
+    elsewhere.state().volumes.insert("moved".to_owned(), template);
+    let stands = format!(
+        "a linked clone of debian13@20261121-031100 stands on its volume {TEMPLATE}, and that is not in thin pool vg0/pool0"
+    );
+    assert_eq!(refused(&elsewhere, "clone"), (3, stands));
+
+    machine.state().beside.shows_old_data = true;
+    let shows = "thin pool vg0/pool0 does not zero what it gives away: old data of others would show in new volumes";
+    assert_eq!(refused(&machine, "clone"), (3, shows.to_owned()));
 }
 
 #[test]

@@ -92,6 +92,7 @@ impl State {
             path: self.folder().to_owned(),
             kind,
             extent: self.extent(),
+            beside: self.beside.clone(),
         }
     }
 

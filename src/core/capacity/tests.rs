@@ -33,6 +33,7 @@ fn pool(capacity: u64, available: u64) -> PoolSize {
         path: String::new(),
         kind: PoolKind::Directory,
         extent: ByteSize(1),
+        beside: Default::default(),
     }
 }
 

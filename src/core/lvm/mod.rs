@@ -10,6 +10,7 @@ use roxmltree::Document;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use super::error::Refusal;
 pub use create::{Making, making, most_room, qcow2_length};
 pub use name::{check_group_name, check_volume_name};
 pub use report::{GROUP_COLUMNS, LogicalVolume, LvKind, TAG, ThinPoolSize, VOLUME_COLUMNS, group, volumes};
@@ -114,6 +115,13 @@ pub fn thin_pool<'a>(
             }
         }
     }
+}
+
+/// That nothing is made in a thin pool that does not zero what it gives away.
+pub fn shows_old_data(group: &str, thin_pool: &str) -> Refusal {
+    let path = format!("{group}/{thin_pool}");
+    Refusal::new(format!("thin pool {path} does not zero what it gives away: old data of others would show in new volumes"))
+        .advise(format!("`lvchange --zero y {path}` makes it do so"))
 }
 
 #[cfg(test)]

@@ -189,6 +189,7 @@ impl Storage for LibvirtPool<'_> {
             path: path.unwrap_or_default().to_owned(),
             kind: PoolKind::Directory,
             extent: ByteSize(1),
+            beside: Default::default(),
         })
     }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::core::{
     error::Advised,
-    facts::{NewVolume, PoolKind, PoolSize, Volume, VolumeFormat},
+    facts::{Beside, NewVolume, PoolKind, PoolSize, Volume, VolumeFormat},
     lvm::{self, LogicalVolume, LvKind, TAG, ThinChoice, ThinPoolSize},
     units::ByteSize,
 };
@@ -107,11 +107,7 @@ impl<'a> LvmPool<'a> {
     fn read_for_making(&self) -> Result<Group> {
         let group = self.read_figures()?;
         if let Some((thin, ThinPoolSize { zeroes: false, .. }, _)) = &group.thin {
-            let path = format!("{}/{thin}", self.group);
-            bail!(
-                "thin pool {path} does not zero what it gives away: old data of others would show in new volumes\n\
-                 `lvchange --zero y {path}` makes it do so"
-            );
+            return Err(lvm::shows_old_data(&self.group, thin).into());
         }
         Ok(group)
     }
@@ -190,12 +186,15 @@ impl Storage for LvmPool<'_> {
         let reading = || format!("reading pool {}", self.pool);
         let (capacity, available, extent) =
             lvm::group(&self.lvm(&argv).with_context(reading)?).map_err(|error| anyhow!(error)).with_context(reading)?;
-        if let Some((_, figures, size)) = group.thin {
-            let ThinPoolSize { used, metadata, metadata_used, .. } = figures;
-            let available = ByteSize(size.0.saturating_sub(used.0));
-            return Ok(PoolSize { capacity: size, available, path, kind: PoolKind::Thin { metadata, metadata_used }, extent });
+        let names = group.volumes.iter().filter(|volume| !group.has(volume)).map(|volume| volume.name.clone()).collect();
+        if let Some((thin, figures, size)) = group.thin {
+            let ThinPoolSize { used, metadata, metadata_used, zeroes, .. } = figures;
+            let (available, kind) = (ByteSize(size.0.saturating_sub(used.0)), PoolKind::Thin { metadata, metadata_used });
+            let beside = Beside { thin_pool: Some(thin), shows_old_data: !zeroes, names };
+            return Ok(PoolSize { capacity: size, available, path, kind, extent, beside });
         }
-        Ok(PoolSize { capacity, available, path, kind: PoolKind::Thick, extent })
+        let beside = Beside { thin_pool: None, shows_old_data: false, names };
+        Ok(PoolSize { capacity, available, path, kind: PoolKind::Thick, extent, beside })
     }
 
     fn volumes(&self) -> Result<Vec<Volume>> {

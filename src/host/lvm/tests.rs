@@ -241,6 +241,15 @@ fn a_pool_has_what_stands_in_it() {
     assert_eq!(names(&all, "pool"), ("thin".to_owned(), 12 << 20, 6 << 20, thin));
     assert_eq!(names(&all, ""), ("foreign gold web9".to_owned(), 100, 60, PoolKind::Thick));
     assert_eq!(names(&all[..1], "-"), ("gold".to_owned(), 100, 60, PoolKind::Thick));
+    let beside = |rows: &[Row], choice: &str| {
+        let host = Host::with(rows);
+        let size = LvmPool::new(&host, "p", "vg0", Some(choice.parse().unwrap())).size().unwrap();
+        (size.beside.thin_pool, size.beside.shows_old_data, size.beside.names.join(" "))
+    };
+    let pool = || Some("pool".to_owned());
+    assert_eq!(beside(&all, "pool"), (pool(), false, "foreign gold pool web9".to_owned()));
+    assert_eq!(beside(&all, ""), (None, false, "pool thin".to_owned()));
+    assert_eq!(beside(&[("pool", "twi-a-t---", "", "", "", "")], "pool"), (pool(), true, "pool".to_owned()));
 }
 
 #[test]
