@@ -136,6 +136,9 @@ pub struct Room {
     pub used: ByteSize,
     /// It was full, and the snapshot cannot be read any more.
     pub lost: bool,
+    /// tpl has made it.
+    #[serde(skip)]
+    pub own: bool,
 }
 
 /// A pool's size.
@@ -170,6 +173,11 @@ impl PoolSize {
     /// Its volume group; none where its volumes are files.
     pub fn group(&self) -> Option<&str> {
         self.path.strip_prefix("/dev/").filter(|_| self.kind.is_logical())
+    }
+
+    /// Its thin pool, as lvm2's programs name it; none where it has none.
+    pub fn thin_pool(&self) -> Option<String> {
+        Some(format!("{}/{}", self.group()?, self.beside.thin_pool.as_ref()?))
     }
 
     /// The size that a volume has here that must hold so many bytes.

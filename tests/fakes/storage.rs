@@ -72,7 +72,7 @@ impl State {
             path: format!("{}/{name}", self.folder()),
             capacity: ByteSize(volume.capacity),
             allocation: self.allocation(volume),
-            room: volume.room.map(|room| Room { size: ByteSize(room), used: ByteSize(volume.used), lost }),
+            room: volume.room.map(|room| Room { size: ByteSize(room), used: ByteSize(volume.used), lost, own: true }),
         }
     }
 

@@ -118,7 +118,7 @@ impl LogicalVolume {
     pub fn volume(&self, folder: &str) -> Volume {
         let (capacity, allocation, room) = match &self.kind {
             LvKind::Snapshot { capacity, used, lost, .. } => {
-                (*capacity, self.size, Some(Room { size: self.size, used: *used, lost: *lost }))
+                (*capacity, self.size, Some(Room { size: self.size, used: *used, lost: *lost, own: self.own }))
             }
             LvKind::Thin { used, .. } => (self.size, *used, None),
             LvKind::Thick | LvKind::ThinPool(_) | LvKind::OtherPool => (self.size, self.size, None),
@@ -261,7 +261,7 @@ mod tests {
             .map(|lv| lv.volume("/dev/vg0"))
             .map(|volume| (volume.path, volume.capacity.0 >> 20, volume.allocation.0 >> 20, volume.room))
             .collect();
-        let room = |used, lost| Some(Room { size: mib(4), used: mib(used), lost });
+        let room = |used, lost| Some(Room { size: mib(4), used: mib(used), lost, own: true });
         let expected = [
             ("/dev/vg0/gold", 12, 12, None),
             ("/dev/vg0/pool", 8192, 8192, None),
