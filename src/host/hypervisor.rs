@@ -230,7 +230,8 @@ pub trait Storage: Sync {
     /// Makes a volume; its path.
     ///
     /// # Errors
-    /// A volume of this name exists, or there is no space.
+    /// A volume of this name exists, or there is no space. With [`LeftBehind`](crate::core::error::LeftBehind) in its chain there may
+    /// be a volume all the same, which is the caller's to remove.
     fn create(&self, volume: &NewVolume<'_>) -> Result<String>;
     /// Makes a volume that is a whole copy of another, grown to `volume.capacity` or cut to it; its path.
     ///

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use tpl::{
     core::{
         digest::ChunkList,
+        error::LeftBehind,
         facts::{NewVolume, PoolKind, PoolSize, Room, Volume, VolumeFormat},
         portable::document_of,
         progress::Progress,
@@ -126,6 +127,9 @@ impl FakeRun {
         let (needed, free) = (state.allocation(&volume), state.pool_size().available);
         ensure!(state.kind != Pool::Thick || needed <= free, "volume {name}: {needed} are needed, and {free} are free");
         state.volumes.insert(name.to_owned(), volume);
+        if std::mem::take(&mut state.cut) {
+            return Err(anyhow::anyhow!("the connection broke").context(LeftBehind::perhaps(name)));
+        }
         Ok(format!("{}/{name}", state.folder()))
     }
 }

@@ -18,10 +18,10 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{
     hypervisor::Storage,
-    shell::{self, Shell, succeeded},
+    shell::{self, Output, Shell, succeeded},
 };
 use crate::core::{
-    error::Advised,
+    error::{Advised, LeftBehind},
     facts::{Beside, NewVolume, PoolKind, PoolSize, Volume, VolumeFormat},
     lvm::{self, LogicalVolume, LvKind, TAG, ThinChoice, ThinPoolSize},
     units::ByteSize,
@@ -66,15 +66,7 @@ impl<'a> LvmPool<'a> {
 
     /// Runs one of lvm2's programs.
     fn lvm(&self, argv: &[&str]) -> Result<String> {
-        let output = self.shell.run(argv, LVM)?;
-        let rights = output.code != Some(0) && output.stderr.contains("Permission denied");
-        succeeded(argv, output).map_err(|error| {
-            if rights {
-                let advice = "lvm2 needs root: name the hypervisor by qemu+ssh://root@HOST/system, or run tpl as root there";
-                return Advised::new(error, advice).into();
-            }
-            error
-        })
+        ended(argv, self.shell.run(argv, LVM)?)
     }
 
     /// All volumes of the group, in one call. Which thin pool is meant is no matter here: what is removed or closed is found by its
@@ -112,17 +104,20 @@ impl<'a> LvmPool<'a> {
         Ok(group)
     }
 
-    /// Makes a volume, then fills it. One that cannot be filled is removed: the caller takes it for none.
+    /// Makes a volume, then fills it. One that cannot be filled is removed: the caller takes it for none, unless [`LeftBehind`] is in
+    /// the error's chain.
     fn make(&self, group: &Group, volume: &NewVolume<'_>, fill: impl FnOnce(&lvm::Making) -> Result<()>) -> Result<String> {
         let what = || format!("creating volume {} in pool {}", volume.name, self.pool);
         let thin = group.thin.as_ref().map(|thin| thin.0.as_str());
         let making = lvm::making(&self.group, thin, &group.volumes, volume).map_err(|error| anyhow!(error)).with_context(what)?;
         let argv: Vec<&str> = making.lvcreate.iter().map(String::as_str).collect();
-        self.lvm(&argv).with_context(what)?;
+        // One whose end nobody has seen may have made it.
+        let output = self.shell.run(&argv, LVM).map_err(|error| error.context(LeftBehind::perhaps(volume.name)));
+        ended(&argv, output.with_context(what)?).with_context(what)?;
         if let Err(error) = fill(&making).with_context(what) {
             return Err(match self.remove(volume.name) {
                 Ok(()) => error,
-                Err(left) => error.context(format!("volume {} stays behind: {left:#}", volume.name)),
+                Err(left) => error.context(LeftBehind::surely(volume.name, format!("{left:#}"))),
             });
         }
         Ok(self.path(volume.name))
@@ -288,6 +283,18 @@ impl Storage for LvmPool<'_> {
         }
         self.remove(name).with_context(removing)
     }
+}
+
+/// What one of lvm2's programs printed that has ended.
+fn ended(argv: &[&str], output: Output) -> Result<String> {
+    let rights = output.code != Some(0) && output.stderr.contains("Permission denied");
+    succeeded(argv, output).map_err(|error| {
+        if rights {
+            let advice = "lvm2 needs root: name the hypervisor by qemu+ssh://root@HOST/system, or run tpl as root there";
+            return Advised::new(error, advice).into();
+        }
+        error
+    })
 }
 
 /// Runs a program that may take as long as a whole disk takes.

@@ -6,7 +6,6 @@ use std::{
 };
 
 use super::*;
-use crate::host::shell::Output;
 
 /// A row of what `lvs` reports: name, attributes, origin, thin pool, tags, and whether the pool zeroes.
 type Row = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
@@ -16,6 +15,9 @@ const FOREIGN: Row = ("foreign", "-wi-a-----", "", "", "tplx", "unknown");
 const SNAPSHOT: Row = ("web9", "swi-a-s---", "gold", "", "tpl", "unknown");
 const POOL: Row = ("pool", "twi-a-tz--", "", "", "", "zero");
 const THIN: Row = ("thin", "Vri-a-tz--", "", "pool", "tpl", "zero");
+
+/// What ends a call over SSH instead of an exit code.
+const CUT: &str = "the connection broke";
 
 /// A hypervisor that remembers what was run. Every volume is 12 MiB large.
 struct Host {
@@ -83,7 +85,8 @@ impl Host {
 
 impl Shell for Host {
     fn run(&self, argv: &[&str], _: Duration) -> Result<Output> {
-        Ok(self.answer(argv))
+        let output = self.answer(argv);
+        if output.stderr == CUT { bail!(CUT) } else { Ok(output) }
     }
 
     fn feed(&self, argv: &[&str], input: &mut dyn Read) -> Result<Output> {
@@ -177,6 +180,25 @@ fn what_cannot_be_filled_is_removed() {
         let (error, ran) = on(&Host::with(&[]), |pool| pool.store("web1", 5000, &mut Cursor::new(vec![1; bytes])));
         assert_eq!((error, ran[2].as_str()), (Err(format!("creating volume web1 in pool p: {says}")), REMOVE));
     }
+}
+
+#[test]
+fn what_may_be_there_all_the_same_is_told() {
+    let perhaps = "creating volume web1 in pool p: volume web1 may be there all the same: the connection broke";
+    let table = [("the connection broke", Some(perhaps)), ("no space", None)];
+    for (says, left) in table {
+        let host = Host::with(&[]).failing("lvcreate", says, 1);
+        let error = LvmPool::new(&host, "p", "vg0", None).create(&raw("web1")).unwrap_err();
+        assert_eq!(error.is::<LeftBehind>().then(|| format!("{error:#}")).as_deref(), left, "{says}");
+    }
+    // A copy that cannot be ended: its volume is in use over there.
+    let host = Host::with(&[]).failing("lvremove", "Logical volume vg0/web1 in use.", 99);
+    let pool = LvmPool { in_use: Duration::ZERO, ..LvmPool::new(&host, "p", "vg0", None) };
+    let error = pool.store("web1", 5000, &mut Cursor::new([1; 4999])).unwrap_err();
+    assert!(error.is::<LeftBehind>());
+    let says = "volume web1 stays behind: lvremove: Logical volume vg0/web1 in use.: creating volume web1 in pool p: \
+                1 bytes of it are missing";
+    assert_eq!(format!("{error:#}"), says);
 }
 
 #[test]
