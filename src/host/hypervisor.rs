@@ -184,6 +184,12 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The hypervisor is another machine, or the file cannot be written: then there is none.
     fn store_boot_file(&self, volume: &str, length: u64, bytes: &mut dyn Read) -> Result<String>;
+    /// The names of all files that kernels and initrds are put beside; none where they cannot be seen from here: they are on the
+    /// hypervisor itself.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    fn boot_files(&self) -> Result<Vec<String>>;
     /// Removes a kernel or an initrd. One that does not exist is no error.
     ///
     /// # Errors
