@@ -11,12 +11,17 @@ use crate::{
     core::{
         config::Config,
         domain::Accelerator,
-        error::Refusal,
+        error::{NoPool, Refusal},
         facts::{PoolSize, VolumeFormat, is_local},
         fill::fills,
         progress::Silent,
     },
-    host::{guest::Access, process, shell, source::debian_keyring},
+    host::{
+        guest::Access,
+        process,
+        shell::{self, Shell},
+        source::debian_keyring,
+    },
     ui,
 };
 
@@ -116,14 +121,11 @@ fn hypervisor(world: World<'_>, config: &Config) -> Vec<Check> {
         |found| format!("{called}: {}", versions(found)),
         "is its QEMU driver installed?",
     )];
-    let pool = world.storage.size();
-    let (pool, result) = (pool.as_ref().ok().cloned(), pool);
-    let remedy = format!(
-        "make one with `virsh pool-define-as {0} dir --target /var/lib/libvirt/images; virsh pool-build {0}; virsh pool-start {0}`",
-        config.pool
-    );
-    checks.push(Check::of("pool", result, |size| format!("{}: {} free in {}", config.pool, size.available, size.path), &remedy));
+    let size = world.storage.size();
+    checks.push(pool_check(&config.pool, &size));
+    let pool = size.ok();
     checks.extend(pool.as_ref().map_or_else(Vec::new, |pool| fill(world, pool)));
+    checks.extend(unread_rooms(world));
     checks.push(network(world, &config.network));
     // Both of these need the pool: the probe boots from a volume in it.
     let accelerator = if pool.is_some() { kvm::accelerator(world) } else { Ok(Accelerator::Tcg) };
@@ -138,26 +140,59 @@ fn hypervisor(world: World<'_>, config: &Config) -> Vec<Check> {
         Err(error) => Check::new("kvm", Health::Broken, format!("{error:#}")),
     });
     // Guests' disks are opened where their files are.
-    checks.push(if is_local(&config.uri) {
-        appliance(world, accelerator.unwrap_or(Accelerator::Tcg))
-    } else {
-        programs(world, pool)
-    });
+    let local = is_local(&config.uri);
+    // Not by its size: where no program runs, that cannot be had either.
+    let logical = world.storage.is_logical().unwrap_or(false);
+    if local {
+        checks.push(appliance(world, accelerator.unwrap_or(Accelerator::Tcg)));
+    }
+    if logical || !local {
+        checks.push(programs(world.shell, local, logical));
+    }
     checks
 }
 
-/// What runs another machine's own programs. A logical pool is nothing without; a directory's volumes are read back more slowly.
-fn programs(world: World<'_>, pool: Option<PoolSize>) -> Check {
-    let deadline = Duration::from_secs(60);
-    let needed = pool.is_some_and(|pool| pool.kind.is_logical());
-    match shell::run(world.shell, &["uname", "-n"], deadline) {
-        Ok(name) => Check::new("programs", Health::Ok, format!("run over SSH, on {}", name.trim())),
-        Err(error) => {
-            let health = if needed { Health::Broken } else { Health::Warning };
-            let why = if needed { "lvm2 is called there" } else { "what is sent there is read back over the line" };
-            Check::new("programs", health, format!("{error:#}; {why}").replace('\n', "; "))
-        }
+fn pool_check(name: &str, size: &Result<PoolSize>) -> Check {
+    match size {
+        Ok(size) => Check::new("pool", Health::Ok, format!("{name}: {} free in {}", size.available, size.path)),
+        Err(error) if error.is::<NoPool>() => Check::new(
+            "pool",
+            Health::Broken,
+            format!(
+                "pool {name} does not exist: make one with `virsh pool-define-as {name} dir --target /var/lib/libvirt/images; \
+                 virsh pool-build {name}; virsh pool-start {name}`"
+            ),
+        ),
+        // There is one; what to do about it the error says itself.
+        Err(error) => Check::new("pool", Health::Broken, format!("{error:#}").replace('\n', "; ")),
     }
+}
+
+/// What a logical pool's volumes are made, zeroed and filled with.
+const FOR_LOGICAL: [&str; 4] = ["lvs", "qemu-img", "blkdiscard", "dd"];
+
+/// What runs the hypervisor's own programs. A logical pool is nothing without; a directory's volumes on another machine are read back
+/// more slowly.
+fn programs(shell: &dyn Shell, local: bool, logical: bool) -> Check {
+    let deadline = Duration::from_secs(60);
+    let name = match shell::run(shell, &["uname", "-n"], deadline) {
+        Ok(name) => name,
+        Err(error) => {
+            let health = if logical { Health::Broken } else { Health::Warning };
+            let why = if logical { "lvm2 is called there" } else { "what is sent there is read back over the line" };
+            return Check::new("programs", health, format!("{error:#}; {why}").replace('\n', "; "));
+        }
+    };
+    let tried = FOR_LOGICAL.iter().filter(|_| logical);
+    let missing: Vec<&str> =
+        tried.filter(|program| shell::run(shell, &[program, "--version"], deadline).is_err()).copied().collect();
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        let detail = format!("the logical pool needs {missing} there: install lvm2, qemu-utils, util-linux and coreutils");
+        return Check::new("programs", Health::Broken, detail);
+    }
+    let way = if local { "run" } else { "run over SSH" };
+    Check::new("programs", Health::Ok, format!("{way}, on {}", name.trim()))
 }
 
 /// What can become full in a logical pool.
@@ -172,6 +207,14 @@ fn fill(world: World<'_>, pool: &PoolSize) -> Vec<Check> {
             .collect(),
         Err(error) => vec![Check::new("volumes", Health::Broken, format!("{error:#}").replace('\n', "; "))],
     }
+}
+
+/// Classic snapshots that nobody sees fill up: those in other pools, and those that this one does not tell of.
+fn unread_rooms(world: World<'_>) -> Vec<Check> {
+    let Ok(inventory) = world.inventory() else { return Vec::new() };
+    let clones: Vec<_> = inventory.clones.iter().collect();
+    let unread = super::vms::rooms(world.seen(), &clones).unread;
+    unread.into_iter().map(|why| Check::new("snapshots", Health::Warning, why)).collect()
 }
 
 fn network(world: World<'_>, name: &str) -> Check {
@@ -210,4 +253,67 @@ fn table(checks: &[Check]) -> String {
         vec![check.name.clone(), health.to_owned(), check.detail.clone()]
     });
     ui::table(&[], rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use anyhow::{Context as _, anyhow, bail};
+
+    use super::*;
+    use crate::host::shell::Output as Printed;
+
+    /// A machine that lacks some programs.
+    struct Lacking(&'static [&'static str]);
+
+    impl Shell for Lacking {
+        fn run(&self, argv: &[&str], _: Duration) -> Result<Printed> {
+            let code = if self.0.contains(&argv[0]) { 127 } else { 0 };
+            Ok(Printed { code: Some(code), stdout: "hv1\n".to_owned(), stderr: format!("env: '{}' is not there", argv[0]) })
+        }
+
+        fn feed(&self, _: &[&str], _: &mut dyn Read) -> Result<Printed> {
+            bail!("nothing is fed")
+        }
+
+        fn read(&self, _: &[&str], _: &mut dyn Write) -> Result<Printed> {
+            bail!("nothing is read")
+        }
+    }
+
+    #[test]
+    fn a_logical_pool_needs_its_programs() {
+        let no_way = "uname: env: 'uname' is not there; ";
+        let table: [(&'static [&'static str], bool, bool, Health, String); 6] = [
+            (&[], true, true, Health::Ok, "run, on hv1".to_owned()),
+            (&[], false, true, Health::Ok, "run over SSH, on hv1".to_owned()),
+            (&FOR_LOGICAL, false, false, Health::Ok, "run over SSH, on hv1".to_owned()),
+            (&["uname"], false, false, Health::Warning, format!("{no_way}what is sent there is read back over the line")),
+            (&["uname"], false, true, Health::Broken, format!("{no_way}lvm2 is called there")),
+            (
+                &["dd", "qemu-img"],
+                false,
+                true,
+                Health::Broken,
+                "the logical pool needs qemu-img, dd there: install lvm2, qemu-utils, util-linux and coreutils".to_owned(),
+            ),
+        ];
+        for (lacking, local, logical, health, detail) in table {
+            let check = programs(&Lacking(lacking), local, logical);
+            assert_eq!((check.health, check.detail), (health, detail), "{lacking:?}");
+        }
+    }
+
+    #[test]
+    fn a_pool_is_to_be_made_only_where_there_is_none() {
+        let none = Err(anyhow::Error::from(NoPool("p".to_owned())).context("looking"));
+        let expected = "pool p does not exist: make one with `virsh pool-define-as p dir --target /var/lib/libvirt/images; \
+                        virsh pool-build p; virsh pool-start p`";
+        assert_eq!(pool_check("p", &none).detail, expected);
+        let several =
+            Err(anyhow!("volume group vg0 has several thin pools: a, b\n`thin_pool` says which")).context("reading pool p");
+        let expected = "reading pool p: volume group vg0 has several thin pools: a, b; `thin_pool` says which";
+        assert_eq!(pool_check("p", &several).detail, expected);
+    }
 }

@@ -58,9 +58,10 @@ pub fn accelerator(world: World<'_>) -> Result<Accelerator> {
 
 fn run<'a>(world: World<'a>, name: &str, undo: &mut Undo<'a>) -> Result<Accelerator> {
     let disk = kvm_probe_disk();
-    world.storage.store(name, disk.len() as u64, &mut disk.as_slice())?;
+    // Nobody else has a volume of this name.
     let volume = name.to_owned();
     undo.push(name, format!("removing volume {name}"), move || world.storage.delete(&volume));
+    world.storage.store(name, disk.len() as u64, &mut disk.as_slice())?;
     if world.hypervisor.start(name).is_err() {
         return Ok(Accelerator::Tcg);
     }

@@ -11,7 +11,7 @@ use crate::{
     cmd::{remove, world::World},
     core::{
         build_plan,
-        domain::{LOG_FOLDER, log_owner},
+        domain::{LOG_FOLDER, boot_file, boot_file_owner, log_owner},
         error::UndoIncomplete,
         inventory::{Clone, Inventory, Template},
         manifest::{Manifest, Metadata, Probe, Purpose, State},
@@ -28,6 +28,14 @@ enum Leftover<'a> {
     /// A finished template that a killed run has left with disks of its build.
     Scaffolding(&'a Template),
     Log(String),
+    /// An installer's kernel or initrd whose template was removed from another machine.
+    BootFile(String),
+}
+
+/// What is in folders of the hypervisor's.
+struct Files<'f> {
+    logs: &'f [String],
+    boot_files: &'f [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -44,12 +52,15 @@ pub fn run(world: World<'_>, args: &PruneArgs, output: Output) -> Result<()> {
     let _lock = world.reserve()?;
     // Who is dead is asked before what they have left is read: what a run finishes in between is no leftover.
     let dead = dead_runs(world, &world.inventory()?)?;
+    // Before the domains: a build defines its own before it puts a file there.
+    let boot_files = world.hypervisor.boot_files()?;
     let inventory = world.inventory()?;
     super::list::warn_unreadable(&inventory);
     let logs = world.hypervisor.guest_logs(LOG_FOLDER)?;
     let mut removed = Vec::new();
     let mut failed = Vec::new();
-    for leftover in leftovers(&dead, &inventory, &logs, args.template.as_ref()) {
+    let files = Files { logs: &logs, boot_files: &boot_files };
+    for leftover in leftovers(&dead, &inventory, &files, args.template.as_ref()) {
         if let Some(pool) = leftover.pool().filter(|pool| *pool != world.storage.pool()) {
             ui::note(&format!("left alone: {} is in pool {pool}: `tpl prune --pool {pool}` removes it", leftover.describe()));
             continue;
@@ -93,7 +104,7 @@ fn dead_runs(world: World<'_>, inventory: &Inventory) -> Result<BTreeSet<Uuid>> 
 fn leftovers<'a>(
     dead: &BTreeSet<Uuid>,
     inventory: &'a Inventory,
-    logs: &[String],
+    files: &Files<'_>,
     only: Option<&TemplateName>,
 ) -> Vec<Leftover<'a>> {
     let mut found = Vec::new();
@@ -130,8 +141,10 @@ fn leftovers<'a>(
             found.push(Leftover::Probe(probe));
         }
     }
-    let ownerless = logs.iter().filter(|log| log_owner(log).is_some_and(|owner| !inventory.names.contains(&owner)));
+    let ownerless = files.logs.iter().filter(|log| log_owner(log).is_some_and(|owner| !inventory.names.contains(&owner)));
     found.extend(ownerless.map(|log| Leftover::Log(log.clone())));
+    let is_ownerless = |file: &&String| boot_file_owner(file).is_some_and(|owner| !inventory.names.contains(owner));
+    found.extend(files.boot_files.iter().filter(is_ownerless).map(|file| Leftover::BootFile(file.clone())));
     found
 }
 
@@ -141,13 +154,13 @@ fn lasting(manifest: &Manifest) -> Vec<String> {
 }
 
 impl Leftover<'_> {
-    /// The pool of its volumes; a log has none.
+    /// The pool of its volumes; a file has none.
     fn pool(&self) -> Option<&str> {
         match self {
             Self::Build(template) | Self::Scaffolding(template) => Some(&template.manifest.pool),
             Self::Clone(clone) => Some(&clone.record.pool),
             Self::Probe(probe) => Some(&probe.pool),
-            Self::Log(_) => None,
+            Self::Log(_) | Self::BootFile(_) => None,
         }
     }
 
@@ -159,6 +172,7 @@ impl Leftover<'_> {
             Self::Probe(probe) => format!("KVM probe {}", probe.name),
             Self::Scaffolding(template) => format!("build disks of {}", template.manifest.id()),
             Self::Log(path) => format!("log {path}"),
+            Self::BootFile(name) => format!("boot file {}", boot_file(name)),
         }
     }
 
@@ -168,6 +182,7 @@ impl Leftover<'_> {
             Self::Clone(clone) => remove::clone(world, clone),
             Self::Probe(probe) => remove::probe(world, probe),
             Self::Log(path) => world.hypervisor.remove_log(path),
+            Self::BootFile(name) => world.hypervisor.remove_boot_file(name),
             Self::Scaffolding(template) => {
                 let lasting = lasting(&template.manifest);
                 for volume in template.manifest.volumes.iter().filter(|volume| !lasting.contains(volume)) {

@@ -22,7 +22,7 @@ use super::{
 pub const LOG_FOLDER: &str = "/var/log/libvirt/qemu";
 
 /// Where a hypervisor's security policies let an emulator read kernels and initrds: virt-install has them there, too.
-const BOOT_FOLDER: &str = "/var/lib/libvirt/boot";
+pub const BOOT_FOLDER: &str = "/var/lib/libvirt/boot";
 
 /// The file with an installer's kernel or initrd, where its pool cannot hold it: QEMU maps an initrd into memory, and maps no block
 /// device.
@@ -32,11 +32,14 @@ pub fn boot_file(volume: &str) -> String {
 
 /// Whether a volume may be such a file: that of a template's kernel or initrd. Nobody else's name has that shape.
 pub fn may_be_boot_file(volume: &str) -> bool {
-    [suffix::KERNEL, suffix::INITRD]
-        .iter()
-        .filter_map(|suffix| volume.strip_suffix(suffix))
-        .filter_map(|domain| domain.split_once('.'))
-        .any(|(name, version)| name.parse::<TemplateName>().is_ok() && version.parse::<Version>().is_ok())
+    boot_file_owner(volume).is_some()
+}
+
+/// The template's domain whose kernel or initrd a file in [`BOOT_FOLDER`] is; none for anything that no build has put there.
+pub fn boot_file_owner(file: &str) -> Option<&str> {
+    let owner = [suffix::KERNEL, suffix::INITRD].iter().find_map(|suffix| file.strip_suffix(suffix))?;
+    let (name, version) = owner.split_once('.')?;
+    (name.parse::<TemplateName>().is_ok() && version.parse::<Version>().is_ok()).then_some(owner)
 }
 
 /// How a domain's CPUs are made.
@@ -281,6 +284,7 @@ mod tests {
         for (volume, expected) in table {
             assert_eq!(may_be_boot_file(volume), expected, "{volume}");
         }
+        assert_eq!(boot_file_owner("debian13.20261121-031000-initrd"), Some("debian13.20261121-031000"));
         assert_eq!(boot_file("a.1-kernel"), "/var/lib/libvirt/boot/a.1-kernel");
     }
 }

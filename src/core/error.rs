@@ -133,6 +133,47 @@ impl fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
+/// A volume that could not be made may be there all the same. Stands in an error's chain: who has not noted down yet how to remove the
+/// volume must do so for such an error, and only for such: after any other, a volume of this name is somebody else's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftBehind {
+    volume: String,
+    why: Option<String>,
+}
+
+impl LeftBehind {
+    /// Nobody knows how its making has ended.
+    pub fn perhaps(volume: &str) -> Self {
+        Self { volume: volume.to_owned(), why: None }
+    }
+
+    /// It could not be removed again.
+    pub fn surely(volume: &str, why: impl fmt::Display) -> Self {
+        Self { volume: volume.to_owned(), why: Some(why.to_string()) }
+    }
+}
+
+impl fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.why {
+            Some(why) => write!(f, "volume {} stays behind: {why}", self.volume),
+            None => write!(f, "volume {} may be there all the same", self.volume),
+        }
+    }
+}
+
+/// There is no storage pool of this name: exit code 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoPool(pub String);
+
+impl fmt::Display for NoPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pool {} does not exist\n`tpl doctor` says how to make one", self.0)
+    }
+}
+
+impl std::error::Error for NoPool {}
+
 /// A failure with what the operator can do about it, as the last line.
 #[derive(Debug)]
 pub struct Advised {

@@ -136,6 +136,9 @@ pub struct Room {
     pub used: ByteSize,
     /// It was full, and the snapshot cannot be read any more.
     pub lost: bool,
+    /// tpl has made it.
+    #[serde(skip)]
+    pub own: bool,
 }
 
 /// A pool's size.
@@ -151,12 +154,30 @@ pub struct PoolSize {
     pub kind: PoolKind,
     /// What sizes are rounded up to: a volume group's extents; one byte for files.
     pub extent: ByteSize,
+    /// What else is known of a volume group.
+    pub beside: Beside,
+}
+
+/// What is in a volume group besides the volumes of the pool.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The thin pool that volumes are made in.
+    pub thin_pool: Option<String>,
+    /// What that gives away anew shows what others have written there.
+    pub shows_old_data: bool,
+    /// The names that are taken in the group by what is no volume of the pool.
+    pub names: Vec<String>,
 }
 
 impl PoolSize {
     /// Its volume group; none where its volumes are files.
     pub fn group(&self) -> Option<&str> {
         self.path.strip_prefix("/dev/").filter(|_| self.kind.is_logical())
+    }
+
+    /// Its thin pool, as lvm2's programs name it; none where it has none.
+    pub fn thin_pool(&self) -> Option<String> {
+        Some(format!("{}/{}", self.group()?, self.beside.thin_pool.as_ref()?))
     }
 
     /// The size that a volume has here that must hold so many bytes.

@@ -68,7 +68,7 @@ impl Transport {
             return Ok(Self::Local);
         }
         let refused = |why: String| {
-            let reason = format!("{uri} gives no way to run programs on the hypervisor: {why}");
+            let reason = format!("{} gives no way to run programs on the hypervisor: {why}", without_password(uri));
             Refusal::new(reason).advise("name the hypervisor by qemu+ssh://USER@HOST/system")
         };
         let parsed = Url::parse(uri).map_err(|error| refused(error.to_string()))?;
@@ -165,6 +165,33 @@ fn decoded(text: &str) -> Result<String, String> {
     Ok(text.into_owned())
 }
 
+/// A connection's URI as it may be shown. What stands before the last `@` counts as who logs in, also where a slash in a password
+/// ends that for a reader of URIs.
+pub fn without_password(uri: &str) -> Cow<'_, str> {
+    let shown = || {
+        let (scheme, rest) = uri.split_once("://").filter(|(_, rest)| !rest.starts_with('/'))?;
+        let end = rest.find(['?', '#']).unwrap_or(rest.len());
+        let (login, place) = rest.split_at_checked(rest.get(..end)?.rfind('@')?)?;
+        let (user, _) = login.split_once(':')?;
+        Some(format!("{scheme}://{user}{place}"))
+    };
+    shown().map_or(Cow::Borrowed(uri), Cow::Owned)
+}
+
+/// That a connection's URI has no password in it: errors, `--output json` and metadata name it, and every user sees it among the
+/// arguments of a program.
+///
+/// # Errors
+/// There is one; it is not repeated.
+pub fn check_password(uri: &str) -> Result<(), String> {
+    match without_password(uri) {
+        Cow::Borrowed(_) => Ok(()),
+        Cow::Owned(shown) => {
+            Err(format!("{} has a password in it, which would be shown: leave it out, and log in by a key", quoted(&shown)))
+        }
+    }
+}
+
 /// The one line with which a POSIX shell runs a program with just these arguments, in the locale C, found in the system's own
 /// folders.
 ///
@@ -233,11 +260,34 @@ mod tests {
             ("qemu+ssh://hv1/system?keyfile=%ff", "\"%ff\" is no UTF-8"),
         ];
         for (uri, why) in table {
+            let shown = uri.replace(":secret", "");
             let expected = format!(
-                "{uri} gives no way to run programs on the hypervisor: {why}\nname the hypervisor by qemu+ssh://USER@HOST/system"
+                "{shown} gives no way to run programs on the hypervisor: {why}\nname the hypervisor by qemu+ssh://USER@HOST/system"
             );
             assert_eq!(words(uri), expected);
         }
+    }
+
+    #[test]
+    fn a_password_is_not_repeated() {
+        let table = [
+            ("qemu+ssh://root:secret@hv1:22/system?a=b", Some("qemu+ssh://root@hv1:22/system?a=b")),
+            ("qemu+ssh://root:se/c@r:et@hv1/system", Some("qemu+ssh://root@hv1/system")),
+            ("qemu://:secret@hv1/system", Some("qemu://@hv1/system")),
+            ("qemu+ssh://root@hv1:22/system", None),
+            ("qemu+ssh://hv1:22/system?keyfile=/a@b", None),
+            ("qemu+ssh://root@[2001:db8::1]:22/system", None),
+            ("test:///a:b@c.xml", None),
+            ("ä", None),
+        ];
+        for (uri, shown) in table {
+            assert_eq!(without_password(uri), shown.unwrap_or(uri));
+            assert_eq!(check_password(uri).is_err(), shown.is_some(), "{uri}");
+        }
+        let said = check_password("qemu+ssh://root:secret@hv1/system").unwrap_err();
+        let expected =
+            "\"qemu+ssh://root@hv1/system\" has a password in it, which would be shown: leave it out, and log in by a key";
+        assert_eq!(said, expected);
     }
 
     #[test]

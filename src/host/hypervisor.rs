@@ -184,6 +184,12 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The hypervisor is another machine, or the file cannot be written: then there is none.
     fn store_boot_file(&self, volume: &str, length: u64, bytes: &mut dyn Read) -> Result<String>;
+    /// The names of all files that kernels and initrds are put beside; none where they cannot be seen from here: they are on the
+    /// hypervisor itself.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    fn boot_files(&self) -> Result<Vec<String>>;
     /// Removes a kernel or an initrd. One that does not exist is no error.
     ///
     /// # Errors
@@ -215,6 +221,13 @@ pub trait Storage: Sync {
     /// # Errors
     /// The connection fails.
     fn volume(&self, name: &str) -> Result<Option<Volume>>;
+    /// Whether it is a logical pool, as its definition says: no program of the hypervisor's is run for it.
+    ///
+    /// # Errors
+    /// The pool is not there, or not running.
+    fn is_logical(&self) -> Result<bool> {
+        Ok(false)
+    }
     /// The path that a volume of this name has or will have.
     ///
     /// # Errors
@@ -223,7 +236,8 @@ pub trait Storage: Sync {
     /// Makes a volume; its path.
     ///
     /// # Errors
-    /// A volume of this name exists, or there is no space.
+    /// A volume of this name exists, or there is no space. With [`LeftBehind`](crate::core::error::LeftBehind) in its chain there may
+    /// be a volume all the same, which is the caller's to remove.
     fn create(&self, volume: &NewVolume<'_>) -> Result<String>;
     /// Makes a volume that is a whole copy of another, grown to `volume.capacity` or cut to it; its path.
     ///

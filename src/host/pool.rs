@@ -55,6 +55,10 @@ impl Storage for Pool<'_> {
         self.storage()?.volume(name)
     }
 
+    fn is_logical(&self) -> Result<bool> {
+        self.storage()?.is_logical()
+    }
+
     fn path_of(&self, name: &str) -> Result<String> {
         self.storage()?.path_of(name)
     }

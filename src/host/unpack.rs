@@ -25,6 +25,8 @@ use crate::core::{
 const MEMORY: u64 = 512 << 20;
 /// What is zero in units of this size becomes a hole.
 const BLOCK: usize = 64 << 10;
+/// What an unpacked image leaves free where it is unpacked.
+const SPARE: u64 = 256 << 20;
 /// How often the progress is told, in bytes.
 const STEP: u64 = 4 << 20;
 /// More images than that do not stand on each other on purpose.
@@ -43,7 +45,8 @@ pub fn open(image: &Path, folder: &Path, largest: ByteSize, progress: &dyn Progr
     }
     let (file, found) = match content(&file).with_context(what)?.map_err(refused)? {
         Content::Packed(packing) => {
-            let unpacked = unpack(file, packing, folder, largest, progress)
+            let unpacked = free_in(folder)
+                .and_then(|free| unpack(file, packing, folder, (largest, free), progress))
                 .with_context(|| format!("unpacking {} ({})", image.display(), packing.as_str()))?;
             let found = content(&unpacked).with_context(what)?.map_err(refused)?;
             (unpacked, found)
@@ -84,7 +87,20 @@ fn content(file: &File) -> Result<Result<Content, String>> {
     Ok(disk_image::content(&head, &tail, length))
 }
 
-fn unpack(file: File, packing: Packing, folder: &Path, limit: ByteSize, progress: &dyn Progress) -> Result<File> {
+/// What can be written in a folder, with something left to others: it need not be where the disk comes to in the end.
+fn free_in(folder: &Path) -> Result<ByteSize> {
+    let found = rustix::fs::statvfs(folder).with_context(|| format!("reading what is free in {}", folder.display()))?;
+    Ok(ByteSize(found.f_bavail.saturating_mul(found.f_frsize).saturating_sub(SPARE)))
+}
+
+/// Unpacks a file into one that holds at most so many bytes, and takes at most so many.
+fn unpack(
+    file: File,
+    packing: Packing,
+    folder: &Path,
+    (limit, free): (ByteSize, ByteSize),
+    progress: &dyn Progress,
+) -> Result<File> {
     let length = file.metadata()?.len().max(1);
     let counted = BufReader::with_capacity(1 << 20, Counted { file, read: 0, told: 0, length, progress });
     let mut reader: Box<dyn Read + '_> = match packing {
@@ -98,7 +114,7 @@ fn unpack(file: File, packing: Packing, folder: &Path, limit: ByteSize, progress
     };
     let target = tempfile::tempfile_in(folder).with_context(|| format!("making a file in {}", folder.display()))?;
     let mut block = vec![0; BLOCK];
-    let mut at = 0_u64;
+    let (mut at, mut taken) = (0_u64, 0_u64);
     loop {
         let filled = fill(reader.as_mut(), &mut block)?;
         if at + filled as u64 > limit.0 {
@@ -107,6 +123,11 @@ fn unpack(file: File, packing: Packing, folder: &Path, limit: ByteSize, progress
         }
         let part = &block[..filled];
         if part.iter().any(|byte| *byte != 0) {
+            taken += filled as u64;
+            if taken > free.0 {
+                let reason = format!("it takes more than {free} unpacked, and {} has no more to spare", folder.display());
+                return Err(Refusal::new(reason).advise("make room there, or unpack it elsewhere and name that file").into());
+            }
             target.write_all_at(part, at)?;
         }
         at += filled as u64;
@@ -203,5 +224,36 @@ pub fn layers(disk: &Path, format: VolumeFormat) -> Result<DiskImage> {
             return Err(fault(format!("it stands on {name:?}, which is no file")).into());
         }
         path = path.parent().unwrap_or(Path::new("/")).join(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, Write as _};
+
+    use super::*;
+    use crate::core::progress::Silent;
+
+    #[test]
+    fn what_is_unpacked_takes_no_more_than_there_is() {
+        // 3 blocks of data, and 5 that become holes.
+        let mut packed = flate2::write::GzEncoder::new(tempfile::tempfile().unwrap(), flate2::Compression::fast());
+        packed.write_all(&[vec![1; 3 * BLOCK], vec![0; 5 * BLOCK]].concat()).unwrap();
+        let mut packed = packed.finish().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut unpacked = |limit: usize, free: usize| {
+            packed.rewind().unwrap();
+            let limits = (ByteSize((limit * BLOCK) as u64), ByteSize((free * BLOCK) as u64));
+            let file = unpack(packed.try_clone().unwrap(), Packing::Gzip, folder.path(), limits, &Silent);
+            file.map(|file| file.metadata().unwrap().len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(unpacked(8, 3), Ok(8 * BLOCK as u64));
+        assert_eq!(unpacked(7, 3), Err("it holds more than 448 KiB, for which there is room".to_owned()));
+        let full = format!(
+            "it takes more than 128 KiB unpacked, and {} has no more to spare\nmake room there, or unpack it elsewhere and name that file",
+            folder.path().display()
+        );
+        assert_eq!(unpacked(8, 2), Err(full));
+        assert!(free_in(folder.path()).is_ok() && free_in(Path::new("/nowhere")).is_err());
     }
 }

@@ -3,13 +3,14 @@
 use tpl::core::{
     capacity::Policy,
     error::{Refusal, exit_code},
+    facts::Beside,
     manifest::{Metadata, Phase, Run},
     reservation::{Verdict, verdict},
 };
 
 use super::{
     machine::{Machine, Pool},
-    run::{FakeRun, Step},
+    run::{FakeRun, Fault, Step},
 };
 
 const TEMPLATE: &str = "debian13.20261121-031100";
@@ -190,7 +191,9 @@ fn a_clone_is_what_its_pool_makes_of_it() {
         let record = machine.inventory().clones[0].record.clone();
         let volume = machine.state().volumes["web"].clone();
         let template = machine.state().volumes[TEMPLATE].capacity;
-        let room = room.map(|room: u64| room.min(template));
+        // Of a small disk all that it can come to need, which is more than it has: its own size, 1/256 of it, a header.
+        let most = (template + (template >> 8) + (8 << 10)).next_multiple_of(64 << 10);
+        let room = room.map(|room: u64| room.min(most));
         assert_eq!((record.linked, record.room.map(|room| room.0)), (linked, room), "{pool:?} {flags}");
         assert_eq!((volume.backing.is_some(), volume.room), (linked, room), "{pool:?} {flags}");
         assert_eq!(volume.capacity, if room.is_some() { template } else { 8 << 30 }, "{pool:?} {flags}");
@@ -206,6 +209,52 @@ fn a_snapshot_tells_how_full_it_is() {
         let listed = machine.tpl("vms").unwrap().data;
         assert!(listed.contains(&format!("  shutoff, {said}  ")), "{listed}");
     }
+}
+
+#[test]
+fn what_stands_beside_the_volumes_is_known_before_anything_is_touched() {
+    let machine = Machine::template_in(Pool::Thin);
+    let names = vec!["data1".to_owned(), "pool0".to_owned()];
+    machine.state().beside = Beside { thin_pool: Some("pool0".to_owned()), shows_old_data: false, names };
+    let (code, text) = refused(&machine, "clone --name data1");
+    assert!(code == 3 && text.contains("there is a volume data1 in volume group vg0"), "{text}");
+    machine.tpl("clone --name data{} --no-start --ssh-key KEY").unwrap();
+    assert_eq!(machine.inventory().clones[0].record.name.as_str(), "data2");
+
+    let elsewhere = machine.copy();
+    let template = elsewhere.state().volumes.remove(TEMPLATE).unwrap();
+    elsewhere.state().volumes.insert("moved".to_owned(), template);
+    let stands = format!(
+        "a linked clone of debian13@20261121-031100 stands on its volume {TEMPLATE}, and that is not in thin pool vg0/pool0"
+    );
+    assert_eq!(refused(&elsewhere, "clone"), (3, stands));
+
+    machine.state().beside.shows_old_data = true;
+    let shows = "thin pool vg0/pool0 does not zero what it gives away: old data of others would show in new volumes";
+    assert_eq!(refused(&machine, "clone"), (3, shows.to_owned()));
+}
+
+#[test]
+fn a_snapshot_of_which_nothing_is_told_is_no_reason_to_say_nothing() {
+    let machine = Machine::template_in(Pool::Thick);
+    machine.tpl("clone --name web --linked --snapshot-size 100M --no-start --ssh-key KEY").unwrap();
+    let shown = |machine: &Machine| machine.tpl("vms").map(|told| (told.data.contains("  shutoff, snapshot ?  "), told.notes));
+    let of = |pool: &str| format!("how full the snapshots in pool {pool} are cannot be told, of web: ");
+    // A thin pool has come: the snapshot stands beside it.
+    let lost = machine.copy();
+    lost.state().volumes.get_mut("web").unwrap().room = None;
+    let (unknown, told) = shown(&lost).unwrap();
+    assert!(unknown && told.contains(&of("default")), "{told}");
+    // Its pool is another.
+    let elsewhere = machine.copy();
+    let mut record = elsewhere.inventory().clones[0].record.clone();
+    record.pool = "vg9".to_owned();
+    elsewhere.run().with(|world| world.hypervisor.write_metadata("web", &Metadata::Clone(Box::new(record)))).unwrap();
+    let (unknown, told) = shown(&elsewhere).unwrap();
+    assert!(unknown && told.contains(&format!("{}`--pool vg9` reads them", of("vg9"))), "{told}");
+    // And lvs fails.
+    let told = machine.failing(Fault::At(Step::ReadPool, 0)).tpl("vms").unwrap();
+    assert!(told.data.contains("snapshot ?") && told.notes.contains(&of("default")), "{}", told.notes);
 }
 
 #[test]

@@ -141,6 +141,24 @@ fn without_cloud_init_too_one_clone_fails_alone() {
 }
 
 #[test]
+fn a_volume_that_may_be_there_all_the_same_is_removed_or_keeps_its_domain() {
+    for pool in Pool::ALL {
+        let line = "clone --name web --full --no-start --ssh-key KEY";
+        let machine = Machine::template_in(pool);
+        machine.state().cut = true;
+        let error = machine.tpl(line).unwrap_err();
+        assert_eq!((exit_code(&error), machine.leftovers()), (1, Vec::new()), "{error:#}");
+
+        machine.state().cut = true;
+        let error = machine.failing(Fault::At(Step::DeleteVolume, 0)).tpl(line).unwrap_err();
+        assert_eq!(exit_code(&error), 4, "{error:#}");
+        assert!(machine.state().volumes.contains_key("web") && machine.state().domains.contains_key("web"));
+        assert_eq!(machine.tpl("prune").unwrap().data, "unfinished clone web removed\n");
+        assert_eq!(machine.leftovers(), [""; 0]);
+    }
+}
+
+#[test]
 fn what_cannot_be_written_about_clones_hides_nothing() {
     let machine = Machine::with_template();
     let line = "clone --name web{} --count 2 --jobs 1 --timings /nowhere/t.csv --ssh-key KEY";

@@ -239,6 +239,11 @@ impl Hypervisor for FakeRun {
         Ok(boot_file(volume))
     }
 
+    fn boot_files(&self) -> Result<Vec<String>> {
+        self.step(Step::ListLogs, "boot files")?;
+        Ok(self.machine.state().boot_files.iter().cloned().collect())
+    }
+
     fn remove_boot_file(&self, volume: &str) -> Result<()> {
         self.step(Step::RemoveBootFile, volume)?;
         self.machine.state().boot_files.remove(volume);

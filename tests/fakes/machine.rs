@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tpl::core::{
     dns::Host,
     domain::{console_log, installer_log, put_aside},
-    facts::{Domain, DomainState},
+    facts::{Beside, Domain, DomainState},
     inventory::Inventory,
     manifest::{Manifest, State as Stage},
     metadata::NAMESPACE,
@@ -128,6 +128,10 @@ pub struct State {
     pub kind: Pool,
     /// How large a thin pool's metadata are.
     pub pool_metadata: u64,
+    /// The connection breaks once while a volume is made, which is there all the same.
+    pub cut: bool,
+    /// What its volume group has besides.
+    pub beside: Beside,
     /// The volumes whose bytes are in files that are booted with.
     pub boot_files: BTreeSet<String>,
     /// What runs and what is kept is one here.
@@ -195,6 +199,8 @@ impl Machine {
             pool: 1 << 40,
             kind: Pool::Directory,
             pool_metadata: 1 << 30,
+            cut: false,
+            beside: Beside::default(),
             boot_files: BTreeSet::new(),
             networks: BTreeMap::from([("default".to_owned(), default_network())]),
             leases: BTreeMap::new(),

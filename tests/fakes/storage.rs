@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use tpl::{
     core::{
         digest::ChunkList,
+        error::LeftBehind,
         facts::{NewVolume, PoolKind, PoolSize, Room, Volume, VolumeFormat},
         portable::document_of,
         progress::Progress,
@@ -72,7 +73,7 @@ impl State {
             path: format!("{}/{name}", self.folder()),
             capacity: ByteSize(volume.capacity),
             allocation: self.allocation(volume),
-            room: volume.room.map(|room| Room { size: ByteSize(room), used: ByteSize(volume.used), lost }),
+            room: volume.room.map(|room| Room { size: ByteSize(room), used: ByteSize(volume.used), lost, own: true }),
         }
     }
 
@@ -92,6 +93,7 @@ impl State {
             path: self.folder().to_owned(),
             kind,
             extent: self.extent(),
+            beside: self.beside.clone(),
         }
     }
 
@@ -125,6 +127,9 @@ impl FakeRun {
         let (needed, free) = (state.allocation(&volume), state.pool_size().available);
         ensure!(state.kind != Pool::Thick || needed <= free, "volume {name}: {needed} are needed, and {free} are free");
         state.volumes.insert(name.to_owned(), volume);
+        if std::mem::take(&mut state.cut) {
+            return Err(anyhow::anyhow!("the connection broke").context(LeftBehind::perhaps(name)));
+        }
         Ok(format!("{}/{name}", state.folder()))
     }
 }
@@ -149,6 +154,11 @@ impl Storage for FakeRun {
         self.step(Step::ReadPool, name)?;
         let state = self.machine.state();
         Ok(state.volumes.get(name).map(|volume| state.describe(name, volume)))
+    }
+
+    fn is_logical(&self) -> Result<bool> {
+        self.step(Step::ReadPool, "definition")?;
+        Ok(self.machine.state().kind != Pool::Directory)
     }
 
     fn path_of(&self, name: &str) -> Result<String> {

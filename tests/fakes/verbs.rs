@@ -37,6 +37,22 @@ fn a_second_build_of_one_name_is_refused_while_the_first_runs() {
 }
 
 #[test]
+fn prune_finds_the_kernels_that_could_not_be_removed_from_another_machine() {
+    let machine = Machine::with_template();
+    let stays = ["debian13.20261121-031100-initrd", "gone-kernel", "virtinst-linux.x", "gone.20261121-031100-build"];
+    let gone = ["gone.20261121-031100-initrd", "gone.20261121-031100-kernel"];
+    machine.state().boot_files.extend(stays.iter().chain(&gone).map(ToString::to_string));
+    assert_eq!(done(&machine, "prune --template debian13"), "nothing to prune\n");
+    let lines: String = gone.map(|file| format!("boot file /var/lib/libvirt/boot/{file} removed\n")).concat();
+    assert_eq!(done(&machine, "prune"), lines);
+    assert_eq!(machine.state().boot_files.iter().map(String::as_str).collect::<Vec<_>>(), {
+        let mut stays = stays;
+        stays.sort_unstable();
+        stays
+    });
+}
+
+#[test]
 fn prune_leaves_a_run_that_lives_alone() {
     let machine = Machine::prepared();
     let first = machine.run();

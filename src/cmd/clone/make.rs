@@ -11,6 +11,7 @@ use super::{
 use crate::{
     cmd::world::World,
     core::{
+        error::LeftBehind,
         extra_disks::seed_disks,
         facts::{NewVolume, VolumeFormat, is_local},
         manifest::Purpose,
@@ -54,15 +55,12 @@ pub fn disks<'a>(world: World<'a>, vm: &mut Vm<'a>) -> Result<()> {
     let (keeping, format) = (&planned.keeping, planned.keeping.format());
     let backing = keeping.linked.then_some((planned.origin.path.as_str(), VolumeFormat::Raw));
     let volume = NewVolume { name: &name, capacity: keeping.disk, format, backing, room: keeping.room, protected: false };
-    if keeping.linked {
-        world.storage.create(&volume)?;
-    } else {
-        world.storage.copy(&planned.origin.volume, &volume)?;
-    }
-    remove_on_undo(world, vm, name);
+    let result = if keeping.linked { world.storage.create(&volume) } else { world.storage.copy(&planned.origin.volume, &volume) };
+    made(world, vm, name, result)?;
     for (name, capacity) in planned.extra_volumes() {
-        world.storage.create(&NewVolume { name: &name, capacity, format, backing: None, room: None, protected: false })?;
-        remove_on_undo(world, vm, name);
+        let new = NewVolume { name: &name, capacity, format, backing: None, room: None, protected: false };
+        let result = world.storage.create(&new);
+        made(world, vm, name, result)?;
     }
     if let Some(name) = planned.seed_volume() {
         let image = seed(&vm.made)?;
@@ -84,14 +82,18 @@ pub fn disks<'a>(world: World<'a>, vm: &mut Vm<'a>) -> Result<()> {
 }
 
 fn store<'a>(world: World<'a>, vm: &mut Vm<'a>, volume: String, mut bytes: &[u8]) -> Result<()> {
-    world.storage.store(&volume, bytes.len() as u64, &mut bytes)?;
-    remove_on_undo(world, vm, volume);
-    Ok(())
+    let result = world.storage.store(&volume, bytes.len() as u64, &mut bytes);
+    made(world, vm, volume, result)
 }
 
-fn remove_on_undo<'a>(world: World<'a>, vm: &mut Vm<'a>, volume: String) {
-    let domain = vm.made.name().to_owned();
-    vm.undo.push(&domain, format!("removing volume {volume}"), move || world.storage.delete(&volume));
+/// Notes down how to remove a volume that has been made, or that may have been although its making has failed: then the domain stays
+/// until it is known to be gone. After any other failure a volume of this name is somebody else's.
+fn made<'a>(world: World<'a>, vm: &mut Vm<'a>, volume: String, result: Result<String>) -> Result<()> {
+    if result.as_ref().err().is_none_or(|error| error.is::<LeftBehind>()) {
+        let domain = vm.made.name().to_owned();
+        vm.undo.push(&domain, format!("removing volume {volume}"), move || world.storage.delete(&volume));
+    }
+    result.map(drop)
 }
 
 fn seed(made: &Made) -> Result<Secret<Vec<u8>>> {

@@ -74,11 +74,11 @@ impl Axis {
     }
 
     /// How there comes to be more of it, where that is not a matter of fewer VMs.
-    fn remedy(self) -> &'static str {
+    fn remedy(self, thin_pool: &str) -> String {
         match self {
-            Self::Cpu | Self::Memory | Self::Pool => "",
-            Self::Data => "; `lvextend --size +SIZE GROUP/THINPOOL` makes it larger",
-            Self::Metadata => "; `lvextend --poolmetadatasize +SIZE GROUP/THINPOOL` makes it larger",
+            Self::Cpu | Self::Memory | Self::Pool => String::new(),
+            Self::Data => format!("; `lvextend --size +SIZE {thin_pool}` makes it larger"),
+            Self::Metadata => format!("; `lvextend --poolmetadatasize +SIZE {thin_pool}` makes it larger"),
         }
     }
 }
@@ -155,6 +155,8 @@ pub struct Shortage {
     pub requested: u64,
     /// How many of them, taken in their order, would fit.
     pub fit: usize,
+    /// The thin pool whose axis it may be, as lvm2's programs name it.
+    pub thin_pool: Option<String>,
 }
 
 impl fmt::Display for Shortage {
@@ -170,7 +172,8 @@ impl fmt::Display for Shortage {
         if axis == Axis::Cpu && policy.cpu_overcommit != Overcommit::NONE {
             write!(f, ", {} for each logical CPU", policy.cpu_overcommit)?;
         }
-        write!(f, ") are {}; {} would fit{}", axis.participle(), self.fit, axis.remedy())
+        let remedy = axis.remedy(self.thin_pool.as_deref().unwrap_or("GROUP/THINPOOL"));
+        write!(f, ") are {}; {} would fit{remedy}", axis.participle(), self.fit)
     }
 }
 
@@ -178,6 +181,7 @@ impl fmt::Display for Shortage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capacity {
     loads: Vec<Load>,
+    thin_pool: Option<String>,
     policy: Policy,
     domains: usize,
     templates: usize,
@@ -214,7 +218,7 @@ impl Capacity {
         if let PoolKind::Thin { metadata, metadata_used } = pool.kind {
             loads.extend([load(Axis::Data, pool.capacity.0, taken), load(Axis::Metadata, metadata.0, metadata_used.0)]);
         }
-        Self { loads, policy, domains: pledges.len(), templates: pledges.len() - running().count() }
+        Self { loads, thin_pool: pool.thin_pool(), policy, domains: pledges.len(), templates: pledges.len() - running().count() }
     }
 
     /// Each axis: vCPUs, memory, pool; and the data and the metadata of a thin pool.
@@ -246,7 +250,7 @@ impl Capacity {
 
     /// The axes on which these VMs, one demand each, do not fit. An axis that none of them asks anything of is none.
     pub fn shortages(&self, demands: &[Demand]) -> Vec<Shortage> {
-        self.loads.iter().filter_map(|load| shortage(load, demands)).collect()
+        self.loads.iter().filter_map(|load| shortage(load, self.thin_pool.as_ref(), demands)).collect()
     }
 
     /// Whether there is room for these VMs, one demand each.
@@ -280,7 +284,7 @@ pub fn pledges_disk_only(domain: &Domain) -> bool {
     !domain.state.is_active() && has_a_templates_name(&domain.name) && own(metadata::read(&domain.xml))
 }
 
-fn shortage(load: &Load, demands: &[Demand]) -> Option<Shortage> {
+fn shortage(load: &Load, thin_pool: Option<&String>, demands: &[Demand]) -> Option<Shortage> {
     let free = load.free();
     // In 128 bits the sum of any number of demands is exact, so that none that saturates is taken to fit.
     let mut sum: u128 = 0;
@@ -299,6 +303,7 @@ fn shortage(load: &Load, demands: &[Demand]) -> Option<Shortage> {
         each: first.filter(|first| demands.iter().all(|demand| demand.on(load.axis) == *first)),
         requested: u64::try_from(sum).unwrap_or(u64::MAX),
         fit,
+        thin_pool: thin_pool.cloned(),
     })
 }
 

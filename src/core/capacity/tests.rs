@@ -2,7 +2,7 @@ use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, propte
 
 use super::*;
 use crate::core::{
-    facts::{PoolKind, Room},
+    facts::{Beside, PoolKind, Room},
     toml_text,
 };
 
@@ -33,6 +33,7 @@ fn pool(capacity: u64, available: u64) -> PoolSize {
         path: String::new(),
         kind: PoolKind::Directory,
         extent: ByteSize(1),
+        beside: Default::default(),
     }
 }
 
@@ -128,8 +129,9 @@ fn a_pledge_takes_room() {
 
 /// A pool of 100 GiB, 40 of them taken, with a volume of 20 GiB that has 5, and a snapshot of it with room for 3.
 fn logical(kind: PoolKind) -> Capacity {
-    let pool = PoolSize { kind, extent: ByteSize::mib(4), ..pool(100 * GIB, 60 * GIB) };
-    let room = Some(Room { size: ByteSize(3 * GIB), used: ByteSize(GIB), lost: false });
+    let beside = Beside { thin_pool: Some("pool0".to_owned()), ..Beside::default() };
+    let pool = PoolSize { kind, extent: ByteSize::mib(4), path: "/dev/vg0".to_owned(), beside, ..pool(100 * GIB, 60 * GIB) };
+    let room = Some(Room { size: ByteSize(3 * GIB), used: ByteSize(GIB), lost: false, own: true });
     let snapshot = Volume { room, ..volume(20 * GIB, 3 * GIB) };
     let taken = if kind.is_thin() { 5 * GIB } else { 20 * GIB };
     let host = HostSize { memory: ByteSize(100 * GIB), cpus: 8 };
@@ -149,8 +151,8 @@ fn a_volume_group_pledges_what_it_has_given_and_a_thin_pool_what_may_be_written(
 fn a_thin_pool_that_fills_up_takes_no_clone() {
     let thin = |used| PoolKind::Thin { metadata: ByteSize(GIB), metadata_used: ByteSize(used) };
     let writes = |written| Demand { written: ByteSize(written), volumes: 2, ..Demand::default() };
-    let data = "are written; 1 would fit; `lvextend --size +SIZE GROUP/THINPOOL` makes it larger";
-    let metadata = "are written; 0 would fit; `lvextend --poolmetadatasize +SIZE GROUP/THINPOOL` makes it larger";
+    let data = "are written; 1 would fit; `lvextend --size +SIZE vg0/pool0` makes it larger";
+    let metadata = "are written; 0 would fit; `lvextend --poolmetadatasize +SIZE vg0/pool0` makes it larger";
     let table = [
         (thin(0), vec![writes(50 * GIB)], String::new()),
         (

@@ -50,7 +50,13 @@ impl Keeping {
             return Err(Invalid::argument(message).into());
         }
         let wanted = size::disk(spec, origin)?;
+        if let (Some(group), Some(thin), true) = (pool.group(), &pool.beside.thin_pool, pool.beside.shows_old_data) {
+            return Err(lvm::shows_old_data(group, thin).into());
+        }
         let own = facts.volumes.iter().find(|volume| volume.name == origin.volume);
+        if kind.is_logical() && linked && own.is_none() {
+            return Err(not_beside(origin, pool).into());
+        }
         if kind == PoolKind::Thick && linked {
             let disk = pool.rounded(own.map_or(origin.virtual_size, |volume| volume.capacity));
             if spec.disk.is_some() && wanted > disk {
@@ -92,13 +98,24 @@ impl Keeping {
     }
 }
 
-/// The room of a classic snapshot: never more than its origin has, for no more can come to differ.
+/// The room of a classic snapshot: never more than what can come to differ needs.
 fn room(spec: &VmSpec, disk: ByteSize, pool: &PoolSize) -> Result<ByteSize, Invalid> {
     let usual = ByteSize(disk.0.saturating_mul(ROOM_PERCENT) / 100).max(LEAST_ROOM);
     match spec.snapshot_size {
         Some(ByteSize(0)) => Err(Invalid::argument("a snapshot without room is lost at the first write: name a size for it")),
-        wanted => Ok(pool.rounded(wanted.unwrap_or(usual)).min(disk)),
+        wanted => Ok(pool.rounded(wanted.unwrap_or(usual)).min(pool.rounded(lvm::most_room(disk)))),
     }
+}
+
+fn not_beside(origin: &Origin, pool: &PoolSize) -> Refusal {
+    let group = pool.group().unwrap_or_default();
+    let place = match &pool.beside.thin_pool {
+        Some(thin) => format!("thin pool {group}/{thin}"),
+        None => format!("volume group {group}, outside its thin pools"),
+    };
+    let Origin { id, volume, .. } = origin;
+    Refusal::new(format!("a linked clone of {id} stands on its volume {volume}, and that is not in {place}"))
+        .advise("ask for a full clone, or say with `--pool` or `thin_pool` where the template is")
 }
 
 fn classic_cannot_grow(origin: &Origin, wanted: ByteSize, disk: ByteSize) -> Refusal {

@@ -14,6 +14,10 @@ pub fn holder_of(name: &str, facts: &Facts) -> Option<String> {
     if let Some(volume) = facts.volumes.iter().find(|volume| own(&volume.name)) {
         return Some(format!("there is a volume {}", volume.name));
     }
+    if let Some(volume) = facts.pool.beside.names.iter().find(|volume| own(volume)) {
+        let group = facts.pool.group().unwrap_or_default();
+        return Some(format!("there is a volume {volume} in volume group {group}"));
+    }
     for network in facts.taken.networks.values() {
         if let Some(reservation) = network.reservations.iter().find(|host| host.name.as_deref() == Some(name)) {
             let (network, ip) = (&network.name, reservation.ip);

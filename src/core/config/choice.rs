@@ -7,6 +7,7 @@ use crate::core::{
     capacity::{Policy, PolicyFile},
     error::Invalid,
     pipeline::Word,
+    transport::check_password,
     units::Span,
 };
 
@@ -52,22 +53,26 @@ impl ConfigFile {
         let of_entry = |key: fn(&HypervisorFile) -> &Option<Word>| entry.as_ref().and_then(|entry| text(key(entry)));
         let named_network = given.network.clone().or_else(|| of_entry(|entry| &entry.network)).or_else(|| text(&self.network));
         // A thin pool is a part of the pool that is named beside it.
-        let thin_pool = match (&given.pool, &entry) {
-            (Some(_), _) => None,
-            (None, Some(entry)) if entry.pool.is_some() || entry.thin_pool.is_some() => entry.thin_pool.clone(),
-            (None, _) => self.thin_pool,
+        let thin_pool = match &entry {
+            Some(entry) if entry.pool.is_some() || entry.thin_pool.is_some() => entry.thin_pool.clone(),
+            _ => self.thin_pool,
         };
-        let pool = given.pool.clone().or_else(|| of_entry(|entry| &entry.pool)).or_else(|| text(&self.pool));
+        let pool = of_entry(|entry| &entry.pool).or_else(|| text(&self.pool)).unwrap_or_else(|| "default".to_owned());
+        let thin_pool = thin_pool.filter(|_| given.pool.as_ref().is_none_or(|given| *given == pool));
+        let pool = given.pool.clone().unwrap_or(pool);
         let uri = match &given.target {
             Some(Target::Connection(uri)) => Some(uri.clone()),
             _ => entry.as_ref().map(HypervisorFile::connection).or_else(|| text(&self.uri)),
         };
+        if let Some(uri) = &uri {
+            check_password(uri).map_err(Invalid::argument)?;
+        }
         let admission = entry.as_ref().map_or_else(PolicyFile::default, HypervisorFile::admission);
         Ok(Config {
             name,
             uri: uri.unwrap_or_else(|| "qemu:///system".to_owned()),
             thin_pool,
-            pool: pool.unwrap_or_else(|| "default".to_owned()),
+            pool,
             network: named_network.clone().unwrap_or_else(|| "default".to_owned()),
             named_network,
             connect_timeout: given.connect_timeout.or(self.connect_timeout).unwrap_or(CONNECT_TIMEOUT),
@@ -217,6 +222,12 @@ uri = 'qemu://hv2/system'
         let table = [
             ("thin_pool = 't'", None, pool("t")),
             ("thin_pool = 't'", Some("p"), None),
+            // Naming the same pool once more puts nothing aside.
+            ("thin_pool = 't'", Some("default"), pool("t")),
+            ("pool = 'p'\nthin_pool = 't'", Some("p"), pool("t")),
+            ("pool = 'p'\nthin_pool = 't'", Some("default"), None),
+            ("hypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\npool = 'q'\nthin_pool = 'u'", Some("q"), pool("u")),
+            ("pool = 'p'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\nthin_pool = 'u'", Some("p"), pool("u")),
             ("thin_pool = 't'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'", None, pool("t")),
             ("thin_pool = 't'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\nthin_pool = ''", None, thick.clone()),
             ("thin_pool = 't'\nhypervisor = 'a'\n[hypervisors.a]\nuri = 'qemu:///system'\npool = 'q'", None, None),
@@ -230,6 +241,18 @@ uri = 'qemu://hv2/system'
         assert_eq!([over(""), over("pool = 'q'"), over("thin_pool = ''")], [pool("t"), None, thick]);
         let bad = parse("c", "thin_pool = 'a b'").unwrap_err().to_string();
         assert_eq!(bad, "c:1:13: \"a b\" is no name of a thin pool: letters, digits and + _ . - are possible; \"\" means none");
+    }
+
+    #[test]
+    fn a_password_is_refused_wherever_it_comes_from() {
+        let secret = "qemu+ssh://root:secret@hv1/system";
+        let flag = Given { target: Some(Target::Connection(secret.to_owned())), ..Given::default() };
+        for (text, given) in [(String::new(), flag), (format!("uri = '{secret}'"), Given::default())] {
+            let error = parse("c", &text).unwrap().complete(&given).unwrap_err().to_string();
+            assert!(error.starts_with("\"qemu+ssh://root@hv1/system\" has a password in it"), "{error}");
+        }
+        let table = parse("c", &format!("[hypervisors.a]\nuri = '{secret}'")).unwrap_err().to_string();
+        assert!(table.contains("has a password in it") && !table.contains("secret"), "{table}");
     }
 
     #[test]

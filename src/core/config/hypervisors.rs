@@ -11,6 +11,7 @@ use crate::core::{
     names::{HOST_LABEL, is_host_label},
     pipeline::Word,
     quoted::quoted,
+    transport::check_password,
 };
 
 /// What a hypervisor is called in the configuration: `hv1`. One label of DNS in lower case, RFC 1123, at most 63 characters.
@@ -124,6 +125,7 @@ impl FromStr for ConnectionUri {
             let word = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
             scheme.bytes().next().is_some_and(|b| b.is_ascii_alphabetic()) && scheme.bytes().all(word)
         });
+        check_password(text)?;
         if scheme && text.len() <= 1000 && text.bytes().all(plain) {
             return Ok(Self(text.to_owned()));
         }
@@ -189,6 +191,8 @@ mod tests {
         let bad = ["", "qemu", "qemu:/system", "://x", "1q://x", "qemu+ssh://a b/", "qemu://ä", "qemu://a\n", "qemu://a\"b"];
         assert!(good.iter().all(|uri| uri.parse::<ConnectionUri>().is_ok()));
         assert!(bad.iter().all(|uri| uri.parse::<ConnectionUri>().is_err()));
+        let secret = "qemu+ssh://root:secret@hv1/system".parse::<ConnectionUri>().unwrap_err();
+        assert!(secret.contains("a password") && !secret.contains("secret"), "{secret}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::Declared;
 use crate::core::{
     facts::DomainState,
+    lvm::most_room,
     mac::Mac,
     manifest::{CloneRecord, Purpose},
     names::{TemplateId, VmName},
@@ -210,8 +211,9 @@ fn disks(spec: &VmSpec, existing: &Existing, found: &mut Found) {
         found.compare("full", full != existing.record.linked, kind(full), kind(!existing.record.linked));
     }
     if let (Some(wanted), Some(room)) = (spec.snapshot_size, existing.record.room) {
-        // No more than its disk has.
-        let wanted = made(wanted).min(system.first().copied().unwrap_or(wanted));
+        // As its plan reckons: whole extents, and no more than its disk can come to need.
+        let extents = |size: ByteSize| size.round_up(existing.extent.0.max(1));
+        let wanted = extents(wanted).min(system.first().map_or(ByteSize(u64::MAX), |disk| extents(most_room(*disk))));
         found.compare("snapshot_size", wanted == room, wanted, room);
     }
     if !spec.disks.is_empty() {

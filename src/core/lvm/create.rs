@@ -82,6 +82,17 @@ fn origin<'a>(group: &str, all: &'a [LogicalVolume], path: &str) -> Result<&'a L
     found.ok_or_else(|| format!("{path} does not exist in volume group {group}"))
 }
 
+/// The most that a classic snapshot of a volume can come to need: all of its chunks, what says where each of them is, and a header.
+/// With less a guest that writes to all of its disk loses it. lvm2 gives no snapshot more. Source: the kernel's
+/// Documentation/admin-guide/device-mapper/snapshot.rst and dm-snap-persistent.c, with lvm2's default chunks of 4 KiB and entries of
+/// 16 bytes; one chunk of entries more ends them.
+pub fn most_room(capacity: ByteSize) -> ByteSize {
+    const CHUNK: u64 = 4 << 10;
+    let data = capacity.0.div_ceil(CHUNK);
+    let entries = data / (CHUNK / 16) + 1;
+    ByteSize(data.saturating_add(entries).saturating_add(1).saturating_mul(CHUNK))
+}
+
 /// The largest that a qcow2 image of this capacity can become, all of it written to: data, the tables that map it, the counts of
 /// references; rounded up, so that none is a byte too short. Source: QEMU's docs/interop/qcow2.rst, with its default clusters of
 /// 64 KiB, entries of 8 bytes and counts of 16 bits.
@@ -145,6 +156,16 @@ mod tests {
         for (thin, volume, arguments, grow, dirty) in table {
             assert_eq!(made(thin, &volume), Ok((format!("{BEGIN} {arguments}"), grow, dirty)), "{volume:?}");
         }
+    }
+
+    #[test]
+    fn a_snapshot_has_room_for_all_of_its_disk() {
+        // Chunks of data, of what says where they are, the header.
+        let table = [(0, 2), (1, 3), (255 << 12, 257), (256 << 12, 259), (1 << 20, 259), (1 << 30, 262_144 + 1025 + 1)];
+        for (capacity, chunks) in table {
+            assert_eq!(most_room(ByteSize(capacity)), ByteSize(chunks << 12), "{capacity}");
+        }
+        assert_eq!(most_room(ByteSize(u64::MAX)), ByteSize(u64::MAX));
     }
 
     #[test]

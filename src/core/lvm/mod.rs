@@ -10,7 +10,8 @@ use roxmltree::Document;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-pub use create::{Making, making, qcow2_length};
+use super::error::Refusal;
+pub use create::{Making, making, most_room, qcow2_length};
 pub use name::{check_group_name, check_volume_name};
 pub use report::{GROUP_COLUMNS, LogicalVolume, LvKind, TAG, ThinPoolSize, VOLUME_COLUMNS, group, volumes};
 
@@ -116,6 +117,13 @@ pub fn thin_pool<'a>(
     }
 }
 
+/// That nothing is made in a thin pool that does not zero what it gives away.
+pub fn shows_old_data(group: &str, thin_pool: &str) -> Refusal {
+    let path = format!("{group}/{thin_pool}");
+    Refusal::new(format!("thin pool {path} does not zero what it gives away: old data of others would show in new volumes"))
+        .advise(format!("`lvchange --zero y {path}` makes it do so"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,7 +147,8 @@ mod tests {
 
     #[test]
     fn which_thin_pool_is_meant() {
-        let size = ThinPoolSize { used: ByteSize(1), metadata: ByteSize(2), metadata_used: ByteSize(1), zeroes: true };
+        let size =
+            ThinPoolSize { used: ByteSize(1), metadata: ByteSize(2), metadata_used: ByteSize(1), zeroes: true, active: true };
         let lv =
             |name: &str, kind| LogicalVolume { name: name.to_owned(), size: ByteSize(9), kind, own: false, read_only: false };
         let all = [lv("a", LvKind::ThinPool(size)), lv("b", LvKind::ThinPool(size)), lv("c", LvKind::Thick)];

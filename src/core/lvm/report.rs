@@ -109,6 +109,8 @@ pub struct ThinPoolSize {
     pub metadata_used: ByteSize,
     /// Whether what it gives away anew reads as zeros.
     pub zeroes: bool,
+    /// Whether it is active. Of one that is not, nobody knows how full it is.
+    pub active: bool,
 }
 
 impl LogicalVolume {
@@ -116,7 +118,7 @@ impl LogicalVolume {
     pub fn volume(&self, folder: &str) -> Volume {
         let (capacity, allocation, room) = match &self.kind {
             LvKind::Snapshot { capacity, used, lost, .. } => {
-                (*capacity, self.size, Some(Room { size: self.size, used: *used, lost: *lost }))
+                (*capacity, self.size, Some(Room { size: self.size, used: *used, lost: *lost, own: self.own }))
             }
             LvKind::Thin { used, .. } => (self.size, *used, None),
             LvKind::Thick | LvKind::ThinPool(_) | LvKind::OtherPool => (self.size, self.size, None),
@@ -173,6 +175,7 @@ fn volume(row: VolumeRow) -> Result<LogicalVolume, String> {
                 metadata,
                 metadata_used: part(metadata, &row.metadata_percent)?,
                 zeroes: row.zero == "zero",
+                active: !row.data_percent.is_empty() && !row.metadata_percent.is_empty(),
             })
         }
         'd' => LvKind::OtherPool,
@@ -235,8 +238,13 @@ mod tests {
     fn a_report_is_read() {
         let mib = |count: u64| ByteSize(count << 20);
         let snapshot = |used, lost, capacity| LvKind::Snapshot { origin: "gold".to_owned(), capacity, used, lost };
-        let pool =
-            ThinPoolSize { used: ByteSize(5_153_960), metadata: mib(16), metadata_used: ByteSize(1_748_185), zeroes: true };
+        let pool = ThinPoolSize {
+            used: ByteSize(5_153_960),
+            metadata: mib(16),
+            metadata_used: ByteSize(1_748_185),
+            zeroes: true,
+            active: true,
+        };
         let lv = |name: &str, size, kind, own, read_only| LogicalVolume { name: name.to_owned(), size, kind, own, read_only };
         let expected = [
             lv("gold", mib(12), LvKind::Thick, false, true),
@@ -253,7 +261,7 @@ mod tests {
             .map(|lv| lv.volume("/dev/vg0"))
             .map(|volume| (volume.path, volume.capacity.0 >> 20, volume.allocation.0 >> 20, volume.room))
             .collect();
-        let room = |used, lost| Some(Room { size: mib(4), used: mib(used), lost });
+        let room = |used, lost| Some(Room { size: mib(4), used: mib(used), lost, own: true });
         let expected = [
             ("/dev/vg0/gold", 12, 12, None),
             ("/dev/vg0/pool", 8192, 8192, None),
@@ -262,6 +270,15 @@ mod tests {
             ("/dev/vg0/web2", 4, 4, room(4, true)),
         ];
         assert_eq!(seen, expected.map(|(path, capacity, allocation, room)| (path.to_owned(), capacity, allocation, room)));
+    }
+
+    #[test]
+    fn of_an_inactive_thin_pool_nothing_is_known() {
+        for percent in ["\"0.06\"", "\"10.42\""] {
+            let found = volumes(&VOLUMES.replacen(percent, "\"\"", 1)).unwrap();
+            let pool = found.iter().find(|volume| volume.name == "pool").unwrap();
+            assert!(matches!(pool.kind, LvKind::ThinPool(ThinPoolSize { active: false, .. })), "{percent}");
+        }
     }
 
     #[test]

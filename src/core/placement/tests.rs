@@ -14,7 +14,14 @@ use crate::core::{
 fn room(total: [u64; 3], pledged: [u64; 2]) -> Capacity {
     let [cpus, memory, space] = total;
     let (size, all) = (ByteSize(space), toml_text::parse("c", "cap = 100").unwrap());
-    let pool = PoolSize { capacity: size, available: size, path: String::new(), kind: PoolKind::Directory, extent: ByteSize(1) };
+    let pool = PoolSize {
+        capacity: size,
+        available: size,
+        path: String::new(),
+        kind: PoolKind::Directory,
+        extent: ByteSize(1),
+        beside: Default::default(),
+    };
     let host = HostSize { cpus: u32::try_from(cpus).unwrap(), memory: ByteSize(memory) };
     let vcpus = u32::try_from(pledged[0]).unwrap();
     let pledge = Pledge { name: "x".to_owned(), active: true, vcpus, memory: ByteSize(pledged[1]) };

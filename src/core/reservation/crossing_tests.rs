@@ -85,6 +85,7 @@ impl World {
             path: String::new(),
             kind: PoolKind::Directory,
             extent: ByteSize(1),
+            beside: Default::default(),
         };
         let empty = Capacity::of(host, &[], &BTreeSet::new(), &pool, &[], Policy::default());
         View::sort(empty, read(site), if call.looks_at_both() { read(1 - site) } else { Vec::new() })

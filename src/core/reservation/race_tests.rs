@@ -92,6 +92,7 @@ impl World {
             path: String::new(),
             kind: PoolKind::Directory,
             extent: ByteSize(1),
+            beside: Default::default(),
         };
         let empty = Capacity::of(host, &[], &BTreeSet::new(), &pool, &[], Policy::default());
         let mut domains = self.domains.clone();

@@ -70,7 +70,14 @@ fn view_of(domains: &[Domain], memory: u64, space: u64, volumes: &[&str]) -> Vie
         elsewhere: &[],
         host: HostSize { memory: ByteSize(memory << 31), cpus: 100 },
         pool_name: "default",
-        pool: &PoolSize { capacity, available: capacity, path: String::new(), kind: PoolKind::Directory, extent: ByteSize(1) },
+        pool: &PoolSize {
+            capacity,
+            available: capacity,
+            path: String::new(),
+            kind: PoolKind::Directory,
+            extent: ByteSize(1),
+            beside: Default::default(),
+        },
         volumes: &volumes,
         // Half of everything: then no figure in the texts is rounded.
         policy: Policy::of(toml_text::parse("c", "cap = 50").unwrap()),

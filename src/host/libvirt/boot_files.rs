@@ -27,6 +27,15 @@ pub(super) fn store(path: &Path, length: u64, bytes: &mut dyn Read) -> Result<St
     Ok(path.display().to_string())
 }
 
+/// The names of all that is in a folder, sorted.
+pub(super) fn list(folder: &Path) -> io::Result<Vec<String>> {
+    let entries: io::Result<Vec<_>> = fs::read_dir(folder)?.collect();
+    // A name that is no text is none of tpl's.
+    let mut names: Vec<String> = entries?.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
 fn write(file: &mut File, length: u64, bytes: &mut dyn Read) -> Result<()> {
     let written = io::copy(&mut bytes.take(length.saturating_add(1)), file)?;
     ensure!(written == length, "{length} bytes were announced, and {written} or more came");
@@ -52,5 +61,16 @@ mod tests {
         assert_eq!((fs::read(&path).unwrap(), path.metadata().unwrap().mode() & 0o777), (b"1234".to_vec(), 0o600));
         assert!(store(4, b"5678").unwrap_err().contains("File exists"));
         assert_eq!(fs::read(&path).unwrap(), b"1234");
+    }
+
+    #[test]
+    fn what_is_in_a_folder_is_listed_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(list(folder.path()).unwrap(), [""; 0]);
+        for name in ["b", "a"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(list(folder.path()).unwrap(), ["a", "b"]);
+        assert_eq!(list(&folder.path().join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     core::{
-        domain::{boot_file, put_aside},
+        domain::{BOOT_FOLDER, boot_file, put_aside},
         facts::{Domain, DomainState, HostSize, Pledge, is_local},
         manifest::Metadata,
         metadata,
@@ -316,6 +316,13 @@ impl Hypervisor for Libvirt {
             "storing {volume}: it is booted from a file of the hypervisor, which is not this machine's own"
         );
         boot_files::store(Path::new(&boot_file(volume)), length, bytes)
+    }
+
+    fn boot_files(&self) -> Result<Vec<String>> {
+        if !self.has_logs_here() {
+            return Ok(Vec::new());
+        }
+        absent_is_empty(boot_files::list(Path::new(BOOT_FOLDER))).with_context(|| format!("listing {BOOT_FOLDER}"))
     }
 
     fn remove_boot_file(&self, volume: &str) -> Result<()> {

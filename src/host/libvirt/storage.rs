@@ -16,7 +16,7 @@ use virt::{
 use super::{listing, optional, plain};
 use crate::{
     core::{
-        error::Refusal,
+        error::{NoPool, Refusal},
         facts::{NewVolume, PoolKind, PoolSize, Volume, VolumeFormat},
         units::ByteSize,
     },
@@ -66,7 +66,7 @@ impl<'a> LibvirtPool<'a> {
     fn look(&self) -> Result<StoragePool> {
         let found = optional(self.connect.lookup_storage_pool_by_name(&self.name))
             .with_context(|| format!("looking for pool {}", self.name))?;
-        let Some(pool) = found else { bail!("pool {} does not exist\n`tpl doctor` says how to make one", self.name) };
+        let Some(pool) = found else { return Err(NoPool(self.name.clone()).into()) };
         if !pool.is_active().map_err(plain)? {
             bail!("pool {0} is not running\n`virsh pool-start {0}` starts it", self.name);
         }
@@ -194,6 +194,7 @@ impl Storage for LibvirtPool<'_> {
             path: path.unwrap_or_default().to_owned(),
             kind: PoolKind::Directory,
             extent: ByteSize(1),
+            beside: Default::default(),
         })
     }
 

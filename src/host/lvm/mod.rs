@@ -18,11 +18,11 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{
     hypervisor::Storage,
-    shell::{self, Shell, succeeded},
+    shell::{self, Output, Shell, succeeded},
 };
 use crate::core::{
-    error::Advised,
-    facts::{NewVolume, PoolKind, PoolSize, Volume, VolumeFormat},
+    error::{Advised, LeftBehind},
+    facts::{Beside, NewVolume, PoolKind, PoolSize, Volume, VolumeFormat},
     lvm::{self, LogicalVolume, LvKind, TAG, ThinChoice, ThinPoolSize},
     units::ByteSize,
 };
@@ -43,7 +43,7 @@ pub struct LvmPool<'a> {
     in_use: Duration,
 }
 
-/// A volume group as it is now.
+/// A volume group as it is now, where it matters what volumes are made in.
 struct Group {
     volumes: Vec<LogicalVolume>,
     /// The thin pool in use, its figures, its size.
@@ -66,52 +66,58 @@ impl<'a> LvmPool<'a> {
 
     /// Runs one of lvm2's programs.
     fn lvm(&self, argv: &[&str]) -> Result<String> {
-        let output = self.shell.run(argv, LVM)?;
-        let rights = output.code != Some(0) && output.stderr.contains("Permission denied");
-        succeeded(argv, output).map_err(|error| {
-            if rights {
-                let advice = "lvm2 needs root: name the hypervisor by qemu+ssh://root@HOST/system, or run tpl as root there";
-                return Advised::new(error, advice).into();
-            }
-            error
-        })
+        ended(argv, self.shell.run(argv, LVM)?)
     }
 
-    /// All volumes of the group, in one call.
-    fn read(&self) -> Result<Group> {
+    /// All volumes of the group, in one call. Which thin pool is meant is no matter here: what is removed or closed is found by its
+    /// name, also when there is no such pool any more, or a second one.
+    fn list(&self) -> Result<Vec<LogicalVolume>> {
         let argv: Vec<&str> = ["lvs"].into_iter().chain(REPORT).chain(["-o", lvm::VOLUME_COLUMNS, &self.group]).collect();
         let reading = || format!("listing pool {}", self.pool);
-        let volumes =
-            lvm::volumes(&self.lvm(&argv).with_context(reading)?).map_err(|error| anyhow!(error)).with_context(reading)?;
+        lvm::volumes(&self.lvm(&argv).with_context(reading)?).map_err(|error| anyhow!(error)).with_context(reading)
+    }
+
+    /// The same, with the thin pool in use.
+    fn read(&self) -> Result<Group> {
+        let volumes = self.list()?;
         let thin = lvm::thin_pool(&volumes, self.choice.as_ref(), &self.group).map_err(|error| anyhow!(error))?;
         let thin = thin.map(|(name, figures, size)| (name.to_owned(), figures, size));
         Ok(Group { thin, volumes })
     }
 
-    /// The group, where something is to be made in it.
-    fn read_for_making(&self) -> Result<Group> {
+    /// The same, where it matters how full it is: what is not active tells nothing, and would pass for empty.
+    fn read_figures(&self) -> Result<Group> {
         let group = self.read()?;
-        if let Some((thin, ThinPoolSize { zeroes: false, .. }, _)) = &group.thin {
+        if let Some((thin, ThinPoolSize { active: false, .. }, _)) = &group.thin {
             let path = format!("{}/{thin}", self.group);
-            bail!(
-                "thin pool {path} does not zero what it gives away: old data of others would show in new volumes\n\
-                 `lvchange --zero y {path}` makes it do so"
-            );
+            bail!("thin pool {path} is not active: nobody knows how full it is\n`lvchange --activate y {path}` activates it");
         }
         Ok(group)
     }
 
-    /// Makes a volume, then fills it. One that cannot be filled is removed: the caller takes it for none.
+    /// The group, where something is to be made in it.
+    fn read_for_making(&self) -> Result<Group> {
+        let group = self.read_figures()?;
+        if let Some((thin, ThinPoolSize { zeroes: false, .. }, _)) = &group.thin {
+            return Err(lvm::shows_old_data(&self.group, thin).into());
+        }
+        Ok(group)
+    }
+
+    /// Makes a volume, then fills it. One that cannot be filled is removed: the caller takes it for none, unless [`LeftBehind`] is in
+    /// the error's chain.
     fn make(&self, group: &Group, volume: &NewVolume<'_>, fill: impl FnOnce(&lvm::Making) -> Result<()>) -> Result<String> {
         let what = || format!("creating volume {} in pool {}", volume.name, self.pool);
         let thin = group.thin.as_ref().map(|thin| thin.0.as_str());
         let making = lvm::making(&self.group, thin, &group.volumes, volume).map_err(|error| anyhow!(error)).with_context(what)?;
         let argv: Vec<&str> = making.lvcreate.iter().map(String::as_str).collect();
-        self.lvm(&argv).with_context(what)?;
+        // One whose end nobody has seen may have made it.
+        let output = self.shell.run(&argv, LVM).map_err(|error| error.context(LeftBehind::perhaps(volume.name)));
+        ended(&argv, output.with_context(what)?).with_context(what)?;
         if let Err(error) = fill(&making).with_context(what) {
             return Err(match self.remove(volume.name) {
                 Ok(()) => error,
-                Err(left) => error.context(format!("volume {} stays behind: {left:#}", volume.name)),
+                Err(left) => error.context(LeftBehind::surely(volume.name, format!("{left:#}"))),
             });
         }
         Ok(self.path(volume.name))
@@ -130,13 +136,18 @@ impl<'a> LvmPool<'a> {
                 thread::sleep(Duration::from_secs(1));
                 continue;
             }
-            return succeeded(&argv, output).map(drop);
+            succeeded(&argv, output)?;
+            // A selection that matches nothing is no failure to lvm2.
+            if self.list()?.iter().any(|volume| volume.name == name) {
+                bail!("lvremove has left it: it became somebody else's, or a snapshot was made on it meanwhile");
+            }
+            return Ok(());
         }
     }
 
     /// One of tpl's own volumes; none if there is none of this name.
-    fn own<'g>(&self, group: &'g Group, name: &str) -> Result<Option<&'g LogicalVolume>> {
-        let found = group.volumes.iter().find(|volume| volume.name == name);
+    fn own<'v>(&self, volumes: &'v [LogicalVolume], name: &str) -> Result<Option<&'v LogicalVolume>> {
+        let found = volumes.iter().find(|volume| volume.name == name);
         if found.is_some_and(|volume| !volume.own) {
             bail!(
                 "{}/{name} is not tpl's: it does not bear the tag {TAG}\n`lvchange --addtag {TAG} {0}/{name}` makes it so",
@@ -164,18 +175,21 @@ impl Storage for LvmPool<'_> {
     }
 
     fn size(&self) -> Result<PoolSize> {
-        let group = self.read()?;
+        let group = self.read_figures()?;
         let path = self.folder();
         let argv: Vec<&str> = ["vgs"].into_iter().chain(REPORT).chain(["-o", lvm::GROUP_COLUMNS, &self.group]).collect();
         let reading = || format!("reading pool {}", self.pool);
         let (capacity, available, extent) =
             lvm::group(&self.lvm(&argv).with_context(reading)?).map_err(|error| anyhow!(error)).with_context(reading)?;
-        if let Some((_, figures, size)) = group.thin {
-            let ThinPoolSize { used, metadata, metadata_used, .. } = figures;
-            let available = ByteSize(size.0.saturating_sub(used.0));
-            return Ok(PoolSize { capacity: size, available, path, kind: PoolKind::Thin { metadata, metadata_used }, extent });
+        let names = group.volumes.iter().filter(|volume| !group.has(volume)).map(|volume| volume.name.clone()).collect();
+        if let Some((thin, figures, size)) = group.thin {
+            let ThinPoolSize { used, metadata, metadata_used, zeroes, .. } = figures;
+            let (available, kind) = (ByteSize(size.0.saturating_sub(used.0)), PoolKind::Thin { metadata, metadata_used });
+            let beside = Beside { thin_pool: Some(thin), shows_old_data: !zeroes, names };
+            return Ok(PoolSize { capacity: size, available, path, kind, extent, beside });
         }
-        Ok(PoolSize { capacity, available, path, kind: PoolKind::Thick, extent })
+        let beside = Beside { thin_pool: None, shows_old_data: false, names };
+        Ok(PoolSize { capacity, available, path, kind: PoolKind::Thick, extent, beside })
     }
 
     fn volumes(&self) -> Result<Vec<Volume>> {
@@ -187,6 +201,10 @@ impl Storage for LvmPool<'_> {
     fn volume(&self, name: &str) -> Result<Option<Volume>> {
         let found = self.volumes().with_context(|| format!("reading volume {name}"))?;
         Ok(found.into_iter().find(|volume| volume.name == name))
+    }
+
+    fn is_logical(&self) -> Result<bool> {
+        Ok(true)
     }
 
     fn path_of(&self, name: &str) -> Result<String> {
@@ -242,8 +260,8 @@ impl Storage for LvmPool<'_> {
     }
 
     fn protect(&self, name: &str) -> Result<()> {
-        let group = self.read()?;
-        let volume = self.own(&group, name)?.with_context(|| format!("volume {name} does not exist in pool {}", self.pool))?;
+        let volumes = self.list()?;
+        let volume = self.own(&volumes, name)?.with_context(|| format!("volume {name} does not exist in pool {}", self.pool))?;
         if volume.read_only {
             return Ok(());
         }
@@ -267,18 +285,29 @@ impl Storage for LvmPool<'_> {
 
     fn delete(&self, name: &str) -> Result<()> {
         let removing = || format!("removing volume {name}");
-        let group = self.read().with_context(removing)?;
-        if self.own(&group, name).with_context(removing)?.is_none() {
+        let volumes = self.list().with_context(removing)?;
+        if self.own(&volumes, name).with_context(removing)?.is_none() {
             return Ok(());
         }
-        let on_it =
-            group.volumes.iter().filter(|volume| matches!(&volume.kind, LvKind::Snapshot { origin, .. } if origin == name));
+        let on_it = volumes.iter().filter(|volume| matches!(&volume.kind, LvKind::Snapshot { origin, .. } if origin == name));
         let on_it: Vec<&str> = on_it.map(|volume| volume.name.as_str()).collect();
         if !on_it.is_empty() {
             bail!("removing volume {name}: snapshots stand on it: {}", on_it.join(", "));
         }
         self.remove(name).with_context(removing)
     }
+}
+
+/// What one of lvm2's programs printed that has ended.
+fn ended(argv: &[&str], output: Output) -> Result<String> {
+    let rights = output.code != Some(0) && output.stderr.contains("Permission denied");
+    succeeded(argv, output).map_err(|error| {
+        if rights {
+            let advice = "lvm2 needs root: name the hypervisor by qemu+ssh://root@HOST/system, or run tpl as root there";
+            return Advised::new(error, advice).into();
+        }
+        error
+    })
 }
 
 /// Runs a program that may take as long as a whole disk takes.

@@ -6,7 +6,6 @@ use std::{
 };
 
 use super::*;
-use crate::host::shell::Output;
 
 /// A row of what `lvs` reports: name, attributes, origin, thin pool, tags, and whether the pool zeroes.
 type Row = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
@@ -17,9 +16,14 @@ const SNAPSHOT: Row = ("web9", "swi-a-s---", "gold", "", "tpl", "unknown");
 const POOL: Row = ("pool", "twi-a-tz--", "", "", "", "zero");
 const THIN: Row = ("thin", "Vri-a-tz--", "", "pool", "tpl", "zero");
 
+/// What ends a call over SSH instead of an exit code.
+const CUT: &str = "the connection broke";
+
 /// A hypervisor that remembers what was run. Every volume is 12 MiB large.
 struct Host {
-    rows: Vec<Row>,
+    rows: Mutex<Vec<Row>>,
+    /// `lvremove` finds nothing that it is to remove.
+    spares: bool,
     ran: Mutex<Vec<String>>,
     /// What the program with this beginning says, and how often it fails with it.
     fails: Mutex<(&'static str, &'static str, usize)>,
@@ -27,7 +31,7 @@ struct Host {
 
 impl Host {
     fn with(rows: &[Row]) -> Self {
-        Self { rows: rows.to_vec(), ran: Mutex::default(), fails: Mutex::new(("-", "", 0)) }
+        Self { rows: Mutex::new(rows.to_vec()), spares: false, ran: Mutex::default(), fails: Mutex::new(("-", "", 0)) }
     }
 
     fn failing(self, program: &'static str, says: &'static str, times: usize) -> Self {
@@ -37,15 +41,17 @@ impl Host {
 
     fn lvs(&self) -> String {
         let row = |(name, attr, origin, pool, tags, zero): &Row| {
-            let (size, metadata) = (12 << 20, if attr.starts_with('t') { "4194304" } else { "" });
+            let (size, is_pool) = (12 << 20, attr.starts_with('t'));
+            let (metadata, metadata_percent) = if is_pool { ("4194304", "25.00") } else { ("", "") };
+            let (percent, metadata_percent) = if attr.as_bytes()[4] == b'a' { ("50.00", metadata_percent) } else { ("", "") };
             let origin_size = if origin.is_empty() { String::new() } else { size.to_string() };
             format!(
                 r#"{{"lv_name":"{name}","lv_attr":"{attr}","lv_size":"{size}","origin":"{origin}","origin_size":"{origin_size}",
-                "pool_lv":"{pool}","data_percent":"50.00","metadata_percent":"","lv_metadata_size":"{metadata}","lv_tags":"{tags}",
+                "pool_lv":"{pool}","data_percent":"{percent}","metadata_percent":"{metadata_percent}","lv_metadata_size":"{metadata}","lv_tags":"{tags}",
                 "zero":"{zero}"}}"#
             )
         };
-        let rows: Vec<String> = self.rows.iter().map(row).collect();
+        let rows: Vec<String> = self.rows.lock().unwrap().iter().map(row).collect();
         format!(r#"{{"report":[{{"lv":[{}]}}]}}"#, rows.join(","))
     }
 
@@ -67,6 +73,9 @@ impl Host {
                     "",
                 );
             }
+            "lvremove" if !self.spares => {
+                self.rows.lock().unwrap().retain(|row| !line.contains(&format!("lv_name=\"{}\"", row.0)));
+            }
             _ => {}
         }
         self.ran.lock().unwrap().push(line);
@@ -76,7 +85,8 @@ impl Host {
 
 impl Shell for Host {
     fn run(&self, argv: &[&str], _: Duration) -> Result<Output> {
-        Ok(self.answer(argv))
+        let output = self.answer(argv);
+        if output.stderr == CUT { bail!(CUT) } else { Ok(output) }
     }
 
     fn feed(&self, argv: &[&str], input: &mut dyn Read) -> Result<Output> {
@@ -173,6 +183,25 @@ fn what_cannot_be_filled_is_removed() {
 }
 
 #[test]
+fn what_may_be_there_all_the_same_is_told() {
+    let perhaps = "creating volume web1 in pool p: volume web1 may be there all the same: the connection broke";
+    let table = [("the connection broke", Some(perhaps)), ("no space", None)];
+    for (says, left) in table {
+        let host = Host::with(&[]).failing("lvcreate", says, 1);
+        let error = LvmPool::new(&host, "p", "vg0", None).create(&raw("web1")).unwrap_err();
+        assert_eq!(error.is::<LeftBehind>().then(|| format!("{error:#}")).as_deref(), left, "{says}");
+    }
+    // A copy that cannot be ended: its volume is in use over there.
+    let host = Host::with(&[]).failing("lvremove", "Logical volume vg0/web1 in use.", 99);
+    let pool = LvmPool { in_use: Duration::ZERO, ..LvmPool::new(&host, "p", "vg0", None) };
+    let error = pool.store("web1", 5000, &mut Cursor::new([1; 4999])).unwrap_err();
+    assert!(error.is::<LeftBehind>());
+    let says = "volume web1 stays behind: lvremove: Logical volume vg0/web1 in use.: creating volume web1 in pool p: \
+                1 bytes of it are missing";
+    assert_eq!(format!("{error:#}"), says);
+}
+
+#[test]
 fn what_is_not_tpls_or_is_stood_on_stays() {
     let host = Host::with(&[GOLD, FOREIGN, SNAPSHOT]);
     let foreign = "vg0/foreign is not tpl's: it does not bear the tag tpl\n`lvchange --addtag tpl vg0/foreign` makes it so";
@@ -182,6 +211,20 @@ fn what_is_not_tpls_or_is_stood_on_stays() {
     assert_eq!((error, ran), (Err(foreign.to_owned()), vec![]));
     let (error, ran) = on(&host, |pool| pool.delete("gold"));
     assert_eq!((error, ran), (Err("removing volume gold: snapshots stand on it: web9".to_owned()), vec![]));
+}
+
+#[test]
+fn what_is_removed_or_closed_needs_no_thin_pool() {
+    let web = ("web1", "-wi-a-----", "", "", "tpl", "unknown");
+    let second = ("second", "twi-a-tz--", "", "", "", "zero");
+    for (rows, choice) in [(vec![web, POOL, second], None), (vec![web], Some("gone"))] {
+        let host = Host::with(&rows);
+        let pool = LvmPool::new(&host, "p", "vg0", choice.map(|choice| choice.parse().unwrap()));
+        assert!(pool.volumes().is_err() && pool.size().is_err() && pool.create(&raw("web2")).is_err());
+        pool.protect("web1").unwrap();
+        pool.delete("web1").unwrap();
+        assert_eq!(*host.ran.lock().unwrap(), ["lvchange --permission r vg0/web1", REMOVE]);
+    }
 }
 
 #[test]
@@ -196,6 +239,14 @@ fn one_in_use_is_waited_for() {
 }
 
 #[test]
+fn one_that_lvremove_has_left_is_not_gone() {
+    let host = Host { spares: true, ..Host::with(&[("web1", "-wi-a-----", "", "", "tpl", "unknown")]) };
+    let (found, ran) = on(&host, |pool| pool.delete("web1"));
+    let left = "removing volume web1: lvremove has left it: it became somebody else's, or a snapshot was made on it meanwhile";
+    assert_eq!((found, ran), (Err(left.to_owned()), vec![REMOVE.to_owned()]));
+}
+
+#[test]
 fn a_pool_has_what_stands_in_it() {
     let names = |rows: &[Row], choice: &str| {
         let host = Host::with(rows);
@@ -207,11 +258,20 @@ fn a_pool_has_what_stands_in_it() {
         (names.join(" "), size.capacity.0, size.available.0, size.kind)
     };
     let all = [GOLD, FOREIGN, SNAPSHOT, POOL, THIN];
-    let thin = PoolKind::Thin { metadata: ByteSize(4 << 20), metadata_used: ByteSize(0) };
+    let thin = PoolKind::Thin { metadata: ByteSize(4 << 20), metadata_used: ByteSize(1 << 20) };
     assert_eq!(names(&all, "-"), ("thin".to_owned(), 12 << 20, 6 << 20, thin));
     assert_eq!(names(&all, "pool"), ("thin".to_owned(), 12 << 20, 6 << 20, thin));
     assert_eq!(names(&all, ""), ("foreign gold web9".to_owned(), 100, 60, PoolKind::Thick));
     assert_eq!(names(&all[..1], "-"), ("gold".to_owned(), 100, 60, PoolKind::Thick));
+    let beside = |rows: &[Row], choice: &str| {
+        let host = Host::with(rows);
+        let size = LvmPool::new(&host, "p", "vg0", Some(choice.parse().unwrap())).size().unwrap();
+        (size.beside.thin_pool, size.beside.shows_old_data, size.beside.names.join(" "))
+    };
+    let pool = || Some("pool".to_owned());
+    assert_eq!(beside(&all, "pool"), (pool(), false, "foreign gold pool web9".to_owned()));
+    assert_eq!(beside(&all, ""), (None, false, "pool thin".to_owned()));
+    assert_eq!(beside(&[("pool", "twi-a-t---", "", "", "", "")], "pool"), (pool(), true, "pool".to_owned()));
 }
 
 #[test]
@@ -224,6 +284,11 @@ fn what_lvm2_does_not_let_is_said_with_a_way_out() {
     let dirty = Host::with(&[("pool", "twi-a-t---", "", "", "", ""), THIN]);
     let (error, ran) = on(&dirty, |pool| pool.create(&raw("web1")));
     assert!(error.unwrap_err().ends_with("\n`lvchange --zero y vg0/pool` makes it do so") && ran.is_empty());
+    let inactive = || Host::with(&[("pool", "twi---tz--", "", "", "", "zero"), THIN]);
+    let says = "thin pool vg0/pool is not active: nobody knows how full it is\n`lvchange --activate y vg0/pool` activates it";
+    assert_eq!(on(&inactive(), |pool| pool.size()), (Err(says.to_owned()), vec![]));
+    assert_eq!(on(&inactive(), |pool| pool.create(&raw("web1"))), (Err(says.to_owned()), vec![]));
+    assert_eq!(on(&inactive(), |pool| pool.volumes().map(|found| found.len())), (Ok(1), vec![]));
     let (error, _) = on(&Host::with(&[GOLD]), |pool| pool.create(&raw("gold")));
     assert_eq!(error, Err("creating volume gold in pool p: volume gold exists already in volume group vg0".to_owned()));
     let (error, _) = on(&Host::with(&[]), |pool| pool.copy("gold", &raw("web1")));

@@ -233,3 +233,24 @@ fn a_fleet_that_has_been_made_asks_for_nothing_more() {
         }
     }
 }
+
+#[test]
+fn the_room_of_a_snapshot_is_what_its_plan_made_of_it() {
+    const MIB: u64 = 1 << 20;
+    let extent = 64 << 10;
+    // What is declared, the size of the disk, the room that was made of that.
+    let table = [
+        ("30721K", 100 * MIB, 30 * MIB + extent),
+        // All that a disk can come to need: its own size, 1/256 of it, a header; in whole extents.
+        ("1G", 100 * MIB, 100 * MIB + 7 * extent),
+        ("1G", 64 * MIB, 64 * MIB + 5 * extent),
+    ];
+    for (declared, disk, room) in table {
+        let wanted = fleet(&format!("[groups.g]\ncount = 1\nfull = false\nsnapshot_size = '{declared}'"));
+        let mut vm = made(&wanted.vms[0]);
+        (vm.extent, vm.disks[0], vm.record.room) = (ByteSize(extent), ByteSize(disk), Some(ByteSize(room)));
+        assert_eq!(shown(&diff(&wanted.vms, &world([vm.clone()]), &digest)), ["g1 Keep"], "{declared} {disk}");
+        vm.record.room = Some(ByteSize(room - extent));
+        assert_eq!(shown(&diff(&wanted.vms, &world([vm]), &digest)).len(), 2, "{declared} {disk}");
+    }
+}
