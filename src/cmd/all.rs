@@ -70,8 +70,8 @@ pub fn table<'a, R: 'a>(
     nothing: &str,
 ) -> String {
     let heading: Vec<&str> = std::iter::once("HYPERVISOR").chain(heading.iter().copied()).collect();
-    let mut rows = rows.map(|(hypervisor, row)| std::iter::once(hypervisor.to_owned()).chain(cells(row)).collect()).peekable();
-    if rows.peek().is_none() { nothing.to_owned() } else { ui::table(&heading, rows) }
+    let rows = rows.map(|(hypervisor, row)| std::iter::once(hypervisor.to_owned()).chain(cells(row)).collect());
+    ui::table_or(nothing, &heading, rows)
 }
 
 /// Asks all of them; the answers are in the order of the hypervisors, whoever is first. The notes name theirs.

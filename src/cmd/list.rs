@@ -44,7 +44,7 @@ pub fn run(world: World<'_>, output: Output) -> Result<()> {
     let rows = rows(world.seen(), &inventory)?;
     match output {
         Output::Json => ui::json(&rows),
-        Output::Text => ui::data(&if rows.is_empty() { NOTHING.to_owned() } else { ui::table(&HEADING, rows.iter().map(cells)) }),
+        Output::Text => ui::data(&ui::table_or(NOTHING, &HEADING, rows.iter().map(cells))),
     }
 }
 

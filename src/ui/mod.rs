@@ -79,6 +79,12 @@ pub fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> S
     text
 }
 
+/// The same, or `nothing` where there are no rows.
+pub fn table_or(nothing: &str, heading: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut rows = rows.into_iter().peekable();
+    if rows.peek().is_none() { nothing.to_owned() } else { table(heading, rows) }
+}
+
 /// Whether data goes to a terminal, where a picture is worth its place.
 pub fn is_terminal() -> bool {
     !capture(|_| {}) && io::stdout().is_terminal()

@@ -222,17 +222,22 @@ fn a_base_that_is_damaged_is_made_good() {
     assert_eq!(target.state().volumes[&name].tree, source.state().volumes[&name].tree);
 }
 
+/// Sends the newest version from another workstation, which knows nothing of this one's locks.
+fn sent_elsewhere(source: &Machine, target: &Machine) -> impl FnOnce() + Send + use<> {
+    let (source, target) = (source.run(), target.run());
+    move || {
+        target.machine.state().locks.clear();
+        send_by(&source, &target, "debian13").unwrap();
+    }
+}
+
 #[test]
 fn of_two_at_once_one_goes_ahead() {
     let (source, target) = ends();
     // The other one comes to its definition while this one looks around.
-    let (other_source, other_target) = (source.run(), target.run());
+    let other = sent_elsewhere(&source, &target);
     let run = target.run();
-    run.before(Step::Define, move || {
-        // On another workstation, which knows nothing of this one's locks.
-        other_target.machine.state().locks.clear();
-        send_by(&other_source, &other_target, "debian13").unwrap();
-    });
+    run.before(Step::Define, other);
     let result = send_by(&source.run(), &run, "debian13");
     let error = result.unwrap_err();
     assert_eq!(exit_code(&error), 3, "{error:#}");
@@ -308,11 +313,8 @@ fn what_somebody_has_brought_to_its_end_meanwhile_stays() {
     let (source, target) = ends();
     assert!(send_by(&source.run(), &target.failing(Fault::Kill(place)), "debian13").is_err());
     // Another workstation goes on with it while this one reads what is to be sent.
-    let (reading, other_source, other_target) = (source.run(), source.run(), target.run());
-    reading.before(Step::ReadBytes, move || {
-        other_target.machine.state().locks.clear();
-        send_by(&other_source, &other_target, "debian13").unwrap();
-    });
+    let reading = source.run();
+    reading.before(Step::ReadBytes, sent_elsewhere(&source, &target));
     let error = send_by(&reading, &target.run(), "debian13").unwrap_err();
     assert_eq!(exit_code(&error), 3, "{error:#}");
     let there = target.manifests().pop().unwrap();
@@ -323,12 +325,8 @@ fn what_somebody_has_brought_to_its_end_meanwhile_stays() {
 #[test]
 fn one_that_is_overtaken_does_not_become_the_current_one() {
     let (source, target) = ends();
-    let (other_source, other_target) = (source.run(), target.run());
     let run = target.run();
-    run.before(Step::ProtectVolume, move || {
-        other_target.machine.state().locks.clear();
-        send_by(&other_source, &other_target, "debian13").unwrap();
-    });
+    run.before(Step::ProtectVolume, sent_elsewhere(&source, &target));
     let sent = send_by(&source.run(), &run, "debian13@20261121-031100").unwrap();
     assert!(!sent.current && target.current().is_some_and(|current| current != sent.id.to_string()), "{sent:?}");
 }

@@ -42,7 +42,7 @@ impl Line {
     }
 
     /// How many turns a command took.
-    #[allow(clippy::disallowed_methods, reason = "the whole program is what is measured")]
+    #[expect(clippy::disallowed_methods, reason = "the whole program is what is measured")]
     fn turns(&self, pool: &OwnPool, command: &str) -> usize {
         let before = self.turns.load(Ordering::SeqCst);
         let uri = format!("qemu+tcp://127.0.0.1:{}/system", self.port);
@@ -71,7 +71,7 @@ impl OwnPool {
         own
     }
 
-    #[allow(clippy::disallowed_methods, reason = "another program makes what tpl looks at")]
+    #[expect(clippy::disallowed_methods, reason = "another program makes what tpl looks at")]
     fn virsh(&self, args: &[&str]) {
         let done = Command::new("virsh").args(["-q", "-c", "qemu:///system"]).args(args).output().unwrap();
         assert!(done.status.success() || thread::panicking(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
