@@ -127,8 +127,9 @@ fn outside(address: &str) {
 }
 
 fn dig(name: &str) -> String {
-    let server = format!("@{}", super::names::address(1));
-    run("dig", &["+short", "+time=5", "+tries=2", &server, name, "A"])
+    let xml = virsh(&["net-dumpxml", "default"]);
+    let server = xml.split("<ip address='").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
+    run("dig", &["+short", "+time=5", "+tries=2", &format!("@{server}"), name, "A"])
 }
 
 #[test]
