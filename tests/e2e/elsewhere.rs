@@ -1,7 +1,7 @@
 //! The sealed template on another hypervisor, one of the testbed's: sent into a volume group, and cloned there.
 
 use std::{
-    fs,
+    env, fs,
     path::Path,
     process::{Command, Stdio},
     sync::Once,
@@ -19,7 +19,7 @@ fn testbed(word: &str) -> Command {
     testbed
 }
 
-/// The testbed, which is taken down again if it was not up before.
+/// The testbed. It is taken down again if it was not up before, and `TPL_TESTBED_KEEP` does not say that others need it next.
 struct Bed {
     own: bool,
     variables: Vec<(String, String)>,
@@ -27,7 +27,7 @@ struct Bed {
 
 impl Bed {
     fn up() -> Self {
-        let own = !testbed("status").output().unwrap().status.success();
+        let own = !testbed("status").output().unwrap().status.success() && env::var_os("TPL_TESTBED_KEEP").is_none();
         let up = testbed("up").output().unwrap();
         assert!(up.status.success(), "{}{}", String::from_utf8_lossy(&up.stdout), String::from_utf8_lossy(&up.stderr));
         let root = env!("CARGO_MANIFEST_DIR");
