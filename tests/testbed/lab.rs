@@ -18,7 +18,7 @@ use tpl::core::{
     units::ByteSize,
 };
 
-use super::bed::variable;
+use super::bed::{Turn, variable};
 
 const MIB: usize = 1 << 20;
 /// Of these, every third is a hole.
@@ -28,6 +28,7 @@ const CHUNKS: usize = 18;
 pub struct Lab {
     pub folder: TempDir,
     pub name: String,
+    _turn: Turn,
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests run programs as an operator does")]
@@ -55,13 +56,22 @@ impl Drop for Lab {
 impl Lab {
     /// A pool and a template's name of this test's own.
     pub fn new(test: &str) -> Self {
+        Self::with(test, Turn::shared())
+    }
+
+    /// The same for a test that has the hypervisors to itself.
+    pub fn alone(test: &str) -> Self {
+        Self::with(test, Turn::alone())
+    }
+
+    fn with(test: &str, turn: Turn) -> Self {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let name = format!("hc-{test}-{}", std::process::id());
         let pool = folder.path().join("pool");
         fs::create_dir(&pool).unwrap();
         assert!(virsh(&["pool-define-as", &name, "dir", "--target", pool.to_str().unwrap()]) && virsh(&["pool-start", &name]));
         fs::copy(variable("TPL_CONFIG"), folder.path().join("config.toml")).unwrap();
-        let lab = Self { folder, name };
+        let lab = Self { folder, name, _turn: turn };
         lab.know("here", "qemu:///system", &lab.name);
         lab
     }

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::bed::{ALONE, sh, shell, uri, variable};
+use super::bed::{ALONE, Turn, sh, shell, uri, variable};
 
 /// All that is made here is called so.
 const PREFIX: &str = "tb-place";
@@ -118,6 +118,7 @@ fn memory(bed: &str) -> (u64, u64) {
 #[test]
 fn eight_calls_fill_both_and_pass_no_cap() {
     let _alone = ALONE.lock();
+    let _turn = Turn::shared();
     let _ground = Ground::prepare();
     let key = tempfile::NamedTempFile::new().unwrap();
     let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJDYnDuuh7rnNYFBEgcsHmOPVXo4pQ5bEeoHc+C+n3Ml operator@here\n";
@@ -177,6 +178,7 @@ impl Drop for Halted {
 #[test]
 fn one_that_stands_still_is_named_and_the_other_is_shown() {
     let _alone = ALONE.lock();
+    let _turn = Turn::shared();
     // For less than the half minute after which others give their connections to it up.
     let halted = Halted::new("bed2");
     let began = Instant::now();

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tpl::core::digest::hex;
 
 use super::{
-    bed::{sh, shell, uri},
+    bed::{revive, sh, shell, uri},
     lab::{Lab, command},
 };
 
@@ -102,18 +102,20 @@ fn kill_in_the_middle(tpl: Command, log: &Path) {
 
 #[test]
 fn what_was_killed_is_gone_on_with_or_pruned() {
-    let lab = Lab::new("kill");
+    let lab = Lab::alone("kill");
     lab.make("20261121-010000", &[]);
     let id = lab.id("20261121-010000");
     let log = lab.folder.path().join("log");
     for target in ["bed2", "bed1"] {
         let push = || lab.start(&["--on", "here", "push", &id, "--to", target, "--allow-unsigned"]);
         kill_in_the_middle(push(), &log);
+        revive(target);
         let sent = lab.send(&["--on", "here", "push", &id, "--to", target]);
         assert_eq!(sent["outcome"], "resumed", "{sent}");
         assert!(bytes(&sent) < (12 * MIB) as u64, "{sent}");
         assert!(lab.tpl(&["--on", target, "rm", &id]).status.success());
         kill_in_the_middle(push(), &log);
+        revive(target);
         let pruned = lab.tpl(&["--on", target, "prune", "--template", &lab.name]);
         let said = String::from_utf8_lossy(&pruned.stdout).into_owned();
         assert_eq!(said, format!("build {id} (building) removed\n"));
@@ -140,7 +142,7 @@ fn of_two_at_once_one_is_refused() {
 
 #[test]
 fn what_a_broken_connection_has_brought_is_gone_on_with() {
-    let lab = Lab::new("cut");
+    let lab = Lab::alone("cut");
     lab.make("20261121-010000", &[]);
     let id = lab.id("20261121-010000");
     let log = lab.folder.path().join("log");
@@ -151,6 +153,7 @@ fn what_a_broken_connection_has_brought_is_gone_on_with() {
         // libvirt's connection and tpl's own.
         assert!(command("pkill").args(["-KILL", "-P", &push.id().to_string(), "ssh"]).status().unwrap().success());
         let ended = push.wait().unwrap();
+        revive(target);
         let said = fs::read_to_string(&log).unwrap();
         assert_eq!(ended.code(), Some(1), "{said}");
         assert!(said.contains(&format!("what has arrived at {target} is kept: the same command goes on with it")), "{said}");

@@ -21,7 +21,7 @@ use tpl::{
     },
 };
 
-use super::bed::{PATIENCE, sh, shell, uri};
+use super::bed::{PATIENCE, Turn, sh, shell, uri};
 
 const MIB: u64 = 1 << 20;
 
@@ -54,6 +54,7 @@ fn in_each(work: impl Fn(&Bed<'_>) + Sync) {
 
 fn on<T>(bed: &str, pool: &str, work: impl FnOnce(&Bed<'_>) -> T) -> T {
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    let _turn = Turn::shared();
     let prefix = format!("ha-{}-{}-", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let (hypervisor, shell) = (Libvirt::open(&uri(bed), "2m".parse().unwrap()).unwrap(), shell(bed));
     let pool = Pool::new(&hypervisor, shell.as_ref(), pool, None);
