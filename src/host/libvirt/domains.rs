@@ -136,7 +136,13 @@ impl Hypervisor for Libvirt {
 
     fn define(&self, xml: &str) -> Result<()> {
         let flags = sys::VIR_DOMAIN_DEFINE_VALIDATE;
-        self.connect.define_domain_xml_flags(xml, flags).map(drop).map_err(plain)
+        let define = || self.connect.define_domain_xml_flags(xml, flags).map(drop).map_err(plain);
+        // When the first two domains after libvirtd's start are defined at the same moment, one of them may find a library of its
+        // that is not set up yet (libvirt 11.3): that says nothing of the domain.
+        match define() {
+            Err(error) if error.to_string().contains("Unable to parse RelaxNG schema") => define(),
+            done => done,
+        }
     }
 
     fn undefine(&self, name: &str) -> Result<()> {
