@@ -86,9 +86,9 @@ impl Lab {
     /// A call of tpl.
     pub fn start(&self, args: &[&str]) -> Command {
         let mut tpl = command(env!("CARGO_BIN_EXE_tpl"));
-        // Emulated machines with many tests on them answer late. A pool that the environment names is this machine's.
+        // Emulated machines with many tests on them answer late.
         tpl.args(args).env("TPL_CONFIG", self.folder.path().join("config.toml")).env("TPL_CONNECT_TIMEOUT", "5m");
-        tpl.env_remove("TPL_POOL").stdin(Stdio::null());
+        tpl.stdin(Stdio::null());
         tpl
     }
 
