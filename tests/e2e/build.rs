@@ -35,7 +35,7 @@ fn build_with_kills() -> Value {
     assert_eq!(states(), ["building"], "a killed build is there, and not published");
 
     let mut second = Background::start("resume-install", &["build", &file, "--resume", "--output", "json"]);
-    second.wait_for("seal: shrinking", 40 * MINUTE);
+    second.wait_for("seal: shrinking", 60 * MINUTE);
     second.kill();
     assert_eq!(states(), ["installed"], "a killed seal costs no installation");
 
