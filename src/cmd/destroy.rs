@@ -4,7 +4,7 @@ mod fleet;
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::{
@@ -51,7 +51,12 @@ pub fn run_on(sites: &Sites<'_>, args: &DestroyArgs, output: Output) -> Result<(
     let mut destroyed = Vec::new();
     for (site, clone) in chosen(sites, &inventories, &args.vms)? {
         if !args.dry_run {
-            sites.of_one(site, remove::clone(sites.world(site), clone))?;
+            let removed = sites.of_one(site, remove::clone(sites.world(site), clone));
+            let gone: Vec<&str> = destroyed.iter().map(|(name, _)| *name).collect();
+            match gone.is_empty() {
+                true => removed?,
+                false => removed.with_context(|| format!("behind {}, which is destroyed", gone.join(", ")))?,
+            }
         }
         destroyed.push((clone.record.name.as_str(), sites.name(site)));
     }
@@ -73,6 +78,13 @@ pub fn run_on(sites: &Sites<'_>, args: &DestroyArgs, output: Output) -> Result<(
     }
 }
 
+/// Why a VM's volumes are not within reach of this call.
+fn elsewhere(sites: &Sites<'_>, site: usize, clone: &Clone) -> Option<String> {
+    let (name, own, pool) = (&clone.record.name, &clone.record.pool, sites.world(site).storage.pool());
+    (own != pool)
+        .then(|| format!("{name} has its volumes in pool {own}, and this call works on pool {pool}: name it with --pool {own}"))
+}
+
 /// The VMs that are meant, each with its hypervisor; all that cannot be destroyed are said at once.
 fn chosen<'a>(sites: &Sites<'_>, inventories: &'a [Inventory], names: &[VmName]) -> Result<Vec<(usize, &'a Clone)>, Refusal> {
     let (mut clones, mut reasons): (Vec<(usize, &Clone)>, Vec<String>) = Default::default();
@@ -84,7 +96,10 @@ fn chosen<'a>(sites: &Sites<'_>, inventories: &'a [Inventory], names: &[VmName])
             inventories.iter().enumerate().filter_map(|(site, inventory)| Some((site, of_name(inventory)?))).collect();
         let foreign = inventories.iter().position(|inventory| inventory.names.contains(name.as_str()));
         match (found.as_slice(), foreign) {
-            ([one], _) => clones.push(*one),
+            ([(site, clone)], _) => match elsewhere(sites, *site, clone) {
+                None => clones.push((*site, *clone)),
+                Some(reason) => reasons.push(reason),
+            },
             ([], None) if sites.are_several() => reasons.push(format!("there is no VM {name} on {}", sites.names(", "))),
             ([], None) => reasons.push(format!("there is no VM {name}")),
             ([], Some(site)) => {

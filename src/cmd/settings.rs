@@ -69,13 +69,15 @@ pub fn load_each(global: &Global) -> Result<Vec<Config>> {
 /// As for [`load`].
 pub fn load_others(global: &Global, names: &[HypervisorName]) -> Result<Vec<Config>> {
     let (file, given) = (read()?, given(global)?);
-    let named = |name: &HypervisorName| {
+    let mut configs = Vec::with_capacity(names.len());
+    for name in names {
         let given = Given { target: Some(Target::Named(name.clone())), pool: None, network: None, ..given.clone() };
         let mut config = file.clone().complete(&given)?;
+        config::ensure_another(&configs, &config)?;
         signing(&mut config.signing)?;
-        Ok(config)
-    };
-    names.iter().map(named).collect()
+        configs.push(config);
+    }
+    Ok(configs)
 }
 
 fn read() -> Result<ConfigFile> {

@@ -217,11 +217,21 @@ fn several_are_for_those_commands_that_take_them() {
     assert_eq!(with(&home, &[("TPL_ON", "hv1,hv2")], &["prune"]), failed(2, one));
     let twice = format!("tpl: hv1 and same are one hypervisor: both are {FULL}\n");
     assert_eq!(with(&home, &[], &["destroy", "web1", "--on", "hv1,same"]), failed(2, &twice));
+    assert_eq!(with(&home, &[], &["push", "debian13", "--on", "hv2", "--to", "hv1,same"]), failed(2, &twice));
+    let named = "tpl: hypervisor hv1 is named twice\n";
+    assert_eq!(with(&home, &[], &["push", "debian13", "--on", "hv2", "--to", "hv1,hv1", "--dry-run"]), failed(2, named));
     let found = |names: &[&str]| with(&home, &[("TPL_ON", "hv2,hv1")], &[&["destroy", "--dry-run"], names].concat());
     assert_eq!(found(&["web2", "web1"]), printed("web2 would be destroyed on hv1\nweb1 would be destroyed on hv1\n"));
     let refused = "tpl: test on hv2 does not carry tpl's metadata: tpl has not made it, and leaves it alone\n\
                    there is no VM nope on hv2, hv1\nnothing has been destroyed; `tpl vms` lists what could be\n";
     assert_eq!(found(&["web1", "test", "nope"]), failed(3, refused));
+    let elsewhere = |name: &str| {
+        format!("{name} has its volumes in pool default, and this call works on pool other: name it with --pool default\n")
+    };
+    let refused =
+        format!("tpl: {}{}nothing has been destroyed; `tpl vms` lists what could be\n", elsewhere("web1"), elsewhere("web2"));
+    let other = ["destroy", "--dry-run", "web1", "web2", "--on", "hv1", "--pool", "other"];
+    assert_eq!(with(&home, &[], &other), failed(3, &refused));
     let fleet = "tpl: --fleet: a fleet is on one hypervisor\nname one with --on\n";
     assert_eq!(with(&home, &[], &["destroy", "--fleet", "f.toml", "--on", "hv1,hv2"]), failed(2, fleet));
 }

@@ -106,13 +106,7 @@ impl ConfigFile {
         for name in names {
             let target = Some(Target::Named(name.clone()));
             let config = self.clone().complete(&Given { target, ..given.clone() })?;
-            if let Some(same) = configs.iter().find(|known| known.uri == config.uri) {
-                let message = match same.name.as_ref() == Some(name) {
-                    true => format!("hypervisor {name} is named twice"),
-                    false => format!("{} and {name} are one hypervisor: both are {}", same.hypervisor(), config.uri),
-                };
-                return Err(Invalid::argument(message));
-            }
+            ensure_another(&configs, &config)?;
             configs.push(config);
         }
         Ok(configs)
@@ -153,6 +147,19 @@ impl Config {
     pub fn hypervisor(&self) -> &str {
         self.name.as_ref().map_or(&self.uri, HypervisorName::as_str)
     }
+}
+
+/// That a hypervisor is none of those that are known already: over one connection they would be in each other's way.
+///
+/// # Errors
+/// [`Invalid`].
+pub fn ensure_another(known: &[Config], config: &Config) -> Result<(), Invalid> {
+    let Some(same) = known.iter().find(|known| known.uri == config.uri) else { return Ok(()) };
+    let name = config.hypervisor();
+    Err(Invalid::argument(match same.name == config.name {
+        true => format!("hypervisor {name} is named twice"),
+        false => format!("{} and {name} are one hypervisor: both are {}", same.hypervisor(), config.uri),
+    }))
 }
 
 #[cfg(test)]
