@@ -12,7 +12,7 @@ pub struct ExportArgs {
     /// NAME (the current version) or NAME@VERSION
     #[arg(value_name = "NAME[@VERSION]")]
     pub template: TemplateRef,
-    /// The file for the volume, FILE.qcow2 or FILE.raw.zst; FILE.manifest.json goes beside it
+    /// The file for the volume, a .qcow2 or .raw.zst; its manifest goes beside it, .manifest.json behind the whole name
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Write over files that are there
@@ -26,7 +26,7 @@ pub struct ExportArgs {
 /// `tpl import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The file that `tpl export` has written, with FILE.manifest.json beside it
+    /// The file that `tpl export` has written, a .qcow2 or .raw.zst, with its manifest beside it
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Take one that nobody has signed; never one whose signature is bad, or of a key that is not trusted

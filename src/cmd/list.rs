@@ -23,7 +23,8 @@ struct Row {
     current: bool,
     digest: Option<String>,
     virtual_size: ByteSize,
-    allocation: ByteSize,
+    /// None where its volume is in another pool than the one that is looked at, or not there.
+    allocation: Option<ByteSize>,
     created_at: jiff::Timestamp,
     clones: usize,
 }
@@ -67,8 +68,7 @@ pub fn run_all(hypervisors: Vec<Config>, timeout: Span, output: Output) -> Resul
 fn rows(seen: Seen<'_>, inventory: &Inventory) -> Result<Vec<Row>> {
     // Without a template there is nothing in the pool to look for, and the pool may not be there yet.
     let volumes = if inventory.templates.is_empty() { Vec::new() } else { seen.storage.volumes()? };
-    let allocation =
-        |name: &str| volumes.iter().find(|volume| volume.name == name).map_or(ByteSize(0), |volume| volume.allocation);
+    let allocation = |name: &str| volumes.iter().find(|volume| volume.name == name).map(|volume| volume.allocation);
     let row = |template: &Template| {
         let manifest = &template.manifest;
         Row {
@@ -106,7 +106,7 @@ fn cells(row: &Row) -> Vec<String> {
         row.state.to_owned(),
         if row.current { "yes" } else { "" }.to_owned(),
         row.virtual_size.to_string(),
-        row.allocation.to_string(),
+        row.allocation.map_or("-".to_owned(), |allocation| allocation.to_string()),
         row.clones.to_string(),
         row.digest.as_deref().map_or("-", |digest| digest.get(..12).unwrap_or(digest)).to_owned(),
     ]

@@ -33,7 +33,9 @@ impl Departure {
     pub fn of(from: Side<'_, '_>, wish: Wish<'_>) -> Result<Self> {
         let world = from.world;
         let inventory = world.inventory()?;
-        let manifest = &inventory.find(wish.template)?.manifest;
+        let found =
+            inventory.find(wish.template).with_context(|| format!("looking at the source, {}", from.config.hypervisor()))?;
+        let manifest = &found.manifest;
         let id = manifest.id();
         if manifest.state < State::Published {
             return Err(Refusal::new(format!("{id} is not published: it is {}", manifest.state.as_str())).into());
