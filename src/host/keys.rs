@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 
 use crate::core::{
     config::Signing,
-    error::{Refusal, UndoIncomplete},
+    error::{Invalid, Refusal, UndoIncomplete},
     secret::Secret,
     signing::{PublicKey, Signature},
 };
@@ -247,8 +247,8 @@ fn name(file: NamedTempFile, path: &Path, replace: bool) -> Result<()> {
 
 fn read_public(path: &Path) -> Result<PublicKey> {
     let text = File::open(path).map_err(Error::from).and_then(read_text);
-    let key = text.and_then(|text| PublicKey::parse_file(&text).map_err(Error::msg));
-    key.with_context(|| format!("reading the public key {}", path.display()))
+    let text = text.with_context(|| format!("reading the public key {}", path.display()))?;
+    PublicKey::parse_file(&text).map_err(|why| Invalid::file(&path.display().to_string(), why).into())
 }
 
 /// The `*.pub` files of a folder, by name. A folder that is not there has none.

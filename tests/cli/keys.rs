@@ -83,8 +83,8 @@ fn a_bad_key_has_its_place() {
     home.write(".config/tpl/config.toml", "");
     home.write(".config/tpl/trusted.d/lab.pub", "x\n");
     let ran = tpl(&home, &["key", "list"], &[]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.stderr.starts_with("tpl: reading the public key "), "{}", ran.stderr);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains(".config/tpl/trusted.d/lab.pub: "), "{}", ran.stderr);
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn trusted_keys_are_in_the_configuration_and_in_files() {
     let file = trusted.join("b.pub").display().to_string();
     assert_eq!(found, [(listed.id(), "trusted_keys".to_owned()), (other.id(), file)]);
     fs::write(trusted.join("a.pub"), "no key").unwrap();
-    let text = format!("{:#}", files.trusted().unwrap_err());
-    assert!(text.starts_with(&format!("reading the public key {}: ", trusted.join("a.pub").display())), "{text}");
+    let error = files.trusted().unwrap_err();
+    assert!(format!("{error:#}").starts_with(&format!("{}: ", trusted.join("a.pub").display())), "{error:#}");
+    assert_eq!(exit_code(&error), 2);
 }

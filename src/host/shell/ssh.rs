@@ -129,12 +129,17 @@ impl SshShell {
         let output = call(&ssh, &args).with_context(|| format!("running {program} on {}", self.name))?;
         match output.code {
             // Ended by a signal, it was ssh that was, and not what runs over there.
-            Some(BROKEN) | None => Err(Cut::new(format!("running {program} on {}: {}", self.name, said(&output.stderr))).into()),
+            Some(BROKEN) | None => Err(Cut::new(format!("running {program} on {}: {}", self.name, ended(&output.stderr))).into()),
             // A shell, which every system has, ends so when a program that its script names is not there.
             Some(NOT_FOUND) if program != "sh" => bail!("{program} is not installed on {}", self.name),
             _ => Ok(output),
         }
     }
+}
+
+/// What ssh says of its end. A kill leaves it no time for it.
+fn ended(stderr: &str) -> String {
+    Some(said(stderr)).filter(|text| !text.is_empty()).unwrap_or_else(|| "the SSH connection broke".to_owned())
 }
 
 /// The path of a socket has room for 107 characters, of which ssh takes 17 while it makes it.
