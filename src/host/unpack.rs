@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 
 use super::images::{DiskImage, Layer};
 use crate::core::{
@@ -35,7 +35,7 @@ const DEEPEST: usize = 32;
 /// Opens an image. `folder` has room for what it holds unpacked, and nobody wants a disk larger than `largest`.
 ///
 /// # Errors
-/// [`Refusal`]: it is nothing that is taken, or too large. Else it cannot be read, or is damaged.
+/// [`Refusal`]: it is nothing that is taken, too large, or damaged. Else it cannot be read.
 pub fn open(image: &Path, folder: &Path, largest: ByteSize, progress: &dyn Progress) -> Result<DiskImage> {
     let what = || format!("opening {}", image.display());
     let refused = |fault: String| refusal(image, &fault);
@@ -116,7 +116,7 @@ fn unpack(
     let mut block = vec![0; BLOCK];
     let (mut at, mut taken) = (0_u64, 0_u64);
     loop {
-        let filled = fill(reader.as_mut(), &mut block)?;
+        let filled = fill(reader.as_mut(), &mut block).map_err(damaged)?;
         if at + filled as u64 > limit.0 {
             let reason = format!("it holds more than {limit}, for which there is room");
             return Err(Refusal::new(reason).into());
@@ -137,6 +137,14 @@ fn unpack(
     }
     target.set_len(at)?;
     Ok(target)
+}
+
+/// What the unpacker does not like is the content's fault; what the operating system says is not.
+fn damaged(error: io::Error) -> Error {
+    if error.raw_os_error().is_some() {
+        return error.into();
+    }
+    Refusal::new(format!("it is damaged, or does not go on to its end: {error}")).into()
 }
 
 /// Fills a block as far as there is something.
@@ -232,7 +240,7 @@ mod tests {
     use std::io::{Seek as _, Write as _};
 
     use super::*;
-    use crate::core::progress::Silent;
+    use crate::core::{error::exit_code, progress::Silent};
 
     #[test]
     fn what_is_unpacked_takes_no_more_than_there_is() {
@@ -255,5 +263,45 @@ mod tests {
         );
         assert_eq!(unpacked(8, 2), Err(full));
         assert!(free_in(folder.path()).is_ok() && free_in(Path::new("/nowhere")).is_err());
+    }
+
+    #[test]
+    fn what_is_cut_short_or_changed_is_refused() {
+        // What does not compress, so that there is something in the middle.
+        let mut number = 1_u32;
+        let random = || {
+            number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            number.to_be_bytes()[0]
+        };
+        let bytes: Vec<u8> = std::iter::repeat_with(random).take(3 * BLOCK).collect();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&bytes).unwrap();
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        xz.write_all(&bytes).unwrap();
+        let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        zstd.include_checksum(true).unwrap();
+        zstd.write_all(&bytes).unwrap();
+        let table = [
+            (Packing::Gzip, gzip.finish().unwrap()),
+            (Packing::Xz, xz.finish().unwrap()),
+            (Packing::Zstd, zstd.finish().unwrap()),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        for (packing, packed) in table {
+            let unpacked = |bytes: &[u8]| {
+                let mut file = tempfile::tempfile().unwrap();
+                file.write_all(bytes).unwrap();
+                file.rewind().unwrap();
+                unpack(file, packing, folder.path(), (ByteSize(1 << 30), ByteSize(1 << 30)), &Silent)
+            };
+            assert!(unpacked(&packed).is_ok(), "{packing:?}");
+            let mut changed = packed.clone();
+            changed[packed.len() / 2] ^= 0x55;
+            for bytes in [&packed[..packed.len() / 2], &packed[..packed.len() - 1], &changed] {
+                let error = unpacked(bytes).unwrap_err();
+                assert!(error.to_string().starts_with("it is damaged, or does not go on to its end: "), "{packing:?}: {error:#}");
+                assert_eq!(exit_code(&error), 3, "{packing:?}");
+            }
+        }
     }
 }
