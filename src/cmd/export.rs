@@ -14,14 +14,14 @@ use crate::{
         signing::Standing,
         units::ByteSize,
     },
-    host::portable::{Export, ensure_free},
+    host::portable::{Export, ensure_folder, ensure_free},
     ui::{self, StageLine},
 };
 
 /// Runs `tpl export`.
 ///
 /// # Errors
-/// [`crate::core::error::Invalid`]: the file's name does not say how. [`Refusal`]: it is there already, the version is not published,
+/// [`crate::core::error::Invalid`]: the file's name does not say how. [`Refusal`]: it is there already, has no folder, the version is not published,
 /// or its signature is bad. A failure leaves no file.
 pub fn run(world: World<'_>, args: &ExportArgs, output: Output) -> Result<()> {
     let packing = Packing::of(&args.file)?;
@@ -34,6 +34,7 @@ pub fn run(world: World<'_>, args: &ExportArgs, output: Output) -> Result<()> {
     let digest = digest.ok_or_else(|| Refusal::new(format!("{id} is not published: it is {}", manifest.state.as_str())))?;
     let standing = signature::standing(world, manifest)?;
     signature::ensure_acceptable(&standing, &id.to_string(), false)?;
+    ensure_folder(&args.file)?;
     if !args.force {
         ensure_free(&args.file)?;
     }

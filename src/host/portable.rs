@@ -39,6 +39,19 @@ pub struct Export<'a> {
     pub replace: bool,
 }
 
+/// Makes sure that there is a folder for an export.
+///
+/// # Errors
+/// [`Refusal`]: there is none.
+pub fn ensure_folder(file: &Path) -> Result<(), Refusal> {
+    // A bare name has an empty parent: this folder.
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() {
+        return Ok(());
+    }
+    Err(Refusal::new(format!("{} is no folder", folder.display())).advise(format!("`mkdir -p {}` makes it", folder.display())))
+}
+
 /// Makes sure that an export would take nobody's place.
 ///
 /// # Errors
@@ -243,6 +256,20 @@ mod tests {
             assert_eq!(read_document(&file).unwrap(), "other");
             assert_eq!(names(folder.path()).len(), 4, "{:?}", names(folder.path()));
         }
+    }
+
+    #[test]
+    fn an_export_has_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("none");
+        assert_eq!(
+            ensure_folder(&missing.join("x.qcow2")).unwrap_err().to_string(),
+            format!("{0} is no folder\n`mkdir -p {0}` makes it", missing.display())
+        );
+        fs::write(&missing, "a file").unwrap();
+        assert!(ensure_folder(&missing.join("x.qcow2")).is_err());
+        assert!(ensure_folder(&folder.path().join("x.qcow2")).is_ok());
+        assert!(ensure_folder(Path::new("x.qcow2")).is_ok());
     }
 
     #[test]
