@@ -21,9 +21,13 @@ pub fn run(world: World<'_>, args: &VersionArgs, output: Output) -> Result<()> {
     let template = inventory.find(&args.template)?;
     let id = template.manifest.id();
     if template.manifest.state < State::Published {
-        return Err(Refusal::new(format!("{id} is not published: it is {}", template.manifest.state.as_str()))
-            .advise(format!("`tpl build {} --resume` goes on with it", id.name))
-            .into());
+        let advice = if template.manifest.is_arriving() {
+            "the `tpl push`, `tpl pull` or `tpl import` that brings it, called again, goes on with it".to_owned()
+        } else {
+            format!("`tpl build {} --resume` goes on with it", id.name)
+        };
+        let reason = format!("{id} is not published: it is {}", template.manifest.state.as_str());
+        return Err(Refusal::new(reason).advise(advice).into());
     }
     let changed = !inventory.is_current(template);
     if changed && !args.dry_run {

@@ -216,6 +216,11 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Whether it comes from elsewhere and has not arrived: what is to be built has no digest before it is sealed.
+    pub fn is_arriving(&self) -> bool {
+        self.state == State::Building && self.digest.is_some()
+    }
+
     /// That its volumes are in this pool.
     ///
     /// # Errors

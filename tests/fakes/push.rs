@@ -267,6 +267,9 @@ fn a_broken_transfer_is_gone_on_with() {
     assert!(result.is_err());
     let left = target.manifests().pop().unwrap();
     assert_eq!(left.state, Stage::Building);
+    let refused = target.tpl(&format!("promote {}", left.id())).unwrap_err().to_string();
+    let advice = "the `tpl push`, `tpl pull` or `tpl import` that brings it, called again, goes on with it";
+    assert_eq!(refused, format!("{} is not published: it is building\n{advice}", left.id()));
     let run = target.run();
     let sent = send_by(&source.run(), &run, "debian13").unwrap();
     assert!(sent.resumed && sent.base.is_none());
