@@ -62,6 +62,9 @@ fn generate(files: &KeyFiles, args: &KeyGenerateArgs, output: Output) -> Result<
 }
 
 fn list(files: &KeyFiles, output: Output) -> Result<()> {
+    if let Err(error) = files.signer() {
+        ui::note(&format!("nothing can be signed: {error:#}"));
+    }
     let row = |trusted: crate::host::keys::TrustedKey| Row {
         key_id: trusted.key.id(),
         public_key: trusted.key,

@@ -70,6 +70,11 @@ fn keys_are_listed() {
     assert_eq!(column("from"), [file("keys/own.pub"), "trusted_keys".to_owned(), file(".config/tpl/trusted.d/lab.pub")]);
     let text = tpl(&home, &["key", "list"], &[]).stdout;
     assert_eq!(text.lines().map(|line| line.split_whitespace().count()).collect::<Vec<_>>(), [5, 4, 4, 4], "{text}");
+    // One that is not secret any more cannot sign, and that is said where keys are looked at.
+    fs::set_permissions(home.path().join("keys/own.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = tpl(&home, &["key", "list"], &[]);
+    assert_eq!((ran.code, &ran.stdout), (0, &text));
+    assert!(ran.stderr.contains("nothing can be signed: ") && ran.stderr.contains("keys/own.key"), "{}", ran.stderr);
 }
 
 #[test]
