@@ -12,6 +12,7 @@ use crate::{
     core::{
         config::Config,
         error::{Invalid, Refusal, UndoIncomplete, exit_code},
+        names::TemplateRef,
         units::ByteSize,
     },
     ui,
@@ -33,7 +34,7 @@ pub fn push(source: &Config, targets: &[Config], args: &PushArgs, output: Output
             Opened::new(config)?.with(|world| transfer::one(from, Side { world, config }, wish))
         };
         let results = targets.iter().map(|config| (config.hypervisor().to_owned(), to_one(config))).collect();
-        report(results, args.dry_run, output)
+        report(&args.template, results, args.dry_run, output)
     })
 }
 
@@ -50,7 +51,7 @@ pub fn pull(sources: &[Config], target: &Config, args: &PullArgs, output: Output
         let to = Side { world: to, config: target };
         there.with(|from| transfer::one(Side { world: from, config: source }, to, wish))
     });
-    report(vec![(target.hypervisor().to_owned(), result)], args.dry_run, output)
+    report(&args.template, vec![(target.hypervisor().to_owned(), result)], args.dry_run, output)
 }
 
 /// A version is in one place of a hypervisor: its domain has its name.
@@ -69,7 +70,7 @@ struct Entry {
     /// `sent`, `resumed`, `unchanged`, `would-send`, `refused` or `failed`.
     outcome: &'static str,
     error: Option<String>,
-    name: Option<String>,
+    name: String,
     version: Option<String>,
     digest: Option<String>,
     base: Option<String>,
@@ -82,7 +83,7 @@ struct Entry {
 }
 
 impl Entry {
-    fn of(hypervisor: &str, result: &Result<Outcome>, dry_run: bool) -> Self {
+    fn of(asked: &TemplateRef, hypervisor: &str, result: &Result<Outcome>, dry_run: bool) -> Self {
         let done = result.as_ref().ok();
         let outcome = match result {
             Ok(done) if done.unchanged => "unchanged",
@@ -96,8 +97,8 @@ impl Entry {
             hypervisor: hypervisor.to_owned(),
             outcome,
             error: result.as_ref().err().map(|error| format!("{error:#}")),
-            name: done.map(|done| done.id.name.to_string()),
-            version: done.map(|done| done.id.version.to_string()),
+            name: done.map_or(&asked.name, |done| &done.id.name).to_string(),
+            version: done.map(|done| &done.id.version).or(asked.version.as_ref()).map(ToString::to_string),
             digest: done.map(|done| done.digest.clone()),
             base: done.and_then(|done| done.base.as_ref()).map(ToString::to_string),
             bytes_sent: done.map(|done| done.sent),
@@ -133,10 +134,10 @@ fn told(hypervisor: &str, done: &Outcome, dry_run: bool) -> String {
     )
 }
 
-fn report(results: Vec<(String, Result<Outcome>)>, dry_run: bool, output: Output) -> Result<()> {
+fn report(asked: &TemplateRef, results: Vec<(String, Result<Outcome>)>, dry_run: bool, output: Output) -> Result<()> {
     match output {
         Output::Json => {
-            let entries: Vec<Entry> = results.iter().map(|(name, result)| Entry::of(name, result, dry_run)).collect();
+            let entries: Vec<Entry> = results.iter().map(|(name, result)| Entry::of(asked, name, result, dry_run)).collect();
             ui::json(&entries)?;
         }
         Output::Text => {
@@ -173,6 +174,18 @@ fn verdict(mut failed: Vec<(String, Error)>, all: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_not_sent_has_a_name_too() {
+        let asked: TemplateRef = "debian13@20261121-031100".parse().unwrap();
+        let entry = Entry::of(&asked, "hv2", &Err(Refusal::new("no").into()), false);
+        let told = serde_json::to_value(entry).unwrap();
+        let of = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
+        assert_eq!(
+            ["hypervisor", "outcome", "error", "name", "version", "digest"].map(of),
+            ["hv2", "refused", "no", "debian13", "20261121-031100", ""]
+        );
+    }
 
     #[test]
     fn the_worst_decides() {
