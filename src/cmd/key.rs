@@ -62,7 +62,7 @@ fn generate(files: &KeyFiles, args: &KeyGenerateArgs, output: Output) -> Result<
 }
 
 fn list(files: &KeyFiles, output: Output) -> Result<()> {
-    if let Err(error) = files.signer() {
+    if let Err(error) = files.ensure_private() {
         ui::note(&format!("nothing can be signed: {error:#}"));
     }
     let row = |trusted: crate::host::keys::TrustedKey| Row {

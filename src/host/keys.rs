@@ -156,14 +156,26 @@ impl KeyFiles {
         Ok(Written { key, secret_file, public_file, encrypted })
     }
 
+    /// The text of the secret key's file; none where there is none.
+    fn text(&self) -> Result<Option<Secret<String>>> {
+        match read_private(&self.0.key) {
+            Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::NotFound) => Ok(None),
+            other => other.map(Some).with_context(|| format!("reading the signing key {}", self.0.key.display())),
+        }
+    }
+
+    /// Makes sure that the secret key's file, if there is one, can be read and is its owner's alone. It is not opened: with a
+    /// passphrase that takes seconds, and much memory.
+    ///
+    /// # Errors
+    /// [`Refusal`]: others may read it. Else it cannot be read.
+    pub fn ensure_private(&self) -> Result<()> {
+        self.text().map(drop)
+    }
+
     /// The secret key; none where there is none.
     fn open(&self) -> Result<Option<SecretKey>> {
-        let text = match read_private(&self.0.key) {
-            Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::NotFound) => {
-                return Ok(None);
-            }
-            other => other.with_context(|| format!("reading the signing key {}", self.0.key.display()))?,
-        };
+        let Some(text) = self.text()? else { return Ok(None) };
         parse(text.expose(), || self.passphrase())
             .map(Some)
             .with_context(|| format!("reading the signing key {}", self.0.key.display()))
@@ -227,7 +239,7 @@ fn read_text(file: File) -> Result<String> {
 /// Writes a file that has no lasting name yet.
 fn stage(path: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile> {
     let write = || -> Result<NamedTempFile> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = super::folder_of(path);
         fs::create_dir_all(folder)?;
         // Made for its owner alone, and opened to others only as far as `mode` says.
         let mut file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder)?;

@@ -48,7 +48,7 @@ pub fn check(file: &Path) -> Result<()> {
 }
 
 fn replace(file: &PathBuf, lines: &[String]) -> Result<Outcome> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = super::folder_of(file);
     fs::create_dir_all(folder)?;
     // Two calls of tpl must not lose each other's lines. The folder is locked, for the file itself is replaced.
     let lock = File::open(folder)?;

@@ -24,3 +24,10 @@ pub mod shell;
 pub mod source;
 pub mod ssh_keys;
 pub mod unpack;
+
+use std::path::Path;
+
+/// The folder that a file is in, or is to be in. A bare name has an empty parent: this folder.
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}

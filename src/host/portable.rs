@@ -44,8 +44,7 @@ pub struct Export<'a> {
 /// # Errors
 /// [`Refusal`]: there is none.
 pub fn ensure_folder(file: &Path) -> Result<(), Refusal> {
-    // A bare name has an empty parent: this folder.
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = super::folder_of(file);
     if folder.is_dir() {
         return Ok(());
     }
