@@ -68,15 +68,9 @@ pub fn load_each(global: &Global) -> Result<Vec<Config>> {
 /// # Errors
 /// As for [`load`].
 pub fn load_others(global: &Global, names: &[HypervisorName]) -> Result<Vec<Config>> {
-    let (file, given) = (read()?, given(global)?);
-    let mut configs = Vec::with_capacity(names.len());
-    for name in names {
-        let given = Given { target: Some(Target::Named(name.clone())), pool: None, network: None, ..given.clone() };
-        let mut config = file.clone().complete(&given)?;
-        config::ensure_another(&configs, &config)?;
-        signing(&mut config.signing)?;
-        configs.push(config);
-    }
+    let given = Given { pool: None, network: None, ..given(global)? };
+    let mut configs = read()?.of_each(names, &given)?;
+    configs.iter_mut().try_for_each(|config| signing(&mut config.signing))?;
     Ok(configs)
 }
 

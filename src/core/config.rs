@@ -24,7 +24,7 @@ use super::{
     vm_spec::Label,
 };
 
-pub use choice::{Given, Target, ensure_another};
+pub use choice::{Given, Target};
 pub use hypervisors::{ConnectionUri, HypervisorFile, HypervisorName, KeyFile};
 
 /// What a configuration file may say. Each key may be absent. `P` is a DNS provider: as it is understood, or as it is written.

@@ -102,6 +102,14 @@ impl ConfigFile {
         if names.len() < 2 {
             return Ok(vec![self.complete(given)?]);
         }
+        self.of_each(names, given)
+    }
+
+    /// The configurations of these hypervisors, in their order.
+    ///
+    /// # Errors
+    /// [`Invalid`] as for [`Self::complete`]; or two of them are the same.
+    pub fn of_each(&self, names: &[HypervisorName], given: &Given) -> Result<Vec<Config>, Invalid> {
         let mut configs: Vec<Config> = Vec::with_capacity(names.len());
         for name in names {
             let target = Some(Target::Named(name.clone()));
@@ -150,10 +158,7 @@ impl Config {
 }
 
 /// That a hypervisor is none of those that are known already: over one connection they would be in each other's way.
-///
-/// # Errors
-/// [`Invalid`].
-pub fn ensure_another(known: &[Config], config: &Config) -> Result<(), Invalid> {
+fn ensure_another(known: &[Config], config: &Config) -> Result<(), Invalid> {
     let Some(same) = known.iter().find(|known| known.uri == config.uri) else { return Ok(()) };
     let name = config.hypervisor();
     Err(Invalid::argument(match same.name == config.name {
