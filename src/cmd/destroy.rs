@@ -4,7 +4,7 @@ mod fleet;
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Error, Result};
 use serde::Serialize;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         capacity::Policy,
         error::{Invalid, Refusal},
         inventory::{Clone, Inventory},
+        manifest::elsewhere,
         names::VmName,
     },
     ui,
@@ -52,11 +53,7 @@ pub fn run_on(sites: &Sites<'_>, args: &DestroyArgs, output: Output) -> Result<(
     for (site, clone) in chosen(sites, &inventories, &args.vms)? {
         if !args.dry_run {
             let removed = sites.of_one(site, remove::clone(sites.world(site), clone));
-            let gone: Vec<&str> = destroyed.iter().map(|(name, _)| *name).collect();
-            match gone.is_empty() {
-                true => removed?,
-                false => removed.with_context(|| format!("behind {}, which is destroyed", gone.join(", ")))?,
-            }
+            removed.map_err(|error| behind(&destroyed, error))?;
         }
         destroyed.push((clone.record.name.as_str(), sites.name(site)));
     }
@@ -78,11 +75,10 @@ pub fn run_on(sites: &Sites<'_>, args: &DestroyArgs, output: Output) -> Result<(
     }
 }
 
-/// Why a VM's volumes are not within reach of this call.
-fn elsewhere(sites: &Sites<'_>, site: usize, clone: &Clone) -> Option<String> {
-    let (name, own, pool) = (&clone.record.name, &clone.record.pool, sites.world(site).storage.pool());
-    (own != pool)
-        .then(|| format!("{name} has its volumes in pool {own}, and this call works on pool {pool}: name it with --pool {own}"))
+/// A failure behind others that went well.
+fn behind(destroyed: &[(&str, &str)], error: Error) -> Error {
+    let gone: Vec<&str> = destroyed.iter().map(|(name, _)| *name).collect();
+    if gone.is_empty() { error } else { error.context(format!("behind {}, which is destroyed", gone.join(", "))) }
 }
 
 /// The VMs that are meant, each with its hypervisor; all that cannot be destroyed are said at once.
@@ -96,9 +92,9 @@ fn chosen<'a>(sites: &Sites<'_>, inventories: &'a [Inventory], names: &[VmName])
             inventories.iter().enumerate().filter_map(|(site, inventory)| Some((site, of_name(inventory)?))).collect();
         let foreign = inventories.iter().position(|inventory| inventory.names.contains(name.as_str()));
         match (found.as_slice(), foreign) {
-            ([(site, clone)], _) => match elsewhere(sites, *site, clone) {
+            ([(site, clone)], _) => match elsewhere(name, &clone.record.pool, sites.world(*site).storage.pool()) {
                 None => clones.push((*site, *clone)),
-                Some(reason) => reasons.push(reason),
+                Some(reason) => reasons.push(format!("{reason}: name it with --pool {}", clone.record.pool)),
             },
             ([], None) if sites.are_several() => reasons.push(format!("there is no VM {name} on {}", sites.names(", "))),
             ([], None) => reasons.push(format!("there is no VM {name}")),

@@ -9,7 +9,7 @@ use crate::{
     cmd::{remote, signature, verify, world::World},
     core::{
         error::Refusal,
-        manifest::{Manifest, State},
+        manifest::Manifest,
         portable::{self, Packing, document_of},
         signing::Standing,
         units::ByteSize,
@@ -21,8 +21,8 @@ use crate::{
 /// Runs `tpl export`.
 ///
 /// # Errors
-/// [`crate::core::error::Invalid`]: the file's name does not say how. [`Refusal`]: it is there already, has no folder, the version is not published,
-/// or its signature is bad. A failure leaves no file.
+/// [`crate::core::error::Invalid`]: the file's name does not say how. [`Refusal`]: it is there already, has no folder, the version is
+/// not published, or its signature is bad. A failure leaves no file.
 pub fn run(world: World<'_>, args: &ExportArgs, output: Output) -> Result<()> {
     let packing = Packing::of(&args.file)?;
     let why = "a template is exported on the hypervisor itself";
@@ -30,8 +30,8 @@ pub fn run(world: World<'_>, args: &ExportArgs, output: Output) -> Result<()> {
     let inventory = world.inventory()?;
     let manifest = &inventory.find(&args.template)?.manifest;
     let id = manifest.id();
-    let digest = manifest.digest.as_deref().filter(|_| manifest.state >= State::Published);
-    let digest = digest.ok_or_else(|| Refusal::new(format!("{id} is not published: it is {}", manifest.state.as_str())))?;
+    manifest.ensure_published()?;
+    let digest = manifest.digest.as_deref().ok_or_else(|| Refusal::new(format!("{id} has no digest")))?;
     let standing = signature::standing(world, manifest)?;
     signature::ensure_acceptable(&standing, &id.to_string(), false)?;
     ensure_folder(&args.file)?;

@@ -5,10 +5,7 @@ use anyhow::Result;
 use crate::{
     cli::{Output, VersionArgs},
     cmd::world::World,
-    core::{
-        error::Refusal,
-        manifest::{Manifest, Metadata, State},
-    },
+    core::manifest::{Manifest, Metadata, State},
     ui,
 };
 
@@ -20,15 +17,7 @@ pub fn run(world: World<'_>, args: &VersionArgs, output: Output) -> Result<()> {
     let inventory = world.inventory()?;
     let template = inventory.find(&args.template)?;
     let id = template.manifest.id();
-    if template.manifest.state < State::Published {
-        let advice = if template.manifest.is_arriving() {
-            "the `tpl push`, `tpl pull` or `tpl import` that brings it, called again, goes on with it".to_owned()
-        } else {
-            format!("`tpl build {} --resume` goes on with it", id.name)
-        };
-        let reason = format!("{id} is not published: it is {}", template.manifest.state.as_str());
-        return Err(Refusal::new(reason).advise(advice).into());
-    }
+    template.manifest.ensure_published().map_err(|refusal| refusal.advise(how_it_goes_on(&template.manifest)))?;
     let changed = !inventory.is_current(template);
     if changed && !args.dry_run {
         let promoted = Manifest { state: State::Published, promoted_at: Some(world.local.now()), ..template.manifest.clone() };
@@ -42,4 +31,12 @@ pub fn run(world: World<'_>, args: &VersionArgs, output: Output) -> Result<()> {
         (Output::Text, true) if args.dry_run => ui::data(&format!("{id} would become the current version\n")),
         (Output::Text, true) => ui::data(&format!("{id} is the current version now\n")),
     }
+}
+
+/// How a version that is not published comes to it.
+fn how_it_goes_on(manifest: &Manifest) -> String {
+    if manifest.is_on_its_way() {
+        return "`tpl push` or `tpl pull` brings it, or goes on with it; `tpl prune` removes what is left of it".to_owned();
+    }
+    format!("`tpl build {} --resume` goes on with it", manifest.name)
 }

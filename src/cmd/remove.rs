@@ -1,14 +1,14 @@
 //! Removing what carries tpl's metadata: the volumes that it names, then the domain. In this order, so that a removal that is
 //! cut short can be taken up again: while the domain is there, its metadata says what belongs to it.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{
     cmd::{dns, world::World},
     core::{
         domain::logs,
         inventory::{Clone, Template},
-        manifest::{CloneRecord, Manifest, Metadata, Phase, Probe, State},
+        manifest::{CloneRecord, Manifest, Metadata, Phase, Probe, State, elsewhere},
     },
 };
 
@@ -61,11 +61,9 @@ pub fn probe(world: World<'_>, probe: &Probe) -> Result<()> {
 
 /// `forget` takes back what others were told of it.
 fn whole(world: World<'_>, domain: &str, volumes: &[String], pool: &str, forget: &dyn Fn() -> Result<()>) -> Result<()> {
-    ensure!(
-        pool == world.storage.pool(),
-        "domain {domain} has its volumes in pool {pool}, and this command works on pool {}\nname it with --pool {pool}",
-        world.storage.pool()
-    );
+    if let Some(reason) = elsewhere(&format!("domain {domain}"), pool, world.storage.pool()) {
+        bail!("{reason}\nname it with --pool {pool}");
+    }
     let remove = || {
         // Off first: names and addresses of a machine that still runs must not become somebody else's.
         world.hypervisor.power_off(domain)?;

@@ -12,7 +12,7 @@ use crate::{
 /// Runs `tpl rm`.
 ///
 /// # Errors
-/// There is no such version, linked clones stand on it, or a build or a transfer is at work on it.
+/// There is no such version, linked clones stand on it, or a build, a transfer or a removal is at work on it.
 pub fn run(world: World<'_>, args: &VersionArgs, output: Output) -> Result<()> {
     // No clone may begin to stand on it between the look and the removal.
     let _lock = world.reserve()?;
@@ -27,7 +27,7 @@ pub fn run(world: World<'_>, args: &VersionArgs, output: Output) -> Result<()> {
             .into());
     }
     if manifest.state < crate::core::manifest::State::Published && world.local.is_alive(&manifest.run)? {
-        let what = if manifest.is_arriving() { "is arriving" } else { "is being built" };
+        let what = if manifest.is_on_its_way() { "is arriving or being removed" } else { "is being built" };
         return Err(Refusal::new(format!("{id} {what}, since {} on {}", manifest.run.since, manifest.run.host)).into());
     }
     if !args.dry_run {

@@ -12,7 +12,7 @@
 //! invariants, tools, hardware. What happens to it does, and is not signed: state, `promoted_at`, the run that is at work on it.
 //! Nor is where it lies (pool, volumes), which differs between hypervisors, nor how long its stages took.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -215,10 +215,26 @@ pub struct Manifest {
     pub signature: Option<Signature>,
 }
 
+/// Why the volumes of something are not within reach: they are in its own pool, and the command works on another one.
+pub fn elsewhere(what: &dyn fmt::Display, own: &str, pool: &str) -> Option<String> {
+    (own != pool).then(|| format!("{what} has its volumes in pool {own}, and this command works on pool {pool}"))
+}
+
 impl Manifest {
-    /// Whether it comes from elsewhere and has not arrived: what is to be built has no digest before it is sealed.
-    pub fn is_arriving(&self) -> bool {
+    /// Whether it is on its way, from elsewhere or out of the pool: what is being built has no digest before it is sealed.
+    pub fn is_on_its_way(&self) -> bool {
         self.state == State::Building && self.digest.is_some()
+    }
+
+    /// That clones can be made of it.
+    ///
+    /// # Errors
+    /// [`Refusal`]: it is not published yet.
+    pub fn ensure_published(&self) -> Result<(), Refusal> {
+        if self.state >= State::Published {
+            return Ok(());
+        }
+        Err(Refusal::new(format!("{} is not published: it is {}", self.id(), self.state.as_str())))
     }
 
     /// That its volumes are in this pool.
@@ -226,10 +242,7 @@ impl Manifest {
     /// # Errors
     /// [`Refusal`]: they are in another one.
     pub fn ensure_pool(&self, pool: &str) -> Result<(), Refusal> {
-        if self.pool == pool {
-            return Ok(());
-        }
-        let reason = format!("{} has its volumes in pool {}, and this command works on pool {pool}", self.id(), self.pool);
+        let Some(reason) = elsewhere(&self.id(), &self.pool, pool) else { return Ok(()) };
         let advice = format!("name it with --pool {}, or a hypervisor of the configuration that has this pool", self.pool);
         Err(Refusal::new(reason).advise(advice))
     }

@@ -226,7 +226,7 @@ fn several_are_for_those_commands_that_take_them() {
                    there is no VM nope on hv2, hv1\nnothing has been destroyed; `tpl vms` lists what could be\n";
     assert_eq!(found(&["web1", "test", "nope"]), failed(3, refused));
     let elsewhere = |name: &str| {
-        format!("{name} has its volumes in pool default, and this call works on pool other: name it with --pool default\n")
+        format!("{name} has its volumes in pool default, and this command works on pool other: name it with --pool default\n")
     };
     let refused =
         format!("tpl: {}{}nothing has been destroyed; `tpl vms` lists what could be\n", elsewhere("web1"), elsewhere("web2"));

@@ -268,7 +268,7 @@ fn a_broken_transfer_is_gone_on_with() {
     let left = target.manifests().pop().unwrap();
     assert_eq!(left.state, Stage::Building);
     let refused = target.tpl(&format!("promote {}", left.id())).unwrap_err().to_string();
-    let advice = "the `tpl push`, `tpl pull` or `tpl import` that brings it, called again, goes on with it";
+    let advice = "`tpl push` or `tpl pull` brings it, or goes on with it; `tpl prune` removes what is left of it";
     assert_eq!(refused, format!("{} is not published: it is building\n{advice}", left.id()));
     let run = target.run();
     let sent = send_by(&source.run(), &run, "debian13").unwrap();

@@ -9,7 +9,7 @@ use crate::{
         build_plan::suffix,
         digest::{ChunkList, chunk_count, hex},
         error::Refusal,
-        manifest::{Manifest, State},
+        manifest::Manifest,
         portable::{self, Portable},
         progress::Progress,
         signing::Standing,
@@ -37,9 +37,7 @@ impl Departure {
             inventory.find(wish.template).with_context(|| format!("looking at the source, {}", from.config.hypervisor()))?;
         let manifest = &found.manifest;
         let id = manifest.id();
-        if manifest.state < State::Published {
-            return Err(Refusal::new(format!("{id} is not published: it is {}", manifest.state.as_str())).into());
-        }
+        manifest.ensure_published()?;
         manifest.ensure_pool(world.storage.pool())?;
         let standing = signature::standing(world, manifest)?;
         let waived = wish.allow_unsigned && !from.config.signing.required && standing == Standing::Unsigned;
