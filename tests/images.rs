@@ -146,7 +146,7 @@ fn what_is_not_taken_is_refused_with_its_reason() {
         (file("twice", &packed(&packed(&bytes, "xz"), "gzip")), 3, "this is packed twice".to_owned()),
         // A trap: 64 MiB of zeros in a few KiB.
         (file("bomb", &packed(&vec![0; 64 << 20], "zstd")), 3, "it holds more than 16 MiB, for which there is room".to_owned()),
-        (data, 1, "unpacking".to_owned()),
+        (data, 3, "it is damaged, or does not go on to its end".to_owned()),
         (folder.path().join("nothing"), 1, "No such file or directory".to_owned()),
         (folder.path().to_owned(), 3, "is no file".to_owned()),
     ];
