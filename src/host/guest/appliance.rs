@@ -13,7 +13,7 @@ use super::{
     Access, Appliance, DISK, Disks as _, Guest, Mount,
     ffi::{Log, last_error, with_progress},
 };
-use crate::core::{facts::VolumeFormat, progress::Progress};
+use crate::core::{domain::EMULATED_CPU, facts::VolumeFormat, progress::Progress};
 
 /// libguestfs, with QEMU started directly: its libvirt backend needs a session daemon and gains nothing here.
 #[derive(Debug, Clone, Copy)]
@@ -177,6 +177,10 @@ impl Session {
         self.call("choosing the backend", |g| {
             g.set_backend("direct")?;
             g.set_backend_settings(settings)?;
+            if appliance.tcg {
+                // QEMU takes the last one that it is told; libguestfs's own is "max".
+                g.config("-cpu", Some(EMULATED_CPU))?;
+            }
             // An interrupt at the terminal is for tpl, which ends the appliance in its own way.
             g.set_pgroup(true)?;
             // Work in the appliance is one program at a time: a second processor that is emulated costs more than it does.
