@@ -1,6 +1,6 @@
 //! Clones with all that they can have, whose making fails, is killed or interrupted at each call to the outside.
 
-use tpl::core::{error::exit_code, network::Reservation};
+use tpl::core::{dns::Host, error::exit_code, network::Reservation};
 
 use super::{
     faults::{Case, is_tolerated, worth},
@@ -201,6 +201,35 @@ fn what_another_takes_in_the_same_moment_is_refused_and_undone() {
     // With those that fail kept, something has been touched.
     let error = machine.failing(Fault::At(Step::AddDns, 0)).tpl("clone --keep-failed --ssh-key KEY").unwrap_err();
     assert_eq!(exit_code(&error), 1);
+}
+
+#[test]
+fn an_address_that_dns_gave_to_another_in_the_same_moment_is_left_to_it() {
+    for in_the_facts in [true, false] {
+        let machine = Machine::with_template();
+        let (run, elsewhere) = (machine.run(), machine.clone());
+        let address = [192, 0, 2, 128].into();
+        run.before(Step::AskDns, move || {
+            let mut state = elsewhere.state();
+            state.records.push(Host {
+                name: "nas".parse().unwrap(),
+                domain: None,
+                addresses: vec![address],
+                host_keys: Vec::new(),
+            });
+            if in_the_facts {
+                state.networks.get_mut("default").unwrap().hosts.push((address, vec!["nas".to_owned()]));
+            }
+        });
+        let outcome = run.tpl("clone --name web --ssh-key KEY");
+        if in_the_facts {
+            assert!(outcome.unwrap().data.contains("192.0.2.129"), "the next address is taken");
+        } else {
+            let error = outcome.unwrap_err();
+            let text = "nas is in the DNS of lab already\nchoose another name or address, or remove the record";
+            assert_eq!((exit_code(&error), format!("{error:#}").as_str()), (3, text));
+        }
+    }
 }
 
 #[test]

@@ -46,10 +46,20 @@ pub fn reserve<'a>(sites: &Sites<'a>, plan: Planner<'_>) -> Result<Vec<Vm<'a>>> 
     // Between reading the facts and defining the clones nobody else on this machine may do the same.
     let _locks = sites.lock()?;
     let last = local.now() + PERSISTENCE;
+    let mut in_the_way = String::new();
     for attempt in 1.. {
         let end = local.now() + PATIENCE;
         let placed = plan_at_rest(sites, plan, end)?;
-        sites.check_dns(&placed)?;
+        if let Err(error) = sites.check_dns(&placed) {
+            // What somebody has told the network's DNS since the facts were read is in the next facts, and another address may be
+            // free. Whatever is in the way of a second plan, too, stays there.
+            let told = format!("{error:#}");
+            if error.downcast_ref::<Refusal>().is_none() || told == in_the_way || attempt == ATTEMPTS {
+                return Err(error);
+            }
+            in_the_way = told;
+            continue;
+        }
         let mut vms = Vec::with_capacity(placed.sites.len());
         let defined = placed.clones().try_for_each(|(site, planned, clone)| {
             let defined = define(sites.world(site), site, planned, clone, &mut vms);

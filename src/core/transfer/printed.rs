@@ -1,4 +1,4 @@
-//! The digests of chunks, as a hypervisor's own `sha256sum` prints them. It is another machine: every byte of it is looked at.
+//! The digests of chunks, as a hypervisor prints them in the form of `sha256sum`. It is another machine: every byte of it is looked at.
 
 use sha2::{Digest as _, Sha256};
 
