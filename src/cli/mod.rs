@@ -2,6 +2,7 @@
 
 mod build;
 mod clone;
+mod host;
 mod key;
 mod portable;
 mod push;
@@ -21,6 +22,7 @@ use crate::core::{
 
 pub use build::{AdoptArgs, BuildArgs, CacheCommand, CacheFetchArgs, CachePruneArgs, Schema, SchemaArgs, ValidateArgs};
 pub use clone::{CloneArgs, GuestArgs, NameArgs, NetArgs, SizeArgs, WorkArgs};
+pub use host::{BootstrapArgs, CapArgs, CheckArgs, HostCommand, LoginArgs};
 pub use key::{KeyCommand, KeyGenerateArgs, VerifyArgs};
 pub use portable::{ExportArgs, ImportArgs};
 pub use push::{PullArgs, PushArgs};
@@ -119,6 +121,9 @@ pub enum Command {
     Destroy(DestroyArgs),
     /// Remove what failed or killed runs have left
     Prune(PruneArgs),
+    /// Make hypervisors of fresh machines, and check that they still are as they were made
+    #[command(subcommand)]
+    Host(HostCommand),
     /// Make the key that published versions are signed with; list the keys that are trusted
     #[command(subcommand)]
     Key(KeyCommand),

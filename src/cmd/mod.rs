@@ -12,6 +12,7 @@ pub mod dns;
 pub mod docs;
 pub mod doctor;
 pub mod export;
+pub mod host;
 pub mod import;
 pub mod key;
 pub mod kvm;
@@ -54,6 +55,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     let output = cli.global.output;
     match &cli.command {
         Command::SealOps => return seal_ops::run(output),
+        Command::Host(command) => return host::run(&cli.global, command, output),
         Command::Schema(args) => return schema::run(args),
         Command::Timings(args) => return timings::run(args, output),
         Command::Completions { shell } => return docs::completions(*shell),
@@ -104,6 +106,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         | Command::Push(_)
         | Command::Pull(_)
         | Command::Doctor
+        | Command::Host(_)
         | Command::Validate(_)
         | Command::Schema(_)
         | Command::SealOps

@@ -14,6 +14,7 @@ pub mod known_hosts;
 pub mod libvirt;
 pub mod local;
 pub mod lvm;
+pub mod machine;
 pub mod medium;
 pub mod pool;
 pub mod portable;
