@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::{
     cmd::host::ssh,
     core::{
-        bootstrap::{Facts, Item, Phase, Reboot, State, Step, Wish, record::RECORD, sshd, steps},
-        error::{Advised, Cut},
+        bootstrap::{Facts, Item, Phase, Reboot, State, Step, Wish, sshd, steps},
+        error::{Advised, Cut, UndoIncomplete},
     },
     host::machine::Machine,
     ui,
@@ -183,12 +183,14 @@ impl Runner<'_> {
         if undo.is_empty() {
             return cause;
         }
-        // All of them, and then the first error: each puts back something of its own.
-        let results: Vec<Result<()>> = undo.iter().map(|step| perform(self.machine, step)).collect();
-        match results.into_iter().collect::<Result<()>>() {
-            Ok(()) => cause.context("it is as it was before, for this has failed"),
-            Err(error) => anyhow!("{cause:#}\nwhile undoing: {error:#}\nlook at {RECORD} and the log, and put it right by hand"),
+        // All of them: each puts back something of its own.
+        let left: Vec<Error> = undo.iter().filter_map(|step| perform(self.machine, step).err()).collect();
+        if left.is_empty() {
+            return cause.context("it is as it was before, for this has failed");
         }
+        UndoIncomplete::new(cause, left)
+            .advise("run the same command again, or put it right by hand: the log has every command")
+            .into()
     }
 }
 

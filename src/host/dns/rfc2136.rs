@@ -80,7 +80,7 @@ impl Server {
             let names: Vec<&str> = added.iter().map(|entry| entry.name.as_str()).collect();
             return cause.context(format!("the records of {} are taken back", names.join(", ")));
         }
-        UndoIncomplete { cause, left }.into()
+        UndoIncomplete::new(cause, left).into()
     }
 }
 
