@@ -3,18 +3,12 @@
 //! libvirt waits in C, where nothing can interrupt it: each hypervisor is asked on a thread of its own, which is left behind if it
 //! does not come back in time, and ends with the process.
 
-use std::{
-    sync::{Arc, mpsc},
-    thread,
-    time::Instant,
-};
-
 use anyhow::{Result, anyhow};
 use serde::Serialize;
 
 use crate::{
     cli::Output,
-    cmd::{seen::Seen, world},
+    cmd::{parallel, seen::Seen, world},
     core::{config::Config, units::Span},
     host::{pool::Pool, shell},
     ui,
@@ -80,26 +74,12 @@ fn gather<T: Default + Send + 'static>(
     timeout: Span,
     ask: impl Fn(&Config, &mut Vec<String>) -> Result<T> + Send + Sync + 'static,
 ) -> (Vec<Answer<T>>, Vec<String>) {
-    let began = Instant::now();
-    let ask = Arc::new(ask);
-    let (sender, receiver) = mpsc::channel();
-    for (index, config) in all.iter().cloned().enumerate() {
-        let (sender, ask) = (sender.clone(), Arc::clone(&ask));
-        thread::spawn(move || {
-            let mut notes = Vec::new();
-            // The connection is closed before the answer is sent: only who is stuck is still at work when the process ends.
-            let found = ask(&config, &mut notes);
-            // Nobody listens any more once the deadline has passed.
-            let _ = sender.send((index, found, notes));
-        });
-    }
-    // Of the senders only the threads' are left: if one panics, nobody waits for it.
-    drop(sender);
-    let mut found: Vec<Option<(Result<T>, Vec<String>)>> = all.iter().map(|_| None).collect();
-    while found.iter().any(Option::is_none) {
-        let Ok((index, result, notes)) = receiver.recv_timeout(timeout.0.saturating_sub(began.elapsed())) else { break };
-        found[index] = Some((result, notes));
-    }
+    let found = parallel::answers(all.clone(), timeout.0, move |config| {
+        let mut notes = Vec::new();
+        // The connection is closed before the answer is given: only who is stuck is still at work when the process ends.
+        let found = ask(&config, &mut notes);
+        (found, notes)
+    });
     let mut notes = Vec::new();
     let answers = all.into_iter().zip(found).map(|(config, found)| {
         let hypervisor = config.hypervisor().to_owned();

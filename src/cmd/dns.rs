@@ -10,7 +10,7 @@ use crate::{
         error::Refusal,
         manifest::{CloneRecord, Purpose},
     },
-    host::dns::DnsProvider,
+    host::dns::{DnsProvider, Outcome},
 };
 
 /// What each provider is to be told of a clone in this libvirt network.
@@ -39,7 +39,7 @@ fn provider<'a>(world: World<'a>, registration: &Registration) -> Result<Box<dyn
 ///
 /// # Errors
 /// Another's record stands there, or the provider cannot be reached.
-pub fn add(world: World<'_>, registration: &Registration) -> Result<()> {
+pub fn add(world: World<'_>, registration: &Registration) -> Result<Outcome> {
     let name = &registration.host.name;
     provider(world, registration)?
         .add(&registration.host)

@@ -2,10 +2,12 @@
 
 use std::{
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use crate::ui;
@@ -37,6 +39,33 @@ pub fn each<T: Send, R: Send>(jobs: usize, items: &mut [T], work: impl Fn(usize,
     cells.into_iter().filter_map(|cell| cell.into_inner().ok()?.1).collect()
 }
 
+/// Does `work` on all items at once, each on a thread of its own that is not waited for beyond the deadline. The answers are in the
+/// items' order, whoever is first; none where there was none in time.
+pub fn answers<T: Send + 'static, R: Send + 'static>(
+    items: Vec<T>,
+    deadline: Duration,
+    work: impl Fn(T) -> R + Send + Sync + 'static,
+) -> Vec<Option<R>> {
+    let began = Instant::now();
+    let mut found: Vec<Option<R>> = items.iter().map(|_| None).collect();
+    let work = Arc::new(work);
+    let (sender, receiver) = mpsc::channel();
+    for (index, item) in items.into_iter().enumerate() {
+        let (sender, work) = (sender.clone(), Arc::clone(&work));
+        thread::spawn(move || {
+            // Nobody listens any more once the deadline has passed.
+            let _ = sender.send((index, work(item)));
+        });
+    }
+    // Of the senders only the threads' are left: if one panics, nobody waits for it.
+    drop(sender);
+    while found.iter().any(Option::is_none) {
+        let Ok((index, answer)) = receiver.recv_timeout(deadline.saturating_sub(began.elapsed())) else { break };
+        found[index] = Some(answer);
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +81,18 @@ mod tests {
             assert_eq!(squares, (0..50).map(|n| (n, (n + 1) * (n + 1))).collect::<Vec<_>>(), "{jobs}");
             assert_eq!(items, (1..51).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn who_does_not_answer_in_time_is_not_waited_for() {
+        let work = |number: u64| {
+            assert_ne!(number, 2, "a thread that panics");
+            thread::sleep(Duration::from_secs(60 * number));
+            number
+        };
+        let began = Instant::now();
+        assert_eq!(answers(vec![0, 1, 2, 0], Duration::from_millis(200), work), [Some(0), None, None, Some(0)]);
+        assert!(began.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

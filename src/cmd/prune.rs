@@ -80,7 +80,7 @@ pub fn run(world: World<'_>, args: &PruneArgs, output: Output) -> Result<()> {
     }
     match failed.len() {
         0 => Ok(()),
-        _ => Err(UndoIncomplete { cause: anyhow::anyhow!("not everything could be pruned"), left: failed }.into()),
+        _ => Err(UndoIncomplete::new(anyhow::anyhow!("not everything could be pruned"), failed).into()),
     }
 }
 

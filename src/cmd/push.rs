@@ -191,7 +191,7 @@ mod tests {
     fn the_worst_decides() {
         let refused = || Error::new(Refusal::new("no"));
         let failed = || anyhow!("broken");
-        let incomplete = || Error::new(UndoIncomplete { cause: failed(), left: vec![anyhow!("removing a")] });
+        let incomplete = || Error::new(UndoIncomplete::new(failed(), vec![anyhow!("removing a")]));
         type Make<'a> = &'a dyn Fn() -> Error;
         let table: [(&[Make<'_>], usize, u8, &str); 6] = [
             (&[&refused], 1, 3, "no"),

@@ -76,9 +76,9 @@ impl<'a> Undo<'a> {
         match cause.downcast::<UndoIncomplete>() {
             Ok(before) => {
                 let left = before.left.into_iter().chain(left).collect();
-                UndoIncomplete { cause: before.cause, left }.into()
+                UndoIncomplete::new(before.cause, left).into()
             }
-            Err(cause) => UndoIncomplete { cause, left }.into(),
+            Err(cause) => UndoIncomplete::new(cause, left).into(),
         }
     }
 

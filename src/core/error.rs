@@ -99,6 +99,19 @@ pub struct UndoIncomplete {
     pub cause: anyhow::Error,
     /// What stayed behind, one error for each step that could not be undone.
     pub left: Vec<anyhow::Error>,
+    advice: &'static str,
+}
+
+impl UndoIncomplete {
+    /// What stayed behind carries tpl's metadata.
+    pub fn new(cause: anyhow::Error, left: Vec<anyhow::Error>) -> Self {
+        Self { cause, left, advice: "`tpl prune` removes what stayed behind" }
+    }
+
+    /// The same for what `tpl prune` knows nothing of.
+    pub fn advise(self, advice: &'static str) -> Self {
+        Self { advice, ..self }
+    }
 }
 
 impl fmt::Display for UndoIncomplete {
@@ -107,7 +120,7 @@ impl fmt::Display for UndoIncomplete {
         for error in &self.left {
             write!(f, "\nwhile undoing: {error:#}")?;
         }
-        f.write_str("\n`tpl prune` removes what stayed behind")
+        write!(f, "\n{}", self.advice)
     }
 }
 
@@ -242,7 +255,7 @@ mod tests {
     #[test]
     fn each_outcome_has_its_exit_code_also_below_context() {
         let failed = || anyhow::anyhow!("x");
-        let incomplete = UndoIncomplete { cause: failed(), left: Vec::new() };
+        let incomplete = UndoIncomplete::new(failed(), Vec::new());
         let table = [
             (failed(), 1),
             (Invalid::argument("x").into(), 2),
@@ -257,8 +270,7 @@ mod tests {
 
     #[test]
     fn an_incomplete_undo_keeps_both_errors() {
-        let error =
-            UndoIncomplete { cause: anyhow::anyhow!("no space left"), left: vec![anyhow::anyhow!("removing volume a: busy")] };
+        let error = UndoIncomplete::new(anyhow::anyhow!("no space left"), vec![anyhow::anyhow!("removing volume a: busy")]);
         assert_eq!(
             error.to_string(),
             "no space left\nwhile undoing: removing volume a: busy\n`tpl prune` removes what stayed behind"

@@ -149,7 +149,7 @@ impl KeyFiles {
                 Ok(()) => error,
                 Err(left) => {
                     let left = Error::new(left).context(format!("removing {}", secret_file.display()));
-                    UndoIncomplete { cause: error, left: vec![left] }.into()
+                    UndoIncomplete::new(error, vec![left]).into()
                 }
             });
         }

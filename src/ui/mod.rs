@@ -3,6 +3,7 @@
 //! On a terminal, progress is live: one line for a build's stage, one for each VM of many ([`Lines`]). Elsewhere it is plain lines,
 //! one for each step, so that a nightly job's log stays readable.
 
+mod ask;
 mod capture;
 mod lines;
 
@@ -16,6 +17,7 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::core::{progress::Progress, units::Span};
+pub use ask::{confirm, secret};
 use capture::capture;
 pub use capture::{Captured, Inherited, captured, inherit};
 pub use lines::{Lines, Outcome};

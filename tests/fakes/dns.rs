@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tpl::{
     core::{dns::Host, error::Refusal, vm_spec::DomainName},
-    host::dns::DnsProvider,
+    host::dns::{DnsProvider, Outcome},
 };
 
 use super::run::{FakeRun, Step};
@@ -49,17 +49,18 @@ impl DnsProvider for FakeDns {
         Ok(self.clashes(host))
     }
 
-    fn add(&self, host: &Host) -> Result<()> {
+    fn add(&self, host: &Host) -> Result<Outcome> {
         self.run.step(Step::AddDns, host.name.as_str())?;
         let reasons = self.clashes(host);
         if !reasons.is_empty() {
             return Err(Refusal { reasons, advice: None }.into());
         }
         let mut state = self.run.machine.state();
-        if !state.records.contains(host) {
-            state.records.push(host.clone());
+        if state.records.contains(host) {
+            return Ok(Outcome::Unchanged);
         }
-        Ok(())
+        state.records.push(host.clone());
+        Ok(Outcome::Added)
     }
 
     fn remove(&self, host: &Host) -> Result<()> {

@@ -87,7 +87,7 @@ fn register(world: World<'_>, vm: &mut Existing) -> Result<()> {
     }
     // What is told stands in its metadata first, so that it is taken back whatever happens.
     world.hypervisor.write_metadata(record.name.as_str(), &Metadata::Clone(Box::new(record.clone())))?;
-    record.dns.iter().try_for_each(|registration| dns::add(world, registration))
+    record.dns.iter().try_for_each(|registration| dns::add(world, registration).map(|_| ()))
 }
 
 /// Starts them. Their lines are those from `first` on; those that fail say so themselves.

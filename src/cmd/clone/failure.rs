@@ -18,7 +18,7 @@ pub(super) fn together(mut errors: Vec<Error>, stage: Error) -> Error {
                 .filter_map(|error| error.downcast::<UndoIncomplete>().ok())
                 .flat_map(|undo| undo.left)
                 .collect();
-            if left.is_empty() { cause } else { UndoIncomplete { cause, left }.into() }
+            if left.is_empty() { cause } else { UndoIncomplete::new(cause, left).into() }
         }
     }
 }
@@ -55,7 +55,7 @@ mod tests {
     fn the_kind_of_a_failure_is_kept() {
         let refused = |reason: &str| Error::new(Refusal::new(reason).advise("wait")).context("reserving an address");
         let failed = || anyhow!("no space left");
-        let undo = || Error::from(UndoIncomplete { cause: failed(), left: vec![anyhow!("removing volume a: busy")] });
+        let undo = || Error::from(UndoIncomplete::new(failed(), vec![anyhow!("removing volume a: busy")]));
         let left = "no space left\nwhile undoing: removing volume a: busy\n`tpl prune` removes what stayed behind";
         let table = [
             (vec![], 1, "interrupted".to_owned()),

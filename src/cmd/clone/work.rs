@@ -344,6 +344,6 @@ impl Finished {
             .filter(|failure| failure.error.downcast_ref::<UndoIncomplete>().is_some())
             .map(|failure| anyhow!("{} is not gone completely", failure.name))
             .collect();
-        if left.is_empty() { Err(cause) } else { Err(UndoIncomplete { cause, left }.into()) }
+        if left.is_empty() { Err(cause) } else { Err(UndoIncomplete::new(cause, left).into()) }
     }
 }

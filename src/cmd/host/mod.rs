@@ -1,6 +1,17 @@
 //! `tpl host`: machines become hypervisors, and stay so.
 
-use anyhow::{Result, bail};
+pub mod bootstrap;
+mod cap;
+mod check;
+mod connect;
+mod name;
+mod reached;
+mod register;
+mod report;
+pub mod run;
+mod ssh;
+
+use anyhow::Result;
 
 use crate::cli::{Global, HostCommand, Output};
 
@@ -8,6 +19,10 @@ use crate::cli::{Global, HostCommand, Output};
 ///
 /// # Errors
 /// The command's.
-pub fn run(_global: &Global, _command: &HostCommand, _output: Output) -> Result<()> {
-    bail!("not yet")
+pub fn run(global: &Global, command: &HostCommand, output: Output) -> Result<()> {
+    match command {
+        HostCommand::Bootstrap(args) => bootstrap::run(global, args, output),
+        HostCommand::Check(args) => check::run(global, args, output),
+        HostCommand::Cap(args) => cap::run(global, args, output),
+    }
 }

@@ -94,7 +94,30 @@ impl<'de> Deserialize<'de> for GroupName {
     }
 }
 
+/// What is asked for on a command line; all of it may be absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Given {
+    /// What it is to be called.
+    pub name: Option<HypervisorName>,
+    /// The domain of DNS that it is in.
+    pub domain: Option<DomainName>,
+    /// Whether it forwards DNS.
+    pub dns_forwarder: Option<bool>,
+    /// The volume group that is its pool.
+    pub vg: Option<GroupName>,
+}
+
 impl Record {
+    /// What a machine is to be: what is asked for, over what is kept on it, over what it is called until now.
+    pub fn decide(given: &Given, kept: Option<&Self>, called: HypervisorName) -> Self {
+        Self {
+            name: given.name.clone().or_else(|| kept.map(|kept| kept.name.clone())).unwrap_or(called),
+            domain: given.domain.clone().or_else(|| kept.and_then(|kept| kept.domain.clone())),
+            dns_forwarder: given.dns_forwarder.or_else(|| kept.map(|kept| kept.dns_forwarder)).unwrap_or(false),
+            vg: given.vg.clone().or_else(|| kept.and_then(|kept| kept.vg.clone())),
+        }
+    }
+
     /// What it calls its pool.
     pub fn pool(&self) -> &str {
         self.vg.as_ref().map_or(DIRECTORY_POOL, GroupName::as_str)
@@ -159,6 +182,23 @@ mod tests {
         assert_eq!((full.full_name().as_str(), full.pool()), ("hv1.lab.example", "vg0"));
         let bare = Record::parse("name = 'hv1'").unwrap();
         assert_eq!((bare.full_name().as_str(), bare.pool()), ("hv1", "default"));
+    }
+
+    #[test]
+    fn a_flag_that_is_left_out_changes_nothing() {
+        let called = || "new".parse().unwrap();
+        let kept = Record::parse("name = 'hv1'\ndomain = 'a.example'\ndns_forwarder = true\nvg = 'vg0'").unwrap();
+        assert_eq!(Record::decide(&Given::default(), Some(&kept), called()), kept);
+        let given = Given {
+            name: Some("hv2".parse().unwrap()),
+            domain: Some("b.example".parse().unwrap()),
+            dns_forwarder: Some(false),
+            vg: Some("vg1".parse().unwrap()),
+        };
+        let expected = "name = \"hv2\"\ndomain = \"b.example\"\ndns_forwarder = false\nvg = \"vg1\"\n";
+        assert_eq!(Record::decide(&given, Some(&kept), called()).text(), format!("{HEAD}{expected}"));
+        let expected = "name = \"new\"\ndns_forwarder = false\n";
+        assert_eq!(Record::decide(&Given::default(), None, called()).text(), format!("{HEAD}{expected}"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 
-use super::{DnsProvider, NetworkDns, open};
+use super::{DnsProvider, NetworkDns, Outcome, open};
 use crate::{
     core::{
         dns::{
@@ -108,7 +108,7 @@ impl DnsProvider for &dyn DnsProvider {
         (**self).taken(host)
     }
 
-    fn add(&self, host: &crate::core::dns::Host) -> Result<()> {
+    fn add(&self, host: &crate::core::dns::Host) -> Result<Outcome> {
         (**self).add(host)
     }
 

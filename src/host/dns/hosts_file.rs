@@ -16,7 +16,7 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 
-use super::DnsProvider;
+use super::{DnsProvider, Outcome};
 use crate::core::{
     dns::{
         Host,
@@ -147,7 +147,7 @@ impl DnsProvider for HostsFiles {
         Ok(reasons)
     }
 
-    fn add(&self, host: &Host) -> Result<()> {
+    fn add(&self, host: &Host) -> Result<Outcome> {
         let entry = self.entry(host);
         let file = self.file(&entry);
         // Before anything is written: a file that nobody reads is no registration.
@@ -158,10 +158,11 @@ impl DnsProvider for HostsFiles {
         if !reasons.is_empty() {
             return Err(Refusal { reasons, advice: Some(format!("{} is not registered over them", entry.canonical())) }.into());
         }
-        change(&file, |text| entry.put_into(text)).with_context(|| format!("writing {}", file.display()))?;
+        let outcome = change(&file, |text| entry.put_into(text)).with_context(|| format!("writing {}", file.display()))?;
         drop(lock);
         // Also where nothing has changed: a call before this one may have been killed between the two.
-        dnsmasq.map_or(Ok(()), reload)
+        dnsmasq.map_or(Ok(()), reload)?;
+        Ok(outcome)
     }
 
     fn remove(&self, host: &Host) -> Result<()> {
@@ -175,7 +176,7 @@ impl DnsProvider for HostsFiles {
         let changed = if empty_goes && read(&file)?.is_some_and(|text| !text.is_empty() && entry.take_out_of(&text).is_empty()) {
             fs::remove_file(&file).and_then(|()| sync_folder(&file))
         } else {
-            change(&file, |text| entry.take_out_of(text))
+            change(&file, |text| entry.take_out_of(text)).map(|_| ())
         };
         changed.with_context(|| format!("writing {}", file.display()))?;
         drop(lock);
@@ -208,7 +209,7 @@ fn read(file: &Path) -> Result<Option<String>> {
 
 /// Replaces the file whole, with its mode and owner: a reader sees the old one or the new one. One that is not there is made,
 /// unless there is nothing to write.
-fn change(file: &Path, edit: impl Fn(&str) -> String) -> std::io::Result<()> {
+fn change(file: &Path, edit: impl Fn(&str) -> String) -> std::io::Result<Outcome> {
     let (old, metadata) = match fs::metadata(file) {
         Ok(metadata) if !metadata.is_file() => return Err(ErrorKind::InvalidInput.into()),
         Ok(metadata) => (fs::read_to_string(file)?, Some(metadata)),
@@ -217,7 +218,7 @@ fn change(file: &Path, edit: impl Fn(&str) -> String) -> std::io::Result<()> {
     };
     let text = edit(&old);
     if text == old {
-        return Ok(());
+        return Ok(Outcome::Unchanged);
     }
     // A name with a dot at its beginning is no hosts file for dnsmasq.
     let mut new = tempfile::Builder::new().prefix(".tpl-").tempfile_in(file.parent().unwrap_or(Path::new("/")))?;
@@ -233,7 +234,8 @@ fn change(file: &Path, edit: impl Fn(&str) -> String) -> std::io::Result<()> {
     new.as_file().set_permissions(Permissions::from_mode(mode))?;
     new.as_file().sync_all()?;
     new.persist(file)?;
-    sync_folder(file)
+    sync_folder(file)?;
+    Ok(Outcome::Added)
 }
 
 /// Makes a renaming or removal of this file last.

@@ -16,6 +16,15 @@ use crate::core::{
 pub use directory::Directory;
 pub use network::NetworkDns;
 
+/// What telling a provider has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The host is registered now. A provider that does not look whether it was before says so, too.
+    Added,
+    /// It was.
+    Unchanged,
+}
+
 /// Somebody who answers for names.
 pub trait DnsProvider: Sync {
     /// Its name in the configuration.
@@ -35,7 +44,7 @@ pub trait DnsProvider: Sync {
     ///
     /// # Errors
     /// [`Refusal`](crate::core::error::Refusal): a name or an address is another's. Or the provider cannot be told.
-    fn add(&self, host: &Host) -> Result<()>;
+    fn add(&self, host: &Host) -> Result<Outcome>;
 
     /// Takes the registration back. One that is not there is no error; what is not just this registration stays.
     ///

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 
-use super::DnsProvider;
+use super::{DnsProvider, Outcome};
 use crate::{
     core::{dns::Host, vm_spec::DomainName},
     host::hypervisor::Hypervisor,
@@ -45,9 +45,10 @@ impl DnsProvider for NetworkDns<'_> {
         Ok(taken.map(|(ip, others)| format!("the DNS of network {} has {} at {ip}", self.network, others.join(" "))).collect())
     }
 
-    fn add(&self, host: &Host) -> Result<()> {
+    fn add(&self, host: &Host) -> Result<Outcome> {
         let names = host.names(self.domain());
-        host.addresses.iter().try_for_each(|ip| self.hypervisor.add_dns_host(&self.network, *ip, &names))
+        host.addresses.iter().try_for_each(|ip| self.hypervisor.add_dns_host(&self.network, *ip, &names))?;
+        Ok(Outcome::Added)
     }
 
     fn remove(&self, host: &Host) -> Result<()> {

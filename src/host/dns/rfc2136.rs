@@ -5,7 +5,7 @@ use std::{fs::File, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path
 use anyhow::{Context as _, Result, anyhow};
 
 use super::{
-    DnsProvider,
+    DnsProvider, Outcome,
     wire::{Answer, Peer},
 };
 use crate::core::{
@@ -27,12 +27,6 @@ pub(super) struct Server {
     name: String,
     config: Rfc2136,
     peer: Peer,
-}
-
-/// What adding an entry has changed.
-enum Outcome {
-    Added,
-    Unchanged,
 }
 
 impl Server {
@@ -86,7 +80,7 @@ impl Server {
             let names: Vec<&str> = added.iter().map(|entry| entry.name.as_str()).collect();
             return cause.context(format!("the records of {} are taken back", names.join(", ")));
         }
-        UndoIncomplete { cause, left }.into()
+        UndoIncomplete::new(cause, left).into()
     }
 }
 
@@ -115,7 +109,7 @@ impl DnsProvider for Server {
         Ok(lines)
     }
 
-    fn add(&self, host: &Host) -> Result<()> {
+    fn add(&self, host: &Host) -> Result<Outcome> {
         let entries = self.entries(host)?;
         let mut added = Vec::new();
         for entry in &entries {
@@ -128,7 +122,7 @@ impl DnsProvider for Server {
                 }
             }
         }
-        Ok(())
+        Ok(if added.is_empty() { Outcome::Unchanged } else { Outcome::Added })
     }
 
     fn remove(&self, host: &Host) -> Result<()> {
