@@ -134,7 +134,8 @@ fn make(global: &Global, request: &Request<'_>) -> Result<(Bootstrapped, Result<
     let local = ThisMachine::register()?;
     let reached = Reached::of(global, request.target)?;
     let key = connect::own_key(request.ssh_key)?;
-    let machine = connect::connect(&reached, request.login, Some(&key), request.log)?;
+    let journal = connect::journal(&reached.name, request.log)?;
+    let machine = connect::connect(&reached, request.login, Some(&key), &journal, &local.stop())?;
     let _lock = if request.dry_run { None } else { Some(locked(machine.as_ref())?) };
     let (kept, called) = stands(machine.as_ref())?;
     let (wish, phases) = wish(request, &reached, kept, called, &key)?;

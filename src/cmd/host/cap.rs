@@ -25,8 +25,12 @@ use crate::{
 pub fn run(global: &Global, args: &CapArgs, output: Output) -> Result<()> {
     let local = ThisMachine::register()?;
     let machine = match &args.target {
-        Some(target) => connect::connect(&Reached::of(global, target)?, &args.login, None, None)?,
-        None => connect::this_machine()?,
+        Some(target) => {
+            let reached = Reached::of(global, target)?;
+            let journal = connect::journal(&reached.name, None)?;
+            connect::connect(&reached, &args.login, None, &journal, &local.stop())?
+        }
+        None => connect::this_machine(&connect::journal("localhost", None)?),
     };
     // Nothing of the record concerns the ceiling: it is neither read nor written.
     let record = Record { name: "unnamed".parse().map_err(anyhow::Error::msg)?, domain: None, dns_forwarder: false, vg: None };

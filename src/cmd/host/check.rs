@@ -1,5 +1,7 @@
 //! `tpl host check`: whether hypervisors still are as they were made. Nothing is changed.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
@@ -17,7 +19,10 @@ use crate::{
         machine_target::MachineTarget,
         units::Span,
     },
-    host::machine::Machine,
+    host::{
+        local::Stop,
+        machine::{Machine, journal::Journal},
+    },
     ui,
 };
 
@@ -96,7 +101,7 @@ fn checked(
 }
 
 fn of_one(reached: &Reached, login: &LoginArgs) -> Result<Vec<Entry>> {
-    let machine = connect::connect(reached, login, None, None)?;
+    let machine = connect::connect(reached, login, None, &Arc::new(Journal::none()), &Stop::default())?;
     let kept = bootstrap::kept(&machine.ask(&[record::probe()])?)?.ok_or_else(|| {
         let reason = format!("{} was never made a hypervisor by tpl: there is no {RECORD}", reached.name);
         Refusal::new(reason).advise("`tpl host bootstrap` makes it one")

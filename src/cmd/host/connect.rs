@@ -1,29 +1,24 @@
 //! From a machine's name to the machine itself: who it is, who logs in, with what.
 
 use std::{
-    env, fs,
-    io::{self, IsTerminal as _, Read as _},
+    fs,
+    io::Read as _,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use console::Term;
+use jiff::Timestamp;
 
+use super::reached::Reached;
 use crate::{
-    cli::{Global, LoginArgs},
-    cmd::settings,
+    cli::LoginArgs,
     core::{
         error::{Invalid, Refusal},
-        machine_target::MachineTarget,
-        names::UserName,
         secret::Secret,
         ssh_key::PublicKey,
-        transport::{
-            SshTarget, Transport,
-            host_key::{Fingerprint, Learned},
-        },
+        transport::host_key::{Fingerprint, Learned},
     },
     host::{
         local::Stop,
@@ -33,110 +28,65 @@ use crate::{
             local::LocalMachine,
             ssh::{Reach, SshMachine},
         },
-        process::SSH,
-        shell::{
-            access::{AskPassword, Credentials, Password},
-            connection::configured,
-        },
+        shell::access::{AskPassword, Credentials, Password},
         ssh_keys,
     },
+    ui,
 };
 
 /// No password is longer, and no file with one.
 const MAX_PASSWORD: u64 = 1024;
-
-/// A machine that can be logged in to, or this one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// What operators call it.
-    pub name: String,
-    /// How it is reached.
-    pub transport: Transport,
-    /// Who logs in; nobody does on this machine.
-    pub user: Option<UserName>,
-}
 
 /// The operator's key that is to open machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnKey {
     /// The public half.
     pub public: PublicKey,
-    /// The file of the private half, which may be in the agent instead.
-    pub private: PathBuf,
+    /// The file of the public half.
+    pub file: PathBuf,
 }
 
-impl Place {
-    /// The machine that is meant: of a hypervisor of the configuration, the one that its URI leads to.
-    ///
-    /// # Errors
-    /// [`Invalid`]: there is no such hypervisor. [`Refusal`]: nobody can log in there.
-    pub fn of(global: &Global, target: &MachineTarget) -> Result<Self> {
-        match target {
-            MachineTarget::Login(login) => {
-                Ok(Self { name: login.to_string(), transport: Transport::Ssh(login.ssh()), user: Some(login.user.clone()) })
-            }
-            MachineTarget::Named(name) => {
-                let configs = settings::load_others(global, std::slice::from_ref(name))?;
-                let config = configs.first().context("no hypervisor is named")?;
-                Self::of_uri(name.as_str(), &config.uri)
-            }
-        }
-    }
-
-    /// The machine that a URI of libvirt's leads to.
-    ///
-    /// # Errors
-    /// [`Refusal`]: not over SSH; or nobody says who logs in there.
-    pub fn of_uri(name: &str, uri: &str) -> Result<Self> {
-        let transport = Transport::of(uri)?;
-        let user = match &transport {
-            Transport::Local => None,
-            Transport::Ssh(target) => Some(user_of(target)?),
-        };
-        Ok(Self { name: name.to_owned(), transport, user })
-    }
-
-    /// This machine.
-    pub fn here() -> Self {
-        Self { name: "this machine".to_owned(), transport: Transport::Local, user: None }
-    }
-}
-
-/// Who logs in: whom the URI names, or SSH would by itself.
-fn user_of(target: &SshTarget) -> Result<UserName> {
-    let user = match (&target.user, &target.command) {
-        (Some(user), _) => user.clone(),
-        (None, command) => {
-            let ssh = command.clone().or_else(|| SSH.path());
-            configured(&ssh.context("ssh is not installed; `tpl doctor` says what to install")?, target)?.user
-        }
+/// Where all that is done on a machine is written down: in this file, else in one of this call's own, which is told.
+///
+/// # Errors
+/// It cannot be written to.
+pub fn journal(name: &str, file: Option<&Path>) -> Result<Arc<Journal>> {
+    let journal = match file {
+        Some(file) => Journal::at(file)?,
+        None => Journal::of(name, Timestamp::now())?,
     };
-    user.parse().map_err(|why: String| Invalid::argument(why).into())
+    ui::note(&format!("every command is written down in {}", journal.path().display()));
+    Ok(Arc::new(journal))
 }
 
-/// Logs in, and becomes root. Nothing is asked that SSH and sudo do not need to know.
+/// This machine.
+pub fn this_machine(journal: &Arc<Journal>) -> Box<dyn Machine> {
+    Box::new(LocalMachine::new(Arc::clone(journal)))
+}
+
+/// Logs in, and becomes root. Nothing is asked that SSH and sudo do not need to know. `key` is what must open the machine once
+/// passwords do not.
 ///
 /// # Errors
 /// [`Refusal`]: the host key is another one or not confirmed; nobody gets in, or becomes root. [`Invalid`]: what the operator wrote.
 pub fn connect(
-    place: &Place,
+    reached: &Reached,
     args: &LoginArgs,
     key: Option<&OwnKey>,
     journal: &Arc<Journal>,
     stop: &Stop,
 ) -> Result<Box<dyn Machine>> {
-    let Transport::Ssh(target) = &place.transport else {
-        return Ok(Box::new(LocalMachine::new(Arc::clone(journal))));
+    let flag = |why: String| Invalid::argument(format!("--host-key: {why}"));
+    let expected: Option<Fingerprint> = args.host_key.as_deref().map(str::parse).transpose().map_err(flag)?;
+    let name = reached.name.clone();
+    let ask = asking(args, &name, reached.ssh.user.as_deref())?;
+    let confirm = |learned: &Learned| {
+        let Learned { kind, fingerprint, .. } = learned;
+        ui::confirm(&format!("The host key of {name} is not known. It shows\n  {kind} {fingerprint}\nIs that the machine's?"))
     };
-    let expected: Option<Fingerprint> =
-        args.host_key.as_deref().map(str::parse).transpose().map_err(|why: String| Invalid::argument(format!("--host-key: {why}")))?;
-    let ask = asking(args, &place.name, place.user.as_ref())?;
-    let name = place.name.clone();
-    let confirm = |learned: &Learned| confirmed(&name, learned);
-    let (target, pinned) = host_key::check(target.clone(), &place.name, expected.as_ref(), &confirm, journal)?;
-    let credentials = Credentials { key: key.map(|key| key.private.clone()), password: Password::new(ask) };
-    let reach =
-        Reach { name: place.name.clone(), target, credentials, journal: Arc::clone(journal), stop: stop.clone(), pinned };
+    let (target, pinned) = host_key::check(reached.ssh.clone(), &name, expected.as_ref(), &confirm, journal)?;
+    let credentials = Credentials { key: key.map(|key| private_of(&key.file)), password: Password::new(ask) };
+    let reach = Reach { name: name.clone(), target, credentials, journal: Arc::clone(journal), stop: stop.clone(), pinned };
     Ok(Box::new(SshMachine::connect(reach)?))
 }
 
@@ -147,7 +97,7 @@ pub fn connect(
 pub fn own_key(file: Option<&Path>) -> Result<OwnKey> {
     let key_of = |file: &Path| -> Result<Option<OwnKey>> {
         let public = ssh_keys::read_file(file)?.into_iter().next();
-        Ok(public.map(|public| OwnKey { public, private: private_of(file) }))
+        Ok(public.map(|public| OwnKey { public, file: file.to_owned() }))
     };
     if let Some(file) = file {
         return key_of(file)?.context("it holds no key");
@@ -173,20 +123,17 @@ fn private_of(public: &Path) -> PathBuf {
 }
 
 /// Where the password comes from. A file is read now: what is wrong with it is told before anything is done.
-fn asking(args: &LoginArgs, name: &str, user: Option<&UserName>) -> Result<AskPassword> {
+fn asking(args: &LoginArgs, name: &str, user: Option<&str>) -> Result<AskPassword> {
     if let Some(file) = &args.password_file {
         let password = password_in(file)?;
         return Ok(Box::new(move || Ok(password.clone())));
     }
-    let who = user.map_or_else(|| name.to_owned(), |user| if name.contains('@') { name.to_owned() } else { format!("{user} on {name}") });
+    let who = match user {
+        Some(user) if !name.contains('@') => format!("{user} on {name}"),
+        _ => name.to_owned(),
+    };
     Ok(Box::new(move || {
-        let prompt = format!("Password of {who}: ");
-        at_terminal(|term| {
-            term.write_str(&prompt)?;
-            term.read_secure_line()
-        })?
-        .map(Secret::new)
-        .ok_or_else(|| {
+        ui::secret(&format!("Password of {who}"))?.ok_or_else(|| {
             let reason = format!("a password of {who} is needed, and there is no terminal to ask for it");
             Refusal::new(reason).advise("put a key that opens it into the agent, or name a file with --password-file").into()
         })
@@ -210,30 +157,6 @@ fn password_in(file: &Path) -> Result<Secret<String>> {
         Ok(Secret::new(password.to_owned()))
     };
     read().map_err(|error| Invalid::file(&file.display().to_string(), format!("{error:#}")).into())
-}
-
-/// What the operator says of a host that nobody knows; none where nobody is there.
-fn confirmed(name: &str, learned: &Learned) -> Result<Option<bool>> {
-    let question = format!(
-        "The host key of {name} is not known. It shows\n  {} {}\nIs that the machine's? (yes or no) ",
-        learned.kind, learned.fingerprint
-    );
-    let answer = at_terminal(|term| {
-        term.write_str(&question)?;
-        term.read_line()
-    })?;
-    Ok(answer.map(|answer| answer.trim() == "yes"))
-}
-
-/// Asks at the terminal, if there is one: one question at a time.
-fn at_terminal(ask: impl FnOnce(&Term) -> io::Result<String>) -> Result<Option<String>> {
-    static ONE: Mutex<()> = Mutex::new(());
-    let term = Term::stderr();
-    if !io::stdin().is_terminal() || !term.is_term() || env::var_os("TERM").is_some_and(|kind| kind == "dumb") {
-        return Ok(None);
-    }
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    ask(&term).map(Some).context("asking at the terminal")
 }
 
 #[cfg(test)]

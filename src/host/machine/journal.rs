@@ -18,10 +18,16 @@ use crate::core::bootstrap::Step;
 /// The file. Of what is written to a machine it has the size alone, and nothing that is fed to a program.
 pub struct Journal {
     path: PathBuf,
-    file: Mutex<File>,
+    /// None where nothing is written down.
+    file: Option<Mutex<File>>,
 }
 
 impl Journal {
+    /// None at all, for who only looks.
+    pub fn none() -> Self {
+        Self { path: PathBuf::from("/dev/null"), file: None }
+    }
+
     /// Opens one in the user's state folder, for a machine of this name, at this time.
     ///
     /// # Errors
@@ -50,7 +56,7 @@ impl Journal {
             Ok(file)
         };
         let file = open().with_context(|| format!("opening the log {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
+        Ok(Self { path: path.to_owned(), file: Some(Mutex::new(file)) })
     }
 
     /// Where it is.
@@ -60,8 +66,9 @@ impl Journal {
 
     /// Puts a line in: a phase that begins, what somebody has confirmed.
     pub fn note(&self, line: &str) {
+        let Some(file) = &self.file else { return };
         let line = line.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"");
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         // A full disk here is no reason to leave a machine half done over there.
         let _ = writeln!(file, "{} {line}", Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ"));
     }

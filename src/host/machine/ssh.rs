@@ -33,6 +33,8 @@ use crate::{
 
 /// How long a guard waits for a new login.
 const GUARDED: &str = "60";
+/// How long nobody may listen when it is logged in to anew.
+const ANEW: Duration = Duration::from_secs(30);
 /// How long a machine may take to start again.
 const REBOOT: Duration = Duration::from_secs(600);
 /// How often it is tried meanwhile.
@@ -215,7 +217,18 @@ impl Machine for SshMachine {
         let logging_in = || format!("logging in to {} anew with the key {}", self.name, key.display());
         let shell = self.shell.afresh(key)?;
         let work = Work { shell: &shell, name: &self.name, journal: &self.journal };
-        let released = work.script(&format!("released the guard {} by a new login", guard.0), RELEASE, &[&guard.0], "");
+        let end = Instant::now() + ANEW;
+        let released = loop {
+            let what = format!("released the guard {} by a new login", guard.0);
+            match work.script(&what, RELEASE, &[&guard.0], "") {
+                // While sshd reads its files, nobody listens.
+                Err(error) if format!("{error:#}").contains("Connection refused") && Instant::now() < end => {
+                    self.stop.go_on()?;
+                    thread::sleep(Duration::from_millis(500));
+                }
+                done => break done,
+            }
+        };
         released.with_context(logging_in).map(drop).map_err(|error| {
             let advice = "the old configuration of sshd comes back by itself within a minute; a key with a passphrase must be in the agent";
             Advised::new(error, advice).into()

@@ -86,7 +86,7 @@ pub fn by_any_way(
     ways.sort_by_key(|(way, _)| Some(*way) != proven);
     let mut denied = String::new();
     for (proven, way) in ways {
-        match Connection::open(ssh, &target.arguments_by(way, &[]), &[]) {
+        match Connection::open(ssh, &target.arguments_by(way, strictly(target)), &[]) {
             Ok(open) => return Ok((open, proven)),
             Err(error) if is_denied(&format!("{error:#}")) => denied = format!("{error:#}"),
             Err(error) => return Err(error),
@@ -100,6 +100,11 @@ pub fn by_any_way(
         bail!("{denied}");
     }
     Ok((by_password(ssh, target, credentials).with_context(|| denied)?, Proven::Password))
+}
+
+/// What keeps SSH to known host keys, also where the user's configuration does not.
+pub fn strictly(target: &SshTarget) -> &'static [&'static str] {
+    if target.host_keys == HostKeys::Known { &["StrictHostKeyChecking=yes"] } else { &[] }
 }
 
 fn by_password(ssh: &Path, target: &SshTarget, credentials: &Credentials) -> Result<Connection> {

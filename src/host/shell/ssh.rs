@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     Output, Shell,
     access::Credentials,
-    connection::{Connection, Proven, by_any_way, check_known},
+    connection::{Connection, Proven, by_any_way, check_known, strictly},
     said,
 };
 use crate::{
@@ -127,7 +127,8 @@ impl SshShell {
     fn connect(&self, ssh: &Path, proven: Option<Proven>) -> Result<(Connection, Proven)> {
         match (&self.root, &self.only) {
             (_, Some(key)) => {
-                Ok((Connection::open(ssh, &self.target.arguments_by(Way::Key(key), &[]), &[])?, Proven::Key))
+                let arguments = self.target.arguments_by(Way::Key(key), strictly(&self.target));
+                Ok((Connection::open(ssh, &arguments, &[])?, Proven::Key))
             }
             (Some(root), None) => by_any_way(ssh, &self.target, &root.credentials, proven),
             (None, None) => Ok((Connection::open(ssh, &self.target.arguments(&[]), &[])?, Proven::Keys)),
