@@ -1,6 +1,12 @@
 //! How a hypervisor's own programs are reached, read from the URI that libvirt connects to: <https://libvirt.org/uri.html>.
 
-use std::{borrow::Cow, path::PathBuf};
+pub mod host_key;
+pub mod login;
+
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -46,6 +52,28 @@ pub enum HostKeys {
     Any,
 }
 
+/// What somebody logs in with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way<'a> {
+    /// The agent and the user's keys, as SSH is configured.
+    Keys,
+    /// This private key, from its file or from the agent, and nothing else.
+    Key(&'a Path),
+    /// A password, which SSH asks its helper for, once.
+    Password,
+}
+
+/// Whose rights a program runs with on another machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// Those of whoever logs in.
+    Own,
+    /// root's, by a sudo that asks nothing.
+    Sudo,
+    /// root's, by a sudo that is given the password as the first line of its input.
+    SudoWithPassword,
+}
+
 /// What a session does without, whatever the user's own configuration says, and when a silent host is given up: after 45 s.
 const SETTINGS: [&str; 8] = [
     "BatchMode=yes",
@@ -56,6 +84,16 @@ const SETTINGS: [&str; 8] = [
     "ForwardAgent=no",
     "RemoteCommand=none",
     "LogLevel=ERROR",
+];
+
+const BY_ONE_KEY: [&str; 3] = ["IdentitiesOnly=yes", "PubkeyAuthentication=yes", "PreferredAuthentications=publickey"];
+const BY_PASSWORD: [&str; 6] = [
+    "BatchMode=no",
+    "PubkeyAuthentication=no",
+    "PasswordAuthentication=yes",
+    "KbdInteractiveAuthentication=yes",
+    "PreferredAuthentications=password,keyboard-interactive",
+    "NumberOfPasswordPrompts=1",
 ];
 
 impl Transport {
@@ -128,9 +166,23 @@ impl SshTarget {
     /// The arguments of `ssh` before the command, with these further settings: what tpl says stands before the user's own
     /// configuration.
     pub fn arguments(&self, further: &[&str]) -> Vec<String> {
+        self.arguments_by(Way::Keys, further)
+    }
+
+    /// The same for somebody who logs in this way.
+    pub fn arguments_by(&self, way: Way<'_>, further: &[&str]) -> Vec<String> {
         let mut arguments: Vec<String> = ["-T", "-e", "none"].map(str::to_owned).to_vec();
-        let mut settings: Vec<Cow<'_, str>> = SETTINGS.iter().chain(further).map(|setting| Cow::Borrowed(*setting)).collect();
+        // Of two that say the same, SSH takes the first.
+        let own = match way {
+            Way::Keys => &[][..],
+            Way::Key(_) => &BY_ONE_KEY[..],
+            Way::Password => &BY_PASSWORD[..],
+        };
+        let all = own.iter().chain(&SETTINGS).chain(further);
+        let mut settings: Vec<Cow<'_, str>> = all.map(|setting| Cow::Borrowed(*setting)).collect();
         match self.host_keys {
+            // What SSH would ask of an unknown host its helper would answer, with the password.
+            HostKeys::Known if way == Way::Password => settings.push("StrictHostKeyChecking=yes".into()),
             HostKeys::Known => {}
             HostKeys::AlsoNew => settings.push("StrictHostKeyChecking=accept-new".into()),
             HostKeys::Any => settings.push("StrictHostKeyChecking=no".into()),
@@ -148,7 +200,8 @@ impl SshTarget {
         if let Some(user) = &self.user {
             arguments.extend(["-l".to_owned(), user.clone()]);
         }
-        if let Some(key) = &self.key {
+        let key = if let Way::Key(key) = way { Some(key) } else { self.key.as_deref() };
+        if let Some(key) = key {
             arguments.extend(["-i".to_owned(), key.to_string_lossy().into_owned()]);
         }
         arguments.extend(["--".to_owned(), self.host.clone()]);
@@ -198,9 +251,39 @@ pub fn check_password(uri: &str) -> Result<(), String> {
 /// # Errors
 /// An argument holds a NUL.
 pub fn command_line(argv: &[&str]) -> Result<String, String> {
-    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     // By `env`, so that a login shell that is no POSIX shell sets them too.
-    let words = ["/usr/bin/env", "LC_ALL=C", path].into_iter().chain(argv.iter().copied());
+    shlex::try_join(ENV.into_iter().chain(argv.iter().copied())).map_err(|error| error.to_string())
+}
+
+/// The locale and the folders of programs.
+const ENV: [&str; 3] = ["/usr/bin/env", "LC_ALL=C", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
+/// Runs what is behind it without input: a password that nobody has asked for goes no further.
+const DEAF: [&str; 4] = ["sh", "-c", "exec \"$@\" </dev/null", "sh"];
+/// The same with the input that follows the line that `$0` is, and none other: else a password that nobody has asked for would be its
+/// beginning.
+const MARKED: [&str; 3] =
+    ["sh", "-c", "IFS= read -r line && [ \"$line\" = \"$0\" ] || { echo 'the input was not understood' >&2; exit 1; }; exec \"$@\""];
+
+/// The same with these rights. `mark` is the line of the input that comes before what the program is to read; none where it reads
+/// nothing. It matters where a password comes before it.
+///
+/// # Errors
+/// As for [`command_line`].
+pub fn command_line_with(rights: Rights, mark: Option<&str>, argv: &[&str]) -> Result<String, String> {
+    let own: Vec<&str> = ENV.into_iter().chain(argv.iter().copied()).collect();
+    let words: Vec<&str> = match rights {
+        Rights::Own => own.clone(),
+        Rights::Sudo => ENV.into_iter().chain(["sudo", "-n", "--"]).chain(own.iter().copied()).collect(),
+        Rights::SudoWithPassword => {
+            // With -k nothing that sudo remembers counts: it takes the line in any case.
+            let sudo = ENV.into_iter().chain(["sudo", "-k", "-S", "-p", "", "--"]).chain(ENV);
+            let program = argv.iter().copied();
+            match mark {
+                None => sudo.chain(DEAF).chain(program).collect(),
+                Some(mark) => sudo.chain(MARKED).chain([mark]).chain(program).collect(),
+            }
+        }
+    };
     shlex::try_join(words).map_err(|error| error.to_string())
 }
 
@@ -288,6 +371,57 @@ mod tests {
         let expected =
             "\"qemu+ssh://root@hv1/system\" has a password in it, which would be shown: leave it out, and log in by a key";
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn each_way_to_log_in_has_its_settings_before_all_others() {
+        let target = |host_keys| SshTarget {
+            host: "hv1".to_owned(),
+            user: None,
+            port: None,
+            key: Some("/own".into()),
+            command: None,
+            known_hosts: None,
+            host_keys,
+        };
+        let line = |host_keys, way| {
+            let all = target(host_keys).arguments_by(way, &[]).join(" ");
+            all.replace(&SETTINGS.map(|setting| format!("-o {setting}")).join(" "), "…")
+        };
+        let key = Path::new("/key");
+        let by_key = "-o IdentitiesOnly=yes -o PubkeyAuthentication=yes -o PreferredAuthentications=publickey";
+        let by_password = "-o BatchMode=no -o PubkeyAuthentication=no -o PasswordAuthentication=yes \
+                           -o KbdInteractiveAuthentication=yes -o PreferredAuthentications=password,keyboard-interactive \
+                           -o NumberOfPasswordPrompts=1";
+        let table = [
+            (HostKeys::Known, Way::Keys, "-T -e none … -i /own -- hv1".to_owned()),
+            (HostKeys::Known, Way::Key(key), format!("-T -e none {by_key} … -i /key -- hv1")),
+            (
+                HostKeys::Known,
+                Way::Password,
+                format!("-T -e none {by_password} … -o StrictHostKeyChecking=yes -i /own -- hv1"),
+            ),
+            (
+                HostKeys::AlsoNew,
+                Way::Password,
+                format!("-T -e none {by_password} … -o StrictHostKeyChecking=accept-new -i /own -- hv1"),
+            ),
+        ];
+        for (host_keys, way, expected) in table {
+            assert_eq!(line(host_keys, way), expected);
+        }
+    }
+
+    #[test]
+    fn root_is_who_sudo_makes_so() {
+        let words = |rights, mark| shlex::split(&command_line_with(rights, mark, &["tee", "/a b"]).unwrap()).unwrap();
+        let mut sudo = ENV.to_vec();
+        assert_eq!(words(Rights::Own, Some("m"))[3..], ["tee", "/a b"]);
+        sudo.extend(["sudo", "-n", "--"].into_iter().chain(ENV).chain(["tee", "/a b"]));
+        assert_eq!(words(Rights::Sudo, Some("m")), sudo);
+        assert_eq!(words(Rights::SudoWithPassword, None)[3..9], ["sudo", "-k", "-S", "-p", "", "--"]);
+        assert_eq!(words(Rights::SudoWithPassword, None)[12..], [&DEAF[..], &["tee", "/a b"]].concat());
+        assert_eq!(words(Rights::SudoWithPassword, Some("m"))[12..], [&MARKED[..], &["m", "tee", "/a b"]].concat());
     }
 
     #[test]

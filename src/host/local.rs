@@ -145,6 +145,15 @@ pub(super) fn runtime_folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Another folder, made sure of in the same way.
+///
+/// # Errors
+/// It is not one that only we can write to.
+pub(super) fn private(folder: PathBuf) -> Result<PathBuf> {
+    private_folder(&folder, rustix::process::getuid().as_raw()).with_context(|| format!("making the folder {}", folder.display()))?;
+    Ok(folder)
+}
+
 fn own_folder(uid: u32) -> Option<PathBuf> {
     // Of the process, not of the environment: a user must not send root's locks elsewhere.
     if uid == 0 {

@@ -4,7 +4,7 @@
 pub mod streams;
 
 use std::{
-    io::Read,
+    io::{Read, Write as _},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -73,9 +73,23 @@ pub fn output(program: Program, args: &[&str], deadline: Duration) -> Result<Out
 /// # Errors
 /// As for [`output`].
 pub fn output_of(path: &Path, args: &[&str], deadline: Duration) -> Result<Output> {
+    output_with(path, args, &[], deadline)
+}
+
+/// The same for a program whose standard input is these few bytes. One that leaves them unread is no error.
+///
+/// # Errors
+/// As for [`output`].
+pub fn output_with(path: &Path, args: &[&str], input: &[u8], deadline: Duration) -> Result<Output> {
     let name = name_of(path);
     let mut command = command(path, args);
-    let mut child = command.stdin(Stdio::null()).spawn().with_context(|| format!("starting {name}"))?;
+    let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+    let mut child = command.stdin(stdin).spawn().with_context(|| format!("starting {name}"))?;
+    if let Some(mut pipe) = child.stdin.take() {
+        let input = input.to_vec();
+        // Beside the wait: one that reads nothing must not be waited for longer than its deadline.
+        thread::spawn(move || pipe.write_all(&input));
+    }
     let stdout = drain(child.stdout.take());
     let stderr = drain(child.stderr.take());
     let status = wait(&mut child, deadline).with_context(|| format!("running {name}"))?;
@@ -170,6 +184,14 @@ mod tests {
     #[test]
     fn nothing_comes_in_by_stdin_and_the_locale_is_c() {
         assert_eq!(run(SH, &["-c", "cat; echo $LC_ALL"], Duration::from_secs(5)).unwrap(), "C\n");
+    }
+
+    #[test]
+    fn a_few_bytes_are_read_or_left() {
+        let sh = SH.path().unwrap();
+        let read = |script: &str| output_with(&sh, &["-c", script], b"a\nb\n", Duration::from_secs(5)).unwrap();
+        assert_eq!(read("read x; echo $x; cat").stdout, "a\nb\n");
+        assert_eq!((read("exec <&-; exit 3").code, read("exit 3").code), (Some(3), Some(3)));
     }
 
     #[test]

@@ -1,5 +1,12 @@
 //! A machine that is made a hypervisor: asked, written to, and run on, by root.
 
+mod guard;
+pub mod host_key;
+pub mod journal;
+pub mod local;
+pub mod ssh;
+mod work;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -55,6 +62,13 @@ pub trait Machine: Sync {
     /// # Errors
     /// That does not succeed: the guard puts everything back by itself.
     fn release(&self, guard: Guard) -> Result<()>;
+    /// Has everything put back at once, and returns when it is.
+    ///
+    /// # Errors
+    /// As for [`Self::ask`]: it comes back by itself later.
+    fn put_back(&self, _guard: Guard) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What puts files back by itself: see [`Machine::guard`].

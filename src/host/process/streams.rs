@@ -1,10 +1,14 @@
 //! Programs that take or give more than fits into memory, and one that runs beside others.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{BufRead as _, BufReader, ErrorKind, Read, Write},
     path::Path,
     process::{Child, ChildStdin, Stdio},
-    thread::JoinHandle,
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, Receiver},
+    },
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -14,6 +18,8 @@ use super::{Output, command, drain, name_of, tail, text, wait};
 
 /// How much is passed on at a time.
 const BUFFER: usize = 256 * 1024;
+/// How long a line may be that somebody waits for.
+const LINE: u64 = 4096;
 /// How long a program may take for its end once its stream has ended: it may have a disk to wait for.
 const END: Duration = Duration::from_secs(600);
 
@@ -104,6 +110,7 @@ fn end(child: &mut Child) {
 pub struct Beside {
     child: Child,
     stderr: Option<JoinHandle<Vec<u8>>>,
+    line: Mutex<Receiver<String>>,
     // Held, not used.
     _stdin: Option<ChildStdin>,
 }
@@ -114,11 +121,30 @@ impl Beside {
     /// # Errors
     /// It does not start.
     pub fn start(path: &Path, args: &[&str]) -> Result<Self> {
-        let mut child =
-            command(path, args).stdin(Stdio::piped()).spawn().with_context(|| format!("starting {}", name_of(path)))?;
-        drain(child.stdout.take());
+        Self::start_with(path, args, &[], &[])
+    }
+
+    /// The same with these variables in its environment, and with these few bytes as the beginning of its input.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_with(path: &Path, args: &[&str], variables: &[(&str, &str)], input: &[u8]) -> Result<Self> {
+        let mut command = command(path, args);
+        command.envs(variables.iter().copied()).stdin(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("starting {}", name_of(path)))?;
+        let line = Mutex::new(first_line(child.stdout.take()));
         let stderr = Some(drain(child.stderr.take()));
-        Ok(Self { _stdin: child.stdin.take(), stderr, child })
+        let mut stdin = child.stdin.take();
+        if let Some(pipe) = &mut stdin {
+            // One that has ended already is found out by who waits for it.
+            let _ = pipe.write_all(input).and_then(|()| pipe.flush());
+        }
+        Ok(Self { _stdin: stdin, stderr, line, child })
+    }
+
+    /// The first line that it prints, if there is one within this time.
+    pub fn heard(&self, patience: Duration) -> Option<String> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(patience).ok()
     }
 
     /// What it said on its standard error, if it has ended.
@@ -131,6 +157,23 @@ impl Beside {
         }
         Ok(Some(self.stderr.take().map(|pipe| tail(&text(pipe)).to_owned()).unwrap_or_default()))
     }
+}
+
+/// The first line of what comes, if it is one. All that follows is read, and forgotten.
+fn first_line(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let Some(pipe) = pipe else { return };
+        let mut reader = BufReader::new(pipe);
+        let mut line = Vec::new();
+        if reader.by_ref().take(LINE).read_until(b'\n', &mut line).is_ok() && line.pop() == Some(b'\n') {
+            // Who does not want it any more has gone.
+            let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
+        }
+        drop(sender);
+        let _ = std::io::copy(&mut reader, &mut std::io::sink());
+    });
+    receiver
 }
 
 impl Drop for Beside {
@@ -195,6 +238,18 @@ mod tests {
         let mut sink = Vec::new();
         let output = read(sh(), &["-c", "head -c 3000000 /dev/zero; echo bad >&2; exit 3"], &mut sink).unwrap();
         assert_eq!((output.code, output.stderr.trim(), sink), (Some(3), "bad", vec![0; 3_000_000]));
+    }
+
+    #[test]
+    fn one_beside_others_says_a_line() {
+        let patience = Duration::from_secs(5);
+        let script = "read x; echo $x $TPL_TEST; cat; echo end";
+        let one = Beside::start_with(sh(), &["-c", script], &[("TPL_TEST", "b")], b"a\n").unwrap();
+        assert_eq!(one.heard(patience).as_deref(), Some("a b"));
+        let silent = Beside::start(sh(), &["-c", "printf x"]).unwrap();
+        assert_eq!(silent.heard(patience), None);
+        let slow = Beside::start(sh(), &["-c", "exec sleep 5"]).unwrap();
+        assert_eq!(slow.heard(Duration::from_millis(10)), None);
     }
 
     #[test]

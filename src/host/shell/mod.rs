@@ -1,5 +1,7 @@
 //! A hypervisor's own programs, on this machine or over SSH.
 
+pub mod access;
+pub mod connection;
 mod local;
 mod ssh;
 
@@ -76,7 +78,7 @@ pub fn succeeded(argv: &[&str], output: Output) -> Result<String> {
 
 /// What a program of another machine said, without what a terminal would act on, and without the blanks that lvm2 begins lines
 /// with.
-fn said(text: &str) -> String {
+pub(super) fn said(text: &str) -> String {
     let lines = text.lines().map(|line| line.trim().replace(char::is_control, " ")).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join("\n")
 }
