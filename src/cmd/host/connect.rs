@@ -1,22 +1,19 @@
 //! From a machine's name to the machine itself: who it is, who logs in, with what.
 
 use std::{
-    env, fs,
-    io::{self, IsTerminal as _, Read as _},
+    fs,
+    io::Read as _,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use console::Term;
 
 use crate::{
-    cli::{Global, LoginArgs},
-    cmd::settings,
+    cli::LoginArgs,
     core::{
         error::{Invalid, Refusal},
-        machine_target::MachineTarget,
         names::UserName,
         secret::Secret,
         ssh_key::PublicKey,
@@ -40,6 +37,7 @@ use crate::{
         },
         ssh_keys,
     },
+    ui,
 };
 
 /// No password is longer, and no file with one.
@@ -66,23 +64,6 @@ pub struct OwnKey {
 }
 
 impl Place {
-    /// The machine that is meant: of a hypervisor of the configuration, the one that its URI leads to.
-    ///
-    /// # Errors
-    /// [`Invalid`]: there is no such hypervisor. [`Refusal`]: nobody can log in there.
-    pub fn of(global: &Global, target: &MachineTarget) -> Result<Self> {
-        match target {
-            MachineTarget::Login(login) => {
-                Ok(Self { name: login.to_string(), transport: Transport::Ssh(login.ssh()), user: Some(login.user.clone()) })
-            }
-            MachineTarget::Named(name) => {
-                let configs = settings::load_others(global, std::slice::from_ref(name))?;
-                let config = configs.first().context("no hypervisor is named")?;
-                Self::of_uri(name.as_str(), &config.uri)
-            }
-        }
-    }
-
     /// The machine that a URI of libvirt's leads to.
     ///
     /// # Errors
@@ -128,15 +109,18 @@ pub fn connect(
     let Transport::Ssh(target) = &place.transport else {
         return Ok(Box::new(LocalMachine::new(Arc::clone(journal))));
     };
-    let expected: Option<Fingerprint> =
-        args.host_key.as_deref().map(str::parse).transpose().map_err(|why: String| Invalid::argument(format!("--host-key: {why}")))?;
+    let expected: Option<Fingerprint> = args
+        .host_key
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|why: String| Invalid::argument(format!("--host-key: {why}")))?;
     let ask = asking(args, &place.name, place.user.as_ref())?;
     let name = place.name.clone();
     let confirm = |learned: &Learned| confirmed(&name, learned);
     let (target, pinned) = host_key::check(target.clone(), &place.name, expected.as_ref(), &confirm, journal)?;
     let credentials = Credentials { key: key.map(|key| key.private.clone()), password: Password::new(ask) };
-    let reach =
-        Reach { name: place.name.clone(), target, credentials, journal: Arc::clone(journal), stop: stop.clone(), pinned };
+    let reach = Reach { name: place.name.clone(), target, credentials, journal: Arc::clone(journal), stop: stop.clone(), pinned };
     Ok(Box::new(SshMachine::connect(reach)?))
 }
 
@@ -152,7 +136,8 @@ pub fn own_key(file: Option<&Path>) -> Result<OwnKey> {
     if let Some(file) = file {
         return key_of(file)?.context("it holds no key");
     }
-    let none = || Refusal::new("there is no SSH key of yours to open the machine with").advise("`ssh-keygen -t ed25519` makes one");
+    let none =
+        || Refusal::new("there is no SSH key of yours to open the machine with").advise("`ssh-keygen -t ed25519` makes one");
     let folder = ssh_keys::own_folder().ok_or_else(none)?;
     let Ok(entries) = fs::read_dir(&folder) else { return Err(none().into()) };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -167,7 +152,11 @@ pub fn own_key(file: Option<&Path>) -> Result<OwnKey> {
 
 /// The file of a private key, beside that of its public half.
 fn private_of(public: &Path) -> PathBuf {
-    let private = if public.extension().is_some_and(|extension| extension == "pub") { public.with_extension("") } else { public.to_owned() };
+    let private = if public.extension().is_some_and(|extension| extension == "pub") {
+        public.with_extension("")
+    } else {
+        public.to_owned()
+    };
     // SSH reads it from any folder, and takes a `~` for something else.
     std::path::absolute(&private).unwrap_or(private)
 }
@@ -178,15 +167,10 @@ fn asking(args: &LoginArgs, name: &str, user: Option<&UserName>) -> Result<AskPa
         let password = password_in(file)?;
         return Ok(Box::new(move || Ok(password.clone())));
     }
-    let who = user.map_or_else(|| name.to_owned(), |user| if name.contains('@') { name.to_owned() } else { format!("{user} on {name}") });
+    let who = user
+        .map_or_else(|| name.to_owned(), |user| if name.contains('@') { name.to_owned() } else { format!("{user} on {name}") });
     Ok(Box::new(move || {
-        let prompt = format!("Password of {who}: ");
-        at_terminal(|term| {
-            term.write_str(&prompt)?;
-            term.read_secure_line()
-        })?
-        .map(Secret::new)
-        .ok_or_else(|| {
+        ui::secret(&format!("Password of {who}"))?.ok_or_else(|| {
             let reason = format!("a password of {who} is needed, and there is no terminal to ask for it");
             Refusal::new(reason).advise("put a key that opens it into the agent, or name a file with --password-file").into()
         })
@@ -215,25 +199,10 @@ fn password_in(file: &Path) -> Result<Secret<String>> {
 /// What the operator says of a host that nobody knows; none where nobody is there.
 fn confirmed(name: &str, learned: &Learned) -> Result<Option<bool>> {
     let question = format!(
-        "The host key of {name} is not known. It shows\n  {} {}\nIs that the machine's? (yes or no) ",
+        "The host key of {name} is not known. It shows\n  {} {}\nIs that the machine's?",
         learned.kind, learned.fingerprint
     );
-    let answer = at_terminal(|term| {
-        term.write_str(&question)?;
-        term.read_line()
-    })?;
-    Ok(answer.map(|answer| answer.trim() == "yes"))
-}
-
-/// Asks at the terminal, if there is one: one question at a time.
-fn at_terminal(ask: impl FnOnce(&Term) -> io::Result<String>) -> Result<Option<String>> {
-    static ONE: Mutex<()> = Mutex::new(());
-    let term = Term::stderr();
-    if !io::stdin().is_terminal() || !term.is_term() || env::var_os("TERM").is_some_and(|kind| kind == "dumb") {
-        return Ok(None);
-    }
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    ask(&term).map(Some).context("asking at the terminal")
+    ui::confirm(&question)
 }
 
 #[cfg(test)]

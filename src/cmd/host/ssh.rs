@@ -42,7 +42,7 @@ pub fn mend(machine: &dyn Machine, files: &[&str], perform: &mut dyn FnMut() -> 
         Ok(()) => Err(cause.context("sshd's old configuration is back")),
         Err(left) => {
             let left = left.context("the machine puts sshd's old configuration back by itself, within a minute");
-            Err(UndoIncomplete { cause, left: vec![left] }).context("mending sshd's configuration")
+            Err(UndoIncomplete::new(cause, vec![left])).context("mending sshd's configuration")
         }
     }
 }

@@ -15,6 +15,3 @@ pub fn probes(_wish: &Wish) -> Vec<Probe> {
 pub fn items(_facts: &Facts, _wish: &Wish) -> Result<Vec<Item>, Refusal> {
     Ok(Vec::new())
 }
-
-/// Stub.
-pub const FILES: &[&str] = &[];

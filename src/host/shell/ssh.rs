@@ -126,9 +126,7 @@ impl SshShell {
 
     fn connect(&self, ssh: &Path, proven: Option<Proven>) -> Result<(Connection, Proven)> {
         match (&self.root, &self.only) {
-            (_, Some(key)) => {
-                Ok((Connection::open(ssh, &self.target.arguments_by(Way::Key(key), &[]), &[])?, Proven::Key))
-            }
+            (_, Some(key)) => Ok((Connection::open(ssh, &self.target.arguments_by(Way::Key(key), &[]), &[])?, Proven::Key)),
             (Some(root), None) => by_any_way(ssh, &self.target, &root.credentials, proven),
             (None, None) => Ok((Connection::open(ssh, &self.target.arguments(&[]), &[])?, Proven::Keys)),
         }
