@@ -163,7 +163,7 @@ fn verdict(mut failed: Vec<(String, Error)>, all: usize) -> Result<()> {
     if codes.contains(&4) {
         let left =
             failed.into_iter().flat_map(|(_, error)| error.downcast::<UndoIncomplete>().map_or(vec![], |error| error.left));
-        return Err(UndoIncomplete { cause: anyhow!("{heading}:\n{}", lines.join("\n")), left: left.collect() }.into());
+        return Err(UndoIncomplete::new(anyhow!("{heading}:\n{}", lines.join("\n")), left.collect()).into());
     }
     if codes.iter().all(|code| *code == 3) {
         return Err(Refusal { reasons: lines, advice: None }.into());

@@ -261,8 +261,11 @@ const ENV: [&str; 3] = ["/usr/bin/env", "LC_ALL=C", "PATH=/usr/local/sbin:/usr/l
 const DEAF: [&str; 4] = ["sh", "-c", "exec \"$@\" </dev/null", "sh"];
 /// The same with the input that follows the line that `$0` is, and none other: else a password that nobody has asked for would be its
 /// beginning.
-const MARKED: [&str; 3] =
-    ["sh", "-c", "IFS= read -r line && [ \"$line\" = \"$0\" ] || { echo 'the input was not understood' >&2; exit 1; }; exec \"$@\""];
+const MARKED: [&str; 3] = [
+    "sh",
+    "-c",
+    "IFS= read -r line && [ \"$line\" = \"$0\" ] || { echo 'the input was not understood' >&2; exit 1; }; exec \"$@\"",
+];
 
 /// The same with these rights. `mark` is the line of the input that comes before what the program is to read; none where it reads
 /// nothing. It matters where a password comes before it.
@@ -396,11 +399,7 @@ mod tests {
         let table = [
             (HostKeys::Known, Way::Keys, "-T -e none … -i /own -- hv1".to_owned()),
             (HostKeys::Known, Way::Key(key), format!("-T -e none {by_key} … -i /key -- hv1")),
-            (
-                HostKeys::Known,
-                Way::Password,
-                format!("-T -e none {by_password} … -o StrictHostKeyChecking=yes -i /own -- hv1"),
-            ),
+            (HostKeys::Known, Way::Password, format!("-T -e none {by_password} … -o StrictHostKeyChecking=yes -i /own -- hv1")),
             (
                 HostKeys::AlsoNew,
                 Way::Password,

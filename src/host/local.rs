@@ -150,7 +150,8 @@ pub(super) fn runtime_folder() -> Result<PathBuf> {
 /// # Errors
 /// It is not one that only we can write to.
 pub(super) fn private(folder: PathBuf) -> Result<PathBuf> {
-    private_folder(&folder, rustix::process::getuid().as_raw()).with_context(|| format!("making the folder {}", folder.display()))?;
+    private_folder(&folder, rustix::process::getuid().as_raw())
+        .with_context(|| format!("making the folder {}", folder.display()))?;
     Ok(folder)
 }
 

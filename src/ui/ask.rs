@@ -1,6 +1,7 @@
 //! Questions to whoever sits at the terminal. They go to stderr: stdout is data.
 
 use std::{
+    env,
     io::{self, IsTerminal as _, Write as _},
     sync::{Mutex, PoisonError},
 };
@@ -37,7 +38,8 @@ pub fn secret(question: &str) -> Result<Option<Secret<String>>> {
 static ASKING: Mutex<()> = Mutex::new(());
 
 fn terminal() -> Option<Term> {
-    (io::stdin().is_terminal() && io::stderr().is_terminal()).then(Term::stderr)
+    let dumb = env::var_os("TERM").is_some_and(|kind| kind == "dumb");
+    (io::stdin().is_terminal() && io::stderr().is_terminal() && !dumb).then(Term::stderr)
 }
 
 fn prompt(mut terminal: &Term, question: &str) -> Result<()> {

@@ -1,6 +1,9 @@
 //! `tpl host bootstrap`: a machine that answers SSH becomes a hypervisor.
 
+use std::{path::Path, sync::Arc};
+
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
@@ -24,7 +27,7 @@ use crate::{
     },
     host::{
         local::{Local, ThisMachine},
-        machine::Machine,
+        machine::{Machine, journal::Journal},
     },
     ui,
 };
@@ -47,11 +50,11 @@ pub struct Request<'a> {
     /// Whether updates are left to whoever asks for them, where it is a hypervisor already.
     pub quick: bool,
     /// The operator's public key.
-    pub ssh_key: Option<&'a std::path::Path>,
+    pub ssh_key: Option<&'a Path>,
     /// How it is logged in to.
     pub login: &'a LoginArgs,
     /// Where commands are written down.
-    pub log: Option<&'a std::path::Path>,
+    pub log: Option<&'a Path>,
     /// Whether nothing is asked.
     pub yes: bool,
     /// Whether nothing is changed.
@@ -134,8 +137,8 @@ fn make(global: &Global, request: &Request<'_>) -> Result<(Bootstrapped, Result<
     let local = ThisMachine::register()?;
     let reached = Reached::of(global, request.target)?;
     let key = connect::own_key(request.ssh_key)?;
-    let journal = connect::journal(&reached.name, request.log)?;
-    let machine = connect::connect(&reached, request.login, Some(&key), &journal, &local.stop())?;
+    let journal = journal(&reached, request.log, local.now())?;
+    let machine = connect::connect(&reached.place(), request.login, Some(&key), &journal, &local.stop())?;
     let _lock = if request.dry_run { None } else { Some(locked(machine.as_ref())?) };
     let (kept, called) = stands(machine.as_ref())?;
     let (wish, phases) = wish(request, &reached, kept, called, &key)?;
@@ -147,6 +150,18 @@ fn make(global: &Global, request: &Request<'_>) -> Result<(Bootstrapped, Result<
     let mut runner = Runner { machine: machine.as_ref(), around: &around, wish, dry_run: request.dry_run };
     let (phases, result) = runner.run(&phases);
     Ok((Bootstrapped { host, phases }, result))
+}
+
+/// Where the commands of a call are written down: a file of the operator's choice, or one of its own.
+pub(super) fn journal(reached: &Reached, file: Option<&Path>, now: Timestamp) -> Result<Arc<Journal>> {
+    let journal = match file {
+        Some(file) => Journal::at(file)?,
+        None => Journal::of(&reached.name, now)?,
+    };
+    if let Some(path) = journal.path() {
+        ui::note(&format!("every command is written down in {}", path.display()));
+    }
+    Ok(Arc::new(journal))
 }
 
 pub(super) fn locked(machine: &dyn Machine) -> Result<crate::host::local::Lock> {
@@ -200,7 +215,7 @@ fn wish(
         ..request.given.clone()
     };
     let wish = Wish {
-        user: reached.user()?,
+        user: Some(reached.user.clone()),
         key: Some(key.public.clone()),
         reboot: request.reboot,
         device: request.device.clone(),

@@ -1,10 +1,12 @@
 //! `tpl host cap`: the ceiling alone, on this machine or another.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 
 use super::{
     bootstrap::{self, Bootstrapped},
-    connect,
+    connect::{self, Place},
     reached::Reached,
     report,
     run::{Around, Runner},
@@ -15,7 +17,10 @@ use crate::{
         bootstrap::{Phase, Reboot, Record, Wish},
         error::Refusal,
     },
-    host::local::{Local, ThisMachine},
+    host::{
+        local::{Local, ThisMachine},
+        machine::journal::Journal,
+    },
 };
 
 /// Runs `tpl host cap`.
@@ -24,14 +29,12 @@ use crate::{
 /// As for a bootstrap.
 pub fn run(global: &Global, args: &CapArgs, output: Output) -> Result<()> {
     let local = ThisMachine::register()?;
-    let machine = match &args.target {
-        Some(target) => {
-            let reached = Reached::of(global, target)?;
-            let journal = connect::journal(&reached.name, None)?;
-            connect::connect(&reached, &args.login, None, &journal, &local.stop())?
-        }
-        None => connect::this_machine(&connect::journal("localhost", None)?),
+    let place = match &args.target {
+        Some(target) => Reached::of(global, target)?.place(),
+        None => Place::here(),
     };
+    let journal = Arc::new(Journal::none());
+    let machine = connect::connect(&place, &args.login, None, &journal, &local.stop())?;
     // Nothing of the record concerns the ceiling: it is neither read nor written.
     let record = Record { name: "unnamed".parse().map_err(anyhow::Error::msg)?, domain: None, dns_forwarder: false, vg: None };
     let wish = Wish { user: None, key: None, reboot: Reboot::Never, device: None, record };

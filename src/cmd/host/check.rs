@@ -20,7 +20,7 @@ use crate::{
         units::Span,
     },
     host::{
-        local::Stop,
+        local::{Stop, ThisMachine},
         machine::{Machine, journal::Journal},
     },
     ui,
@@ -76,8 +76,8 @@ pub fn run(global: &Global, args: &CheckArgs, output: Output) -> Result<()> {
         )
         .into());
     }
-    let login = args.login.clone();
-    report(&checked(all, args.timeout, move |reached| of_one(reached, &login)), output)
+    let (login, stop) = (args.login.clone(), ThisMachine::register()?.stop());
+    report(&checked(all, args.timeout, move |reached| of_one(reached, &login, &stop)), output)
 }
 
 fn named(global: &Global, names: &[HypervisorName]) -> Result<Vec<Reached>> {
@@ -100,13 +100,13 @@ fn checked(
     checked.collect()
 }
 
-fn of_one(reached: &Reached, login: &LoginArgs) -> Result<Vec<Entry>> {
-    let machine = connect::connect(reached, login, None, &Arc::new(Journal::none()), &Stop::default())?;
+fn of_one(reached: &Reached, login: &LoginArgs, stop: &Stop) -> Result<Vec<Entry>> {
+    let machine = connect::connect(&reached.place(), login, None, &Arc::new(Journal::none()), stop)?;
     let kept = bootstrap::kept(&machine.ask(&[record::probe()])?)?.ok_or_else(|| {
         let reason = format!("{} was never made a hypervisor by tpl: there is no {RECORD}", reached.name);
         Refusal::new(reason).advise("`tpl host bootstrap` makes it one")
     })?;
-    let wish = Wish { user: reached.user()?, key: None, reboot: Reboot::WhenNeeded, device: None, record: kept };
+    let wish = Wish { user: Some(reached.user.clone()), key: None, reboot: Reboot::WhenNeeded, device: None, record: kept };
     let registered = register::item(reached, &wish);
     look(machine.as_ref(), &wish, registered)
 }

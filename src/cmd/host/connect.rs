@@ -9,16 +9,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use jiff::Timestamp;
 
-use super::reached::Reached;
 use crate::{
     cli::LoginArgs,
     core::{
         error::{Invalid, Refusal},
+        names::UserName,
         secret::Secret,
         ssh_key::PublicKey,
-        transport::host_key::{Fingerprint, Learned},
+        transport::{
+            SshTarget, Transport,
+            host_key::{Fingerprint, Learned},
+        },
     },
     host::{
         local::Stop,
@@ -28,7 +30,11 @@ use crate::{
             local::LocalMachine,
             ssh::{Reach, SshMachine},
         },
-        shell::access::{AskPassword, Credentials, Password},
+        process::SSH,
+        shell::{
+            access::{AskPassword, Credentials, Password},
+            connection::configured,
+        },
         ssh_keys,
     },
     ui,
@@ -37,56 +43,84 @@ use crate::{
 /// No password is longer, and no file with one.
 const MAX_PASSWORD: u64 = 1024;
 
+/// A machine that can be logged in to, or this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// What operators call it.
+    pub name: String,
+    /// How it is reached.
+    pub transport: Transport,
+    /// Who logs in; nobody does on this machine.
+    pub user: Option<UserName>,
+}
+
 /// The operator's key that is to open machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnKey {
     /// The public half.
     pub public: PublicKey,
-    /// The file of the public half.
-    pub file: PathBuf,
+    /// The file of the private half, which may be in the agent instead.
+    pub private: PathBuf,
 }
 
-/// Where all that is done on a machine is written down: in this file, else in one of this call's own, which is told.
-///
-/// # Errors
-/// It cannot be written to.
-pub fn journal(name: &str, file: Option<&Path>) -> Result<Arc<Journal>> {
-    let journal = match file {
-        Some(file) => Journal::at(file)?,
-        None => Journal::of(name, Timestamp::now())?,
+impl Place {
+    /// The machine that a URI of libvirt's leads to.
+    ///
+    /// # Errors
+    /// [`Refusal`]: not over SSH; or nobody says who logs in there.
+    pub fn of_uri(name: &str, uri: &str) -> Result<Self> {
+        let transport = Transport::of(uri)?;
+        let user = match &transport {
+            Transport::Local => None,
+            Transport::Ssh(target) => Some(user_of(target)?),
+        };
+        Ok(Self { name: name.to_owned(), transport, user })
+    }
+
+    /// This machine.
+    pub fn here() -> Self {
+        Self { name: "this machine".to_owned(), transport: Transport::Local, user: None }
+    }
+}
+
+/// Who logs in: whom the URI names, or SSH would by itself.
+fn user_of(target: &SshTarget) -> Result<UserName> {
+    let user = match (&target.user, &target.command) {
+        (Some(user), _) => user.clone(),
+        (None, command) => {
+            let ssh = command.clone().or_else(|| SSH.path());
+            configured(&ssh.context("ssh is not installed; `tpl doctor` says what to install")?, target)?.user
+        }
     };
-    ui::note(&format!("every command is written down in {}", journal.path().display()));
-    Ok(Arc::new(journal))
+    user.parse().map_err(|why: String| Invalid::argument(why).into())
 }
 
-/// This machine.
-pub fn this_machine(journal: &Arc<Journal>) -> Box<dyn Machine> {
-    Box::new(LocalMachine::new(Arc::clone(journal)))
-}
-
-/// Logs in, and becomes root. Nothing is asked that SSH and sudo do not need to know. `key` is what must open the machine once
-/// passwords do not.
+/// Logs in, and becomes root. Nothing is asked that SSH and sudo do not need to know.
 ///
 /// # Errors
 /// [`Refusal`]: the host key is another one or not confirmed; nobody gets in, or becomes root. [`Invalid`]: what the operator wrote.
 pub fn connect(
-    reached: &Reached,
+    place: &Place,
     args: &LoginArgs,
     key: Option<&OwnKey>,
     journal: &Arc<Journal>,
     stop: &Stop,
 ) -> Result<Box<dyn Machine>> {
-    let flag = |why: String| Invalid::argument(format!("--host-key: {why}"));
-    let expected: Option<Fingerprint> = args.host_key.as_deref().map(str::parse).transpose().map_err(flag)?;
-    let name = reached.name.clone();
-    let ask = asking(args, &name, reached.ssh.user.as_deref())?;
-    let confirm = |learned: &Learned| {
-        let Learned { kind, fingerprint, .. } = learned;
-        ui::confirm(&format!("The host key of {name} is not known. It shows\n  {kind} {fingerprint}\nIs that the machine's?"))
+    let Transport::Ssh(target) = &place.transport else {
+        return Ok(Box::new(LocalMachine::new(Arc::clone(journal))));
     };
-    let (target, pinned) = host_key::check(reached.ssh.clone(), &name, expected.as_ref(), &confirm, journal)?;
-    let credentials = Credentials { key: key.map(|key| private_of(&key.file)), password: Password::new(ask) };
-    let reach = Reach { name: name.clone(), target, credentials, journal: Arc::clone(journal), stop: stop.clone(), pinned };
+    let expected: Option<Fingerprint> = args
+        .host_key
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|why: String| Invalid::argument(format!("--host-key: {why}")))?;
+    let ask = asking(args, &place.name, place.user.as_ref())?;
+    let name = place.name.clone();
+    let confirm = |learned: &Learned| confirmed(&name, learned);
+    let (target, pinned) = host_key::check(target.clone(), &place.name, expected.as_ref(), &confirm, journal)?;
+    let credentials = Credentials { key: key.map(|key| key.private.clone()), password: Password::new(ask) };
+    let reach = Reach { name: place.name.clone(), target, credentials, journal: Arc::clone(journal), stop: stop.clone(), pinned };
     Ok(Box::new(SshMachine::connect(reach)?))
 }
 
@@ -97,12 +131,13 @@ pub fn connect(
 pub fn own_key(file: Option<&Path>) -> Result<OwnKey> {
     let key_of = |file: &Path| -> Result<Option<OwnKey>> {
         let public = ssh_keys::read_file(file)?.into_iter().next();
-        Ok(public.map(|public| OwnKey { public, file: file.to_owned() }))
+        Ok(public.map(|public| OwnKey { public, private: private_of(file) }))
     };
     if let Some(file) = file {
         return key_of(file)?.context("it holds no key");
     }
-    let none = || Refusal::new("there is no SSH key of yours to open the machine with").advise("`ssh-keygen -t ed25519` makes one");
+    let none =
+        || Refusal::new("there is no SSH key of yours to open the machine with").advise("`ssh-keygen -t ed25519` makes one");
     let folder = ssh_keys::own_folder().ok_or_else(none)?;
     let Ok(entries) = fs::read_dir(&folder) else { return Err(none().into()) };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -117,21 +152,23 @@ pub fn own_key(file: Option<&Path>) -> Result<OwnKey> {
 
 /// The file of a private key, beside that of its public half.
 fn private_of(public: &Path) -> PathBuf {
-    let private = if public.extension().is_some_and(|extension| extension == "pub") { public.with_extension("") } else { public.to_owned() };
+    let private = if public.extension().is_some_and(|extension| extension == "pub") {
+        public.with_extension("")
+    } else {
+        public.to_owned()
+    };
     // SSH reads it from any folder, and takes a `~` for something else.
     std::path::absolute(&private).unwrap_or(private)
 }
 
 /// Where the password comes from. A file is read now: what is wrong with it is told before anything is done.
-fn asking(args: &LoginArgs, name: &str, user: Option<&str>) -> Result<AskPassword> {
+fn asking(args: &LoginArgs, name: &str, user: Option<&UserName>) -> Result<AskPassword> {
     if let Some(file) = &args.password_file {
         let password = password_in(file)?;
         return Ok(Box::new(move || Ok(password.clone())));
     }
-    let who = match user {
-        Some(user) if !name.contains('@') => format!("{user} on {name}"),
-        _ => name.to_owned(),
-    };
+    let who = user
+        .map_or_else(|| name.to_owned(), |user| if name.contains('@') { name.to_owned() } else { format!("{user} on {name}") });
     Ok(Box::new(move || {
         ui::secret(&format!("Password of {who}"))?.ok_or_else(|| {
             let reason = format!("a password of {who} is needed, and there is no terminal to ask for it");
@@ -157,6 +194,15 @@ fn password_in(file: &Path) -> Result<Secret<String>> {
         Ok(Secret::new(password.to_owned()))
     };
     read().map_err(|error| Invalid::file(&file.display().to_string(), format!("{error:#}")).into())
+}
+
+/// What the operator says of a host that nobody knows; none where nobody is there.
+fn confirmed(name: &str, learned: &Learned) -> Result<Option<bool>> {
+    let question = format!(
+        "The host key of {name} is not known. It shows\n  {} {}\nIs that the machine's?",
+        learned.kind, learned.fingerprint
+    );
+    ui::confirm(&question)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::connect::Place;
 use crate::{
     cli::Global,
     cmd::settings,
@@ -23,6 +24,8 @@ pub struct Reached {
     pub known: Option<HypervisorName>,
     /// How SSH reaches it.
     pub ssh: SshTarget,
+    /// Who logs in.
+    pub user: UserName,
     /// The configuration in force: of the hypervisor itself where it is known, else of this call.
     pub config: Config,
 }
@@ -37,10 +40,11 @@ impl Reached {
             MachineTarget::Named(name) => Self::named(settings::load_others(global, std::slice::from_ref(name))?, name),
             MachineTarget::Login(login) => {
                 let ssh = login.ssh();
+                let user = login.user.clone();
                 let known = Self::each(global)?.into_iter().find(|known| same_place(&known.ssh, &ssh));
                 Ok(match known {
-                    Some(known) => Self { ssh: SshTarget { user: ssh.user, ..known.ssh }, ..known },
-                    None => Self { name: login.to_string(), known: None, ssh, config: settings::load(global)? },
+                    Some(known) => Self { ssh: SshTarget { user: ssh.user, ..known.ssh }, user, ..known },
+                    None => Self { name: login.to_string(), known: None, ssh, user, config: settings::load(global)? },
                 })
             }
         }
@@ -51,23 +55,24 @@ impl Reached {
     /// # Errors
     /// The configuration cannot be read.
     pub fn each(global: &Global) -> Result<Vec<Self>> {
-        let over_ssh = |config: Config| {
-            let name = config.name.clone()?;
-            match Transport::of(&config.uri) {
-                Ok(Transport::Ssh(ssh)) => Some(Self { name: name.to_string(), known: Some(name), ssh, config }),
-                _ => None,
-            }
-        };
-        Ok(settings::load_each(global)?.into_iter().filter_map(over_ssh).collect())
+        let over_ssh = |config: &Config| matches!(Transport::of(&config.uri), Ok(Transport::Ssh(_)));
+        let configs = settings::load_each(global)?.into_iter().filter(over_ssh);
+        configs.filter_map(|config| Some(Self::known(config.name.clone()?, config))).collect()
     }
 
     fn named(configs: Vec<Config>, name: &HypervisorName) -> Result<Self> {
         let Some(config) = configs.into_iter().next() else {
             return Err(Invalid::argument(format!("{name} is no hypervisor of the configuration")).into());
         };
-        match Transport::of(&config.uri)? {
-            Transport::Ssh(ssh) => Ok(Self { name: name.to_string(), known: Some(name.clone()), ssh, config }),
-            Transport::Local => {
+        Self::known(name.clone(), config)
+    }
+
+    fn known(name: HypervisorName, config: Config) -> Result<Self> {
+        match Place::of_uri(name.as_str(), &config.uri)? {
+            Place { transport: Transport::Ssh(ssh), user: Some(user), .. } => {
+                Ok(Self { name: name.to_string(), known: Some(name), ssh, user, config })
+            }
+            _ => {
                 let message =
                     format!("{name} is this machine, and a machine is bootstrapped and checked over SSH\nname it by USER@HOST");
                 Err(Invalid::argument(message).into())
@@ -75,13 +80,9 @@ impl Reached {
         }
     }
 
-    /// Who logs in; none where SSH itself is to know.
-    ///
-    /// # Errors
-    /// [`Invalid`]: a name that nobody can have on a Debian or Ubuntu.
-    pub fn user(&self) -> Result<Option<UserName>> {
-        let parsed = self.ssh.user.as_deref().map(|user| user.parse().map_err(Invalid::argument));
-        Ok(parsed.transpose()?)
+    /// The same in the words of a login.
+    pub fn place(&self) -> Place {
+        Place { name: self.name.clone(), transport: Transport::Ssh(self.ssh.clone()), user: Some(self.user.clone()) }
     }
 }
 

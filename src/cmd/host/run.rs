@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     cmd::host::ssh,
     core::{
-        bootstrap::{Facts, Item, Phase, Reboot, State, Step, Wish, sshd, steps},
+        bootstrap::{Facts, Item, Phase, Reboot, State, Step, Wish, steps},
         error::{Advised, Cut, UndoIncomplete},
     },
     host::machine::Machine,
@@ -164,7 +164,7 @@ impl Runner<'_> {
 
     fn steps_of(&mut self, phase: Phase, steps: &[Step]) -> Result<()> {
         if phase == Phase::Ssh {
-            return ssh::mend(self.machine, sshd::FILES, &mut || self.perform(steps));
+            return ssh::mend(self.machine, &ssh::files(steps), &mut || self.perform(steps));
         }
         self.perform(steps)?;
         if steps.contains(&Step::Reboot) && self.wish.reboot == Reboot::Always {

@@ -14,9 +14,6 @@ use directives::{Overridden, Said};
 pub const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-tpl-hardening.conf";
 const MAIN: &str = "/etc/ssh/sshd_config";
 const INCLUDE: &str = "Include /etc/ssh/sshd_config.d/*.conf";
-/// What a guard has to keep while this phase is mended.
-pub const FILES: &[&str] = &[MAIN, DROP_IN];
-
 /// The mode of sshd's files: the benchmark's 5.2.1 wants them to be root's alone.
 const MODE: u32 = 0o600;
 
@@ -65,7 +62,10 @@ pub fn probes(wish: &Wish) -> Vec<Probe> {
     let mut probes = vec![
         Probe::file("ssh.main", MAIN),
         Probe::file("ssh.drop-in", DROP_IN),
-        Probe::new("ssh.modes", "stat -Lc '%a %n' /etc/ssh/sshd_config /etc/ssh/sshd_config.d/10-tpl-hardening.conf 2>/dev/null; true"),
+        Probe::new(
+            "ssh.modes",
+            "stat -Lc '%a %n' /etc/ssh/sshd_config /etc/ssh/sshd_config.d/10-tpl-hardening.conf 2>/dev/null; true",
+        ),
         Probe::with("ssh.effective", EFFECTIVE, &[user]),
         Probe::with("ssh.root", EFFECTIVE, &["root"]),
         Probe::with("ssh.candidate", CANDIDATE, &[&directives::candidate()]),

@@ -31,9 +31,20 @@ pub enum Sudo {
 /// Reads what sudo has said, in the locale C, when it did not run a program.
 pub fn sudo_said(said: &str) -> Sudo {
     let any = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
-    if any(&["not in the sudoers file", "is not allowed to", "may not run sudo", "not allowed to run sudo", "not allowed to execute"]) {
+    if any(&[
+        "not in the sudoers file",
+        "is not allowed to",
+        "may not run sudo",
+        "not allowed to run sudo",
+        "not allowed to execute",
+    ]) {
         Sudo::NotAllowed
-    } else if any(&["incorrect password attempt", "incorrect authentication attempt", "Sorry, try again", "Authentication failure"]) {
+    } else if any(&[
+        "incorrect password attempt",
+        "incorrect authentication attempt",
+        "Sorry, try again",
+        "Authentication failure",
+    ]) {
         Sudo::WrongPassword
     } else if any(&["a password is required", "a terminal is required", "interactive authentication is required"]) {
         Sudo::AsksPassword

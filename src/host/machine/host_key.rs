@@ -26,13 +26,8 @@ use crate::{
 /// How long a host may take to show its key.
 const KNOCK: Duration = Duration::from_secs(45);
 /// What makes SSH show a host's key, and log nobody in.
-const NOBODY: [&str; 5] = [
-    "PreferredAuthentications=none",
-    "ControlMaster=no",
-    "ControlPath=none",
-    "UpdateHostKeys=no",
-    "VerifyHostKeyDNS=no",
-];
+const NOBODY: [&str; 5] =
+    ["PreferredAuthentications=none", "ControlMaster=no", "ControlPath=none", "UpdateHostKeys=no", "VerifyHostKeyDNS=no"];
 
 /// What the operator says of a key that is not known: none where nobody can be asked.
 pub type Confirm<'a> = &'a dyn Fn(&Learned) -> Result<Option<bool>>;

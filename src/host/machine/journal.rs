@@ -16,16 +16,12 @@ use jiff::Timestamp;
 use crate::core::bootstrap::Step;
 
 /// The file. Of what is written to a machine it has the size alone, and nothing that is fed to a program.
-pub struct Journal {
-    path: PathBuf,
-    /// None where nothing is written down.
-    file: Option<Mutex<File>>,
-}
+pub struct Journal(Option<(PathBuf, Mutex<File>)>);
 
 impl Journal {
-    /// None at all, for who only looks.
+    /// None: for who changes nothing, or next to nothing.
     pub fn none() -> Self {
-        Self { path: PathBuf::from("/dev/null"), file: None }
+        Self(None)
     }
 
     /// Opens one in the user's state folder, for a machine of this name, at this time.
@@ -56,17 +52,17 @@ impl Journal {
             Ok(file)
         };
         let file = open().with_context(|| format!("opening the log {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), file: Some(Mutex::new(file)) })
+        Ok(Self(Some((path.to_owned(), Mutex::new(file)))))
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where it is, if it is anywhere.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.as_ref().map(|(path, _)| path.as_path())
     }
 
     /// Puts a line in: a phase that begins, what somebody has confirmed.
     pub fn note(&self, line: &str) {
-        let Some(file) = &self.file else { return };
+        let Some((_, file)) = &self.0 else { return };
         let line = line.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"");
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         // A full disk here is no reason to leave a machine half done over there.
@@ -101,8 +97,8 @@ mod tests {
         journal.note("phase ssh\u{1b}[2J");
         let text = fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().map(|line| line.split_once("Z ").map_or(line, |(_, rest)| rest)).collect();
-        let expected =
-            ["before", "[exit 3, 0.0 s] sh -c \"echo it's \\\"a\\\"\\nexit 3\"", "phase ssh\\u{1b}[2J"].map(|line| line.replace("\\\\\"", "\""));
+        let expected = ["before", "[exit 3, 0.0 s] sh -c \"echo it's \\\"a\\\"\\nexit 3\"", "phase ssh\\u{1b}[2J"]
+            .map(|line| line.replace("\\\\\"", "\""));
         assert_eq!(lines, expected);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }

@@ -230,7 +230,7 @@ impl Machine for SshMachine {
             }
         };
         released.with_context(logging_in).map(drop).map_err(|error| {
-            let advice = "the old configuration of sshd comes back by itself within a minute; a key with a passphrase must be in the agent";
+            let advice = "a key with a passphrase must be in the agent: `ssh-add`";
             Advised::new(error, advice).into()
         })
     }

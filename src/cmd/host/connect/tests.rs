@@ -43,8 +43,17 @@ fn a_key_is_named_or_found() {
     let link = folder.path().join("other.name");
     symlink(&file, &link).unwrap();
     let key = own_key(Some(&file)).unwrap();
-    assert_eq!((key.public.to_string(), private_of(&key.file)), (format!("{ED25519} me"), folder.path().join("mine")));
-    assert_eq!(private_of(&own_key(Some(&link)).unwrap().file), link);
+    assert_eq!((key.public.to_string(), key.private), (format!("{ED25519} me"), folder.path().join("mine")));
+    assert_eq!(own_key(Some(&link)).unwrap().private, link);
     write(&file, "-----BEGIN OPENSSH PRIVATE KEY-----\n", 0o600);
     assert_eq!(exit_code(&own_key(Some(&file)).unwrap_err()), 2);
+}
+
+#[test]
+fn places_are_what_their_uris_lead_to() {
+    let user = |uri: &str| Place::of_uri("hv1", uri).map(|place| place.user.map(|user| user.to_string()));
+    assert_eq!(user("qemu:///system").unwrap(), None);
+    assert_eq!(user("qemu+ssh://admin@hv1:2222/system").unwrap().as_deref(), Some("admin"));
+    assert_eq!(exit_code(&user("qemu+tls://hv1/system").unwrap_err()), 3);
+    assert_eq!(exit_code(&user("qemu+ssh://DOMAIN%5Cme@hv1/system").unwrap_err()), 2);
 }

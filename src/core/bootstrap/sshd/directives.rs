@@ -35,7 +35,8 @@ const KBD_INTERACTIVE: &str = "KbdInteractiveAuthentication";
 /// What that is called before OpenSSH 8.7.
 const CHALLENGE_RESPONSE: &str = "ChallengeResponseAuthentication";
 
-const HEAD: &str = "# Written by tpl host bootstrap: section 5.2 of the CIS benchmark for Ubuntu 22.04, as far as this sshd knows it.\n";
+const HEAD: &str =
+    "# Written by tpl host bootstrap: section 5.2 of the CIS benchmark for Ubuntu 22.04, as far as this sshd knows it.\n";
 
 /// A file that has them all, for sshd to say what it thinks of each.
 pub fn candidate() -> String {
@@ -154,9 +155,8 @@ impl Overridden {
 
     /// Which line makes a directive something else: one in a block, which comes before all others, else the first.
     pub fn by(&self, directive: &Directive) -> Option<String> {
-        let of = |line: &&Line| {
-            line.name.eq_ignore_ascii_case(directive.name) && !line.value.eq_ignore_ascii_case(directive.value)
-        };
+        let of =
+            |line: &&Line| line.name.eq_ignore_ascii_case(directive.name) && !line.value.eq_ignore_ascii_case(directive.value);
         let in_block = self.0.iter().filter(of).find(|line| line.block.is_some());
         let line = in_block.or_else(|| self.0.iter().find(of))?;
         let block = line.block.as_ref().map_or(String::new(), |block| format!(", in Match {block}"));

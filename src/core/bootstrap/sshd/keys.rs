@@ -90,7 +90,8 @@ pub fn check_user(facts: &Facts, wish: &Wish) -> Result<(), Refusal> {
 pub fn items(facts: &Facts, wish: &Wish) -> Result<Vec<Item>, Refusal> {
     let Some(key) = &wish.key else { return Ok(Vec::new()) };
     let (user, home) = user_and_home(facts).ok_or_else(|| {
-        Refusal::new("who logs in has no entry in passwd there, and no home for a key").advise("log in as another user, or say --skip ssh")
+        Refusal::new("who logs in has no entry in passwd there, and no home for a key")
+            .advise("log in as another user, or say --skip ssh")
     })?;
     let file = format!("{home}/.ssh/authorized_keys");
     let text = facts.whole("ssh.keys").ok_or_else(|| {
@@ -137,8 +138,12 @@ fn closed(mode: &str) -> String {
 /// The lines that have a key.
 fn lines_with<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    lines.filter(|line| line.split_once(key).is_some_and(|(before, after)| {
-        let apart = |c: Option<char>| c.is_none_or(|c| c == ' ' || c == '\t');
-        apart(before.chars().last()) && apart(after.chars().next())
-    })).collect()
+    lines
+        .filter(|line| {
+            line.split_once(key).is_some_and(|(before, after)| {
+                let apart = |c: Option<char>| c.is_none_or(|c| c == ' ' || c == '\t');
+                apart(before.chars().last()) && apart(after.chars().next())
+            })
+        })
+        .collect()
 }

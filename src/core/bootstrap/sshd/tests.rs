@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::bootstrap::{Record, State, steps, record::Reboot};
+use crate::core::bootstrap::{Record, State, record::Reboot, steps};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 const DEBIAN: &str = "\n# comment\nInclude /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n";
@@ -36,7 +36,8 @@ fn effective(but: &[(&str, &str)]) -> String {
         ("gssapiauthentication", "no"),
         ("authorizedkeysfile", ".ssh/authorized_keys .ssh/authorized_keys2"),
     ];
-    let value = |name: &str, value: &str| but.iter().find(|(other, _)| *other == name).map_or(value.to_owned(), |(_, v)| (*v).to_owned());
+    let value =
+        |name: &str, value: &str| but.iter().find(|(other, _)| *other == name).map_or(value.to_owned(), |(_, v)| (*v).to_owned());
     debian.iter().map(|(name, of)| format!("{name} {}\n", value(name, of))).collect()
 }
 
@@ -54,7 +55,8 @@ const HARD: [(&str, &str); 10] = [
 ];
 
 const CANDIDATE: &str = "/tmp/tmp.X line 19: Unsupported option KerberosAuthentication\n";
-const CONTENT: &str = "# Written by tpl host bootstrap: section 5.2 of the CIS benchmark for Ubuntu 22.04, as far as this sshd knows it.
+const CONTENT: &str =
+    "# Written by tpl host bootstrap: section 5.2 of the CIS benchmark for Ubuntu 22.04, as far as this sshd knows it.
 PermitRootLogin no
 PasswordAuthentication no
 PermitEmptyPasswords no
@@ -174,9 +176,10 @@ fn what_overrides_is_named() {
     let lines = "sshd_config.d/00-site.conf:2:PasswordAuthentication yes\n\
                  sshd_config.d/10-tpl-hardening.conf:3:PasswordAuthentication no\n\
                  sshd_config:9:X11Forwarding no\nsshd_config:10:Match User admin\nsshd_config:11:\tX11Forwarding=yes\n";
-    let facts = hard()
-        .with("ssh.lines", Ok(lines))
-        .with("ssh.effective", Ok(&effective(&[&[("passwordauthentication", "yes"), ("x11forwarding", "yes")], &HARD[..]].concat())));
+    let facts = hard().with("ssh.lines", Ok(lines)).with(
+        "ssh.effective",
+        Ok(&effective(&[&[("passwordauthentication", "yes"), ("x11forwarding", "yes")], &HARD[..]].concat())),
+    );
     let expected = [
         "PasswordAuthentication: yes (by /etc/ssh/sshd_config.d/00-site.conf line 2) → no",
         "X11Forwarding: yes (by /etc/ssh/sshd_config line 11, in Match User admin) → no",
@@ -197,11 +200,14 @@ fn an_sshd_gets_what_it_knows() {
     let new = ["PasswordAuthentication", "KbdInteractiveAuthentication", "HostbasedAuthentication", "GSSAPIAuthentication"];
     assert_eq!(names(&fresh()), new);
     let old = format!("{}challengeresponseauthentication yes\nkerberosauthentication no\n", effective(&[]));
-    let said = "/tmp/x line 5: Deprecated option KbdInteractiveAuthentication\n/tmp/x: line 18: Unsupported option GSSAPIAuthentication";
+    let said =
+        "/tmp/x line 5: Deprecated option KbdInteractiveAuthentication\n/tmp/x: line 18: Unsupported option GSSAPIAuthentication";
     let facts = fresh().with("ssh.effective", Ok(&old)).with("ssh.candidate", Ok(said));
-    let expected = ["PasswordAuthentication", "ChallengeResponseAuthentication", "HostbasedAuthentication", "KerberosAuthentication"];
+    let expected =
+        ["PasswordAuthentication", "ChallengeResponseAuthentication", "HostbasedAuthentication", "KerberosAuthentication"];
     assert_eq!(names(&facts), expected);
-    let refused = items(&fresh().with("ssh.candidate", Ok("/tmp/x: line 1: Bad configuration option: Include")), &wish(None)).unwrap_err();
+    let refused =
+        items(&fresh().with("ssh.candidate", Ok("/tmp/x: line 1: Bad configuration option: Include")), &wish(None)).unwrap_err();
     assert!(refused.to_string().starts_with("its sshd is older than 8.2"), "{refused}");
 }
 
@@ -225,16 +231,25 @@ fn keys_are_found_as_sshd_finds_them() {
 
 #[test]
 fn what_must_not_be_touched_is_refused() {
-    let effective_with = |line: &str| format!("{}authorizedkeysfile {line}\n", effective(&HARD).replace("authorizedkeysfile", "x"));
+    let effective_with =
+        |line: &str| format!("{}authorizedkeysfile {line}\n", effective(&HARD).replace("authorizedkeysfile", "x"));
     let refused = |facts: &Facts, user: Option<&str>| items(facts, &wish(user)).unwrap_err().reasons.join("\n");
     let root = hard().with("ssh.user", Ok("root:x:0:0:root:/root:/bin/bash\n"));
     let no_root = "root logs in, and would be locked out: the phase ssh lets root log in no more";
     let table = [
         (root, None, no_root),
         (hard(), Some("root"), no_root),
-        (hard().with("ssh.keys", Err("it is no UTF-8")), None, "/home/admin/.ssh/authorized_keys is not added to: it is no UTF-8"),
+        (
+            hard().with("ssh.keys", Err("it is no UTF-8")),
+            None,
+            "/home/admin/.ssh/authorized_keys is not added to: it is no UTF-8",
+        ),
         (hard().with("ssh.main", Err("it is no UTF-8")), None, "/etc/ssh/sshd_config cannot be read: it is no UTF-8"),
-        (hard().with("ssh.drop-in", Err("it is no UTF-8")), None, "/etc/ssh/sshd_config.d/10-tpl-hardening.conf cannot be read: it is no UTF-8"),
+        (
+            hard().with("ssh.drop-in", Err("it is no UTF-8")),
+            None,
+            "/etc/ssh/sshd_config.d/10-tpl-hardening.conf cannot be read: it is no UTF-8",
+        ),
         (hard().with("ssh.effective", Err("line 3: no")), None, "sshd does not read its own configuration: line 3: no"),
         (hard().with("ssh.user", Err("exit code 2")), None, "who logs in has no entry in passwd there, and no home for a key"),
         (
