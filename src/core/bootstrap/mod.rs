@@ -4,6 +4,7 @@
 //! be, and the steps that mend it. The same list is a bootstrap's plan, its proof (read once more, nothing of it may be left), and the
 //! report of `tpl host check`. Nothing here touches a machine.
 
+mod apt;
 pub mod ceiling;
 pub mod forwarder;
 pub mod hostname;
@@ -11,7 +12,10 @@ pub mod kvm;
 pub mod patch;
 pub mod probe;
 pub mod record;
+#[cfg(test)]
+mod samples;
 pub mod sshd;
+mod text;
 
 use std::{fmt, str::FromStr};
 

@@ -1,0 +1,68 @@
+//! The packages of a hypervisor, as each release calls them.
+
+use crate::core::bootstrap::{
+    Facts, Item, Probe, apt,
+    text::{some_of, values},
+};
+
+/// What every release has.
+const NEEDED: [&str; 14] = [
+    "qemu-system-x86",
+    "qemu-utils",
+    "libvirt-daemon-system",
+    "libvirt-clients",
+    "dnsmasq-base",
+    "lvm2",
+    "thin-provisioning-tools",
+    "libguestfs-tools",
+    "netcat-openbsd",
+    "openssl",
+    // Guests come below machine.slice, where the limit is, by systemd-machined alone.
+    "systemd-container",
+    // What the network's rules are made with; libvirt takes one of them.
+    "iptables",
+    // Guests with UEFI.
+    "ovmf",
+    // libvirt asks it what machine this is.
+    "dmidecode",
+];
+
+/// What some releases have as packages of their own, and others within those above.
+const WHERE_KNOWN: [&str; 6] = [
+    "libvirt-daemon-config-network",
+    "libvirt-daemon-driver-qemu",
+    "libvirt-daemon-driver-storage-logical",
+    "guestfs-tools",
+    // XFS in guests, for libguestfs.
+    "libguestfs-xfs",
+    "ipxe-qemu",
+];
+
+/// What is known of the packages.
+pub fn probe() -> Probe {
+    let names = NEEDED.iter().chain(&WHERE_KNOWN).copied().collect::<Vec<_>>().join(" ");
+    Probe::with("kvm.packages", ASK, &[&names])
+}
+
+/// For each name of `$1`: `installed NAME` or `known NAME`; nothing where no source has it.
+const ASK: &str = r#"dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' $1 2>/dev/null | awk '$1 == "ii" {print "installed", $2}'
+apt-cache policy $1 2>/dev/null | awk '/^[^ ]/ {name = $1; sub(":$", "", name)} $1 == "Candidate:" && $2 != "(none)" {print "known", name}'"#;
+
+/// All of them are installed.
+pub fn item(facts: &Facts) -> Item {
+    let answer = facts.get("kvm.packages").unwrap_or_default();
+    let is = |key: &str, name: &&&str| values(answer, key).any(|found| found == **name);
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .chain(WHERE_KNOWN.iter().filter(|name| is("known", name)))
+        .filter(|name| !is("installed", name))
+        .copied()
+        .collect();
+    let mut mend = Vec::new();
+    // A machine that has never fetched lists knows no packages; one with old lists may not know all.
+    if missing.iter().any(|name| !is("known", &name)) {
+        mend.push(apt::update());
+    }
+    mend.push(apt::install(&missing));
+    Item::holds("packages", missing.is_empty(), &format!("without {}", some_of(&missing)), "all installed", mend)
+}
