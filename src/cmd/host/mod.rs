@@ -2,7 +2,7 @@
 
 pub mod bootstrap;
 mod cap;
-mod check;
+pub mod check;
 mod connect;
 mod name;
 mod reached;
