@@ -156,10 +156,13 @@ mod tests {
         }
     }
 
+    /// Answers, and what is told of them.
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
     #[test]
     fn from_vanilla_to_done() {
         let record = wish(WISH).record.text();
-        let table: [(&[(&str, &str)], &[&str]); 5] = [
+        let table: [Case; 5] = [
             // Vanilla, by an image of a cloud.
             (
                 &[
