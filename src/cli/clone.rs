@@ -109,7 +109,7 @@ pub struct SizeArgs {
     /// Virtual size of each system disk, as in 20G; it grows, never shrinks [default: the template's]
     #[arg(long, value_name = "SIZE")]
     pub disk: Option<ByteSize>,
-    /// A further disk, as in size=10G,fs=ext4,label=data,mount=/srv,options=noatime; `force` mounts it over what the template has there; may be repeated
+    /// A further disk, as in size=10G,fs=ext4,label=data,mount=/srv,options=noatime; `force` mounts it over what the template has there, `move` takes that along (/home, /opt, /srv, /var); may be repeated
     #[arg(long = "add-disk", value_name = "DISK")]
     pub add_disks: Vec<ExtraDisk>,
     /// The firmware that the template must have been built for: bios or uefi

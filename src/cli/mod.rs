@@ -2,6 +2,7 @@
 
 mod build;
 mod clone;
+mod create_vm;
 mod host;
 mod key;
 mod portable;
@@ -22,6 +23,7 @@ use crate::core::{
 
 pub use build::{AdoptArgs, BuildArgs, CacheCommand, CacheFetchArgs, CachePruneArgs, Schema, SchemaArgs, ValidateArgs};
 pub use clone::{CloneArgs, GuestArgs, NameArgs, NetArgs, SizeArgs, WorkArgs};
+pub use create_vm::CreateVmArgs;
 pub use host::{BootstrapArgs, CapArgs, CheckArgs, HostCommand, LoginArgs};
 pub use key::{KeyCommand, KeyGenerateArgs, VerifyArgs};
 pub use portable::{ExportArgs, ImportArgs};
@@ -121,6 +123,8 @@ pub enum Command {
     Destroy(DestroyArgs),
     /// Remove what failed or killed runs have left
     Prune(PruneArgs),
+    /// One command from a machine that answers SSH to a VM on it: bootstrap, template, a clone with /var on a disk of its own
+    CreateVm(Box<CreateVmArgs>),
     /// Make hypervisors of fresh machines, and check that they still are as they were made
     #[command(subcommand)]
     Host(HostCommand),

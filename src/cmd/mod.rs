@@ -7,6 +7,7 @@ pub mod build;
 pub mod cache;
 pub mod capacity;
 pub mod clone;
+pub mod create_vm;
 pub mod destroy;
 pub mod dns;
 pub mod docs;
@@ -56,6 +57,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     match &cli.command {
         Command::SealOps => return seal_ops::run(output),
         Command::Host(command) => return host::run(&cli.global, command, output),
+        Command::CreateVm(args) => return create_vm::run(&cli.global, args, output),
         Command::Schema(args) => return schema::run(args),
         Command::Timings(args) => return timings::run(args, output),
         Command::Completions { shell } => return docs::completions(*shell),
@@ -107,6 +109,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         | Command::Pull(_)
         | Command::Doctor
         | Command::Host(_)
+        | Command::CreateVm(_)
         | Command::Validate(_)
         | Command::Schema(_)
         | Command::SealOps

@@ -135,6 +135,24 @@ fn files() -> Result<Vec<(PathBuf, bool)>, Invalid> {
     Ok(folders().into_iter().map(|folder| (folder.join("config.toml"), false)).collect())
 }
 
+/// The files of the configuration, later ones over earlier ones.
+///
+/// # Errors
+/// [`Invalid`]: `TPL_CONFIG` is empty.
+pub fn file_names() -> Result<Vec<PathBuf>, Invalid> {
+    Ok(files()?.into_iter().map(|(file, _)| file).collect())
+}
+
+/// The file that this user writes: what `TPL_CONFIG` names; root the system's, others their own.
+///
+/// # Errors
+/// As for [`file_names`]; or there is no home folder.
+pub fn own_file() -> Result<PathBuf> {
+    let mut files = file_names()?;
+    let own = if rustix::process::getuid().is_root() { files.into_iter().next() } else { files.pop() };
+    own.context("finding the configuration: neither XDG_CONFIG_HOME nor HOME is set")
+}
+
 /// What the environment says about keys, and the folders of trusted ones. A passphrase is no flag: all users of a machine can
 /// read each other's arguments.
 fn signing(signing: &mut Signing) -> Result<()> {

@@ -226,7 +226,7 @@ impl OpenedHypervisor {
             Some(name) => connect(config).with_context(|| format!("hypervisor {name}"))?,
             None => connect(config)?,
         };
-        let shell = shell::open(&config.uri, config.hypervisor());
+        let shell = shell::of(config);
         Ok(Self { libvirt, shell, pool: config.pool.clone(), thin_pool: config.thin_pool.clone() })
     }
 }

@@ -3,6 +3,7 @@
 //! Without any of them everything has a default that works on a host with libvirt's default pool and network.
 
 mod choice;
+pub mod edit;
 mod hypervisors;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -122,6 +123,8 @@ pub struct Config {
     pub name: Option<HypervisorName>,
     /// The libvirt connection.
     pub uri: String,
+    /// Whether its own programs are run by sudo.
+    pub sudo: bool,
     /// The pool for templates and clones.
     pub pool: String,
     /// Where in that pool volumes are made, if it is a logical one; none leaves it to the pool.
@@ -255,14 +258,14 @@ mod tests {
         assert_eq!(thin_pool, Some(ThinChoice::Thick));
         assert_eq!((hypervisor.unwrap().as_str(), connect_timeout.unwrap().to_string().as_str()), ("hv1", "30s"));
         let of = |name: &str| {
-            let HypervisorFile { uri, pool, thin_pool, network, ssh_key, cpu_overcommit, cap } =
+            let HypervisorFile { uri, pool, thin_pool, network, ssh_key, sudo, cpu_overcommit, cap } =
                 &hypervisors[&name.parse().unwrap()];
-            let words = [pool.is_some(), thin_pool.is_some(), network.is_some(), ssh_key.is_some()];
+            let words = [pool.is_some(), thin_pool.is_some(), network.is_some(), ssh_key.is_some(), sudo.is_some()];
             (uri.as_str().to_owned(), words, [cpu_overcommit.is_some(), cap.is_some()])
         };
         assert_eq!(hypervisors.len(), 2);
-        assert_eq!(of("hv1"), ("qemu:///system".to_owned(), [false; 4], [false; 2]));
-        assert_eq!(of("hv2"), ("qemu+ssh://root@hv2.example/system".to_owned(), [true; 4], [true; 2]));
+        assert_eq!(of("hv1"), ("qemu:///system".to_owned(), [false; 5], [false; 2]));
+        assert_eq!(of("hv2"), ("qemu+ssh://admin@hv2.example/system".to_owned(), [true; 5], [true; 2]));
         assert_eq!([cache, pipelines], ["/var/cache/tpl", "/srv/tpl/pipelines"].map(|path| Some(PathBuf::from(path))));
         assert_eq!((cpu_overcommit.unwrap().percent(), cap.unwrap().percent()), (200, 90));
         let files = ["/etc/tpl/tpl.key", "/etc/tpl/tpl.passphrase"].map(|path| Some(PathBuf::from(path)));

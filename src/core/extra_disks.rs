@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     error::{Finding, Invalid, Refusal},
     manifest::Package,
-    seed::SeedDisk,
+    seed::{SeedDisk, moving::MOVABLE},
     units::ByteSize,
     vm_spec::{ExtraDisk, FileSystem},
 };
@@ -75,6 +75,7 @@ pub fn seed_disks(vm: Uuid, disks: &[ExtraDisk]) -> Vec<SeedDisk> {
         label: disk.label.clone(),
         mount: disk.mount.clone(),
         options: disk.options.clone(),
+        moved: disk.moved,
     };
     disks.iter().enumerate().map(told).collect()
 }
@@ -104,7 +105,8 @@ pub fn check(disks: &[ExtraDisk]) -> Result<()> {
             Invalid { findings: faults.into_iter().map(|message| Finding { file: None, at: None, message }).collect() }.into()
         );
     }
-    let hides = |disk: &&ExtraDisk| !disk.force && disk.mount.as_ref().is_some_and(|mount| hides_files(mount.as_str()));
+    let hides =
+        |disk: &&ExtraDisk| !disk.force && !disk.moved && disk.mount.as_ref().is_some_and(|mount| hides_files(mount.as_str()));
     let reasons: Vec<String> = disks
         .iter()
         .filter(hides)
@@ -114,7 +116,9 @@ pub fn check(disks: &[ExtraDisk]) -> Result<()> {
         return Ok(());
     }
     let refusal = Refusal { reasons, advice: None };
-    Err(refusal.advise("mount it at a folder of its own, as in /srv, or set force for that disk").into())
+    Err(refusal
+        .advise("mount it at a folder of its own, as in /srv/data; or set for that disk move, which takes them along, or force")
+        .into())
 }
 
 /// What is wrong with a disk by itself.
@@ -133,6 +137,15 @@ fn of_one(disk: &ExtraDisk) -> Vec<String> {
     // A comma at either end, or an empty word, would end the list in fstab early or make an option of nothing.
     if disk.options.as_ref().is_some_and(|options| options.as_str().split(',').any(str::is_empty)) {
         faults.push("its mount options are none: write them as in noatime,nofail".to_owned());
+    }
+    if disk.moved {
+        let movable = disk.mount.as_ref().is_some_and(|mount| MOVABLE.contains(&mount.as_str()));
+        if !movable || disk.fs.is_none() {
+            faults.push(format!("files are moved to a file system mounted at {}: move needs fs and mount", MOVABLE.join(", ")));
+        }
+        if disk.force {
+            faults.push("force hides what move takes along: set one of both".to_owned());
+        }
     }
     let longest = if disk.fs == Some(FileSystem::Xfs) { 12 } else { 16 };
     if let (Some(fs), Some(label)) = (disk.fs, disk.label.as_ref().filter(|label| label.as_str().len() > longest)) {
@@ -237,6 +250,16 @@ mod tests {
             ),
             (at("/srv/a b"), "disk 1: /srv/a b has a blank in it, which fstab cannot have".to_owned()),
         ];
+        let needs = "disk 1: files are moved to a file system mounted at /home, /opt, /srv, /var: move needs fs and mount";
+        for text in [
+            r#"{ size = "1G", fs = "ext4", mount = "/var/log", move = true }"#,
+            r#"{ size = "1G", fs = "xfs", move = true }"#,
+            r#"{ size = "1G", move = true }"#,
+        ] {
+            table.push((text.to_owned(), needs.to_owned()));
+        }
+        let both = r#"{ size = "1G", fs = "ext4", mount = "/var", move = true, force = true }"#;
+        table.push((both.to_owned(), "disk 1: force hides what move takes along: set one of both".to_owned()));
         for mount in
             ["/", "/usr", "/etc", "/boot", "/boot/efi", "/lib64", "/lib/modules", "/usr/lib/x", "/dev/shm", "/proc", "/run/x"]
         {
@@ -257,11 +280,12 @@ mod tests {
             let error = check(&disks(&disk(mount, false))).unwrap_err();
             let message = format!(
                 "a disk at {mount} would hide the template's files there\n\
-                 mount it at a folder of its own, as in /srv, or set force for that disk"
+                 mount it at a folder of its own, as in /srv/data; or set for that disk move, which takes them along, or force"
             );
             assert_eq!((error.to_string(), exit_code(&error)), (message, 3));
             check(&disks(&disk(mount, true))).unwrap();
         }
+        check(&disks(r#"{ size = "1G", fs = "ext4", mount = "/var", move = true }"#)).unwrap();
         for mount in ["/srv", "/data", "/mnt/x", "/library", "/opt/app", "/var/lib/postgresql", "/home/bob/data", "/usr/local/x"]
         {
             check(&disks(&disk(mount, false))).unwrap();

@@ -53,6 +53,7 @@ pub mod sha256;
 pub mod signing;
 pub mod source;
 pub mod ssh_key;
+pub mod sudoers;
 pub mod timezone;
 pub mod timings;
 pub mod toml_text;

@@ -1,6 +1,7 @@
 //! The outside world. Each part stands behind a trait that speaks the domain; here are the real ones.
 
 pub mod bytes;
+pub mod config_file;
 pub mod dns;
 mod gate;
 pub mod guest;
@@ -25,6 +26,7 @@ pub mod shell;
 pub mod source;
 pub mod ssh_keys;
 pub mod unpack;
+pub mod whole_file;
 
 use std::path::Path;
 

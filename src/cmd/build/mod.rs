@@ -79,6 +79,20 @@ struct Report<'a> {
 /// A refusal or a bad pipeline changes nothing. A failed installation is removed, unless it is to be kept; a failure behind it
 /// leaves what `--resume` goes on with.
 pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) -> Result<()> {
+    begin(world, config, args, output)?.map_or(Ok(()), |build| build.report(output))
+}
+
+/// The same, for a command that needs the version: which it is.
+///
+/// # Errors
+/// As for [`run`]; or nothing was to be built.
+pub fn version(world: World<'_>, config: &Config, args: &BuildArgs) -> Result<TemplateId> {
+    let built = begin(world, config, args, Output::Text)?;
+    Ok(built.context("nothing was built")?.plan.id)
+}
+
+/// Builds, unless nothing is to be built: then that is printed.
+fn begin<'a>(world: World<'a>, config: &Config, args: &BuildArgs, output: Output) -> Result<Option<Build<'a>>> {
     let loaded = pipelines::load(&args.pipeline, config)?;
     let choices = choices(args, &loaded, config);
     let id = TemplateId { name: loaded.name.clone(), version: Version::of(world.local.now()) };
@@ -94,14 +108,14 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
         given::look(&plan)?;
     }
     if args.dry_run && !args.if_changed {
-        return dry_run(world, &plan, output);
+        return dry_run(world, &plan, output).map(|()| None);
     }
     let lock = world.local.lock(&format!("build {} {}", world.hypervisor.uri(), plan.id.name), Duration::ZERO)?;
     let _lock = lock.map_err(|holder| Refusal::new(format!("{} is being built already, by {holder}", plan.id.name)))?;
     preflight(world, &plan, args.resume)?;
     if args.resume {
         let mut build = resume::find(world, plan, loaded.answers, answers_digest)?;
-        return build.go_on(args).and_then(|()| build.report(output));
+        return build.go_on(args).map(|()| Some(build));
     }
     let resolved = resolve(world, &plan, access(args))?;
     let inputs = inputs(&plan, answers_digest, &resolved);
@@ -110,11 +124,11 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
         let current = inventory.current(&plan.id.name).map(|template| &template.manifest);
         if let Some(manifest) = current.filter(|manifest| manifest.inputs == inputs) {
             ui::note(&format!("unchanged: {} is of this pipeline, these answers and these sources", manifest.id()));
-            return report(manifest, false, output);
+            return report(manifest, false, output).map(|()| None);
         }
     }
     if args.dry_run {
-        return dry_run(world, &plan, output);
+        return dry_run(world, &plan, output).map(|()| None);
     }
     let is_installed = plan.installation().is_none();
     let mut build = Build::new(world, plan, loaded.answers, inputs, resolved.trust.clone())?;
@@ -124,7 +138,7 @@ pub fn run(world: World<'_>, config: &Config, args: &BuildArgs, output: Output) 
         build.install(args, &resolved)?;
     }
     build.finish()?;
-    build.report(output)
+    Ok(Some(build))
 }
 
 /// Makes a template of a VM's copy, or goes on with one: what `tpl adopt` has planned.

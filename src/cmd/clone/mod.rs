@@ -71,6 +71,27 @@ pub fn run_on(sites: &Sites<'_>, configs: &[&Config], args: &CloneArgs, output: 
     report::said(timed)
 }
 
+/// The same on one hypervisor, told as a document that is printed by somebody else: what `--output json` has of it.
+///
+/// # Errors
+/// As for [`run`].
+pub fn document(world: World<'_>, config: &Config, args: &CloneArgs) -> Result<serde_json::Value> {
+    let sites = Sites::one(world, config.policy);
+    let configs = [config];
+    let mut call = Call::read(&configs, args)?;
+    call.ask_for_signatures(&sites)?;
+    if args.dry_run {
+        let placed = call.plan(&sites.facts()?)?;
+        sites.check_dns(&placed)?;
+        return Ok(serde_json::to_value(report::of_placed(&sites, &placed))?);
+    }
+    let work = Work { keep_failed: args.keep_failed, start: !args.no_start, ..work(sites.clone(), &args.work) };
+    let finished = work.run(&|facts| call.plan(facts), &mut Vec::new())?;
+    let document = serde_json::to_value(report::Report::of(&sites, &finished))?;
+    finished.verdict()?;
+    Ok(document)
+}
+
 /// How the flags say that the work is done.
 pub fn work<'a>(sites: Sites<'a>, args: &WorkArgs) -> Work<'a> {
     Work {
@@ -95,6 +116,9 @@ pub fn check_guest(template: &Template, spec: &VmSpec, until: Until) -> Result<(
         return Ok(());
     }
     let mut faults = unsupported(&spec.guest);
+    if spec.disks.iter().any(|disk| disk.moved) {
+        faults.push("move: files are moved to a disk by cloud-init, which the template has not".to_owned());
+    }
     if until == Until::CloudInit {
         faults.push("--wait cloud-init: the template has no cloud-init".to_owned());
     }

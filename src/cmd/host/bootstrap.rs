@@ -142,6 +142,12 @@ fn make(global: &Global, request: &Request<'_>) -> Result<(Bootstrapped, Result<
     let _lock = if request.dry_run { None } else { Some(locked(machine.as_ref())?) };
     let (kept, called) = stands(machine.as_ref())?;
     let (wish, phases) = wish(request, &reached, kept, called, &key)?;
+    if phases.contains(&Phase::Register) {
+        register::check(&reached, &key, &wish)?;
+    }
+    if phases.contains(&Phase::Register) {
+        register::check(&reached, &key, &wish)?;
+    }
     if !request.yes && !request.dry_run {
         confirm(&reached, &wish, &phases)?;
     }

@@ -3,9 +3,9 @@
 pub mod bootstrap;
 mod cap;
 pub mod check;
-mod connect;
+pub mod connect;
 mod name;
-mod reached;
+pub mod reached;
 mod register;
 mod report;
 pub mod run;

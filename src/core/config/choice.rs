@@ -71,6 +71,7 @@ impl ConfigFile {
         Ok(Config {
             name,
             uri: uri.unwrap_or_else(|| "qemu:///system".to_owned()),
+            sudo: entry.as_ref().and_then(|entry| entry.sudo).unwrap_or(false),
             thin_pool,
             pool,
             network: named_network.clone().unwrap_or_else(|| "default".to_owned()),

@@ -40,6 +40,8 @@ pub struct HypervisorFile {
     pub network: Option<Word>,
     /// The private key that SSH logs in with.
     pub ssh_key: Option<KeyFile>,
+    /// Whether its own programs are run by sudo: where who logs in is not root.
+    pub sudo: Option<bool>,
     /// How many vCPUs may be promised for each of its logical CPUs.
     pub cpu_overcommit: Option<Overcommit>,
     /// How much of each of its axes may be promised, in percent.
@@ -56,6 +58,9 @@ impl HypervisorFile {
             } else if self.uri.has_parameter("keyfile") {
                 faults.push(("ssh_key", "the URI names a keyfile already: leave one of both out".to_owned()));
             }
+        }
+        if self.sudo == Some(true) && !self.uri.is_over_ssh() {
+            faults.push(("sudo", format!("{} does not go over SSH: sudo is for qemu+ssh://USER@HOST/system", self.uri.0)));
         }
         faults
     }
@@ -92,7 +97,7 @@ impl ConnectionUri {
         transport.is_some_and(|(_, transport)| matches!(transport, "ssh" | "libssh" | "libssh2"))
     }
 
-    fn has_parameter(&self, name: &str) -> bool {
+    pub(super) fn has_parameter(&self, name: &str) -> bool {
         let query = self.0.split('#').next().and_then(|uri| uri.split_once('?')).map_or("", |(_, query)| query);
         // libvirt takes both as separators.
         query.split(['&', ';']).any(|parameter| parameter.split('=').next() == Some(name))
@@ -224,6 +229,10 @@ mod tests {
             };
             assert_eq!(result, expected.map(str::to_owned).map_err(str::to_owned), "{uri}");
         }
+        let sudo = |uri: &str| toml_text::parse::<HypervisorFile>("c", &format!("uri = '{uri}'\nsudo = true")).unwrap().faults();
+        assert_eq!(sudo("qemu+ssh://admin@hv1/system"), []);
+        let expected = "qemu:///system does not go over SSH: sudo is for qemu+ssh://USER@HOST/system";
+        assert_eq!(sudo("qemu:///system"), [("sudo", expected.to_owned())]);
         let relative = toml_text::parse::<HypervisorFile>("c", "uri = 'qemu+ssh://a/system'\nssh_key = '.ssh/id'").unwrap_err();
         assert_eq!(relative.to_string(), "c:2:11: \".ssh/id\" is no absolute path");
     }

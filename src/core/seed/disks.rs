@@ -21,11 +21,13 @@ pub struct SeedDisk {
     pub mount: Option<GuestPath>,
     /// With which options; `defaults,nofail` when none are given.
     pub options: Option<Word>,
+    /// Whether what the template has there is moved to it: see [`super::moving`].
+    pub moved: bool,
 }
 
 impl SeedDisk {
     /// The link that udev makes for a virtio-blk disk. Labels may be in the template already; this is the disk and no other.
-    fn device(&self) -> String {
+    pub(super) fn device(&self) -> String {
         format!("/dev/disk/by-id/virtio-{}", self.serial)
     }
 }
@@ -45,6 +47,8 @@ pub(super) struct FsSetup {
 /// The entries of `fs_setup`.
 pub(super) fn fs_setup(disks: &[SeedDisk]) -> Vec<FsSetup> {
     let entry = |disk: &SeedDisk| {
+        // One that a folder is moved to gets its file system then.
+        Some(disk).filter(|disk| !disk.moved)?;
         Some(FsSetup {
             device: disk.device(),
             partition: "auto",
@@ -59,7 +63,7 @@ pub(super) fn fs_setup(disks: &[SeedDisk]) -> Vec<FsSetup> {
 /// The entries of `mounts`: fields of fstab. What is mounted inside another mount comes behind it.
 pub(super) fn mounts(disks: &[SeedDisk]) -> Vec<[String; 6]> {
     let mut mounted: Vec<(&SeedDisk, &GuestPath, FileSystem)> =
-        disks.iter().filter_map(|disk| Some((disk, disk.mount.as_ref()?, disk.fs?))).collect();
+        disks.iter().filter(|disk| !disk.moved).filter_map(|disk| Some((disk, disk.mount.as_ref()?, disk.fs?))).collect();
     // A path sorts before those that it begins.
     mounted.sort_by_key(|(_, path, _)| path.as_str());
     let entry = |(disk, path, fs): (&SeedDisk, &GuestPath, FileSystem)| {
@@ -71,8 +75,8 @@ pub(super) fn mounts(disks: &[SeedDisk]) -> Vec<[String; 6]> {
     mounted.into_iter().map(entry).collect()
 }
 
-/// Whether a path is on one of the disks.
+/// Whether a path is on one of the disks that cloud-init mounts. Where a folder was moved to, is mounted before it begins.
 pub(super) fn holds(disks: &[SeedDisk], path: &GuestPath) -> bool {
     let below = |mount: &GuestPath| path.as_str().strip_prefix(mount.as_str()).is_some_and(|rest| rest.starts_with('/'));
-    disks.iter().filter_map(|disk| disk.mount.as_ref()).any(below)
+    disks.iter().filter(|disk| !disk.moved).filter_map(|disk| disk.mount.as_ref()).any(below)
 }

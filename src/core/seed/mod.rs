@@ -5,6 +5,7 @@
 pub mod commands;
 mod disks;
 mod mime;
+pub mod moving;
 mod network;
 mod user_data;
 

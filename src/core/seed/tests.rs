@@ -133,6 +133,7 @@ write_files = [
 
 fn disk(index: usize, fs: Option<&str>, label: Option<&str>, mount: Option<&str>) -> SeedDisk {
     SeedDisk {
+        moved: false,
         serial: crate::core::extra_disks::disk_serial(UUID, index),
         fs: fs.map(|fs| fs.parse().unwrap()),
         label: label.map(|label| label.parse().unwrap()),

@@ -12,7 +12,7 @@ use super::{
     commands::{self, once},
     disks::{self, FsSetup},
     mime::{Part, archive},
-    network,
+    moving, network,
 };
 use crate::core::{
     guest::{File, Guest, PasswordHash, UserDataKind, declares_mime},
@@ -216,7 +216,9 @@ fn bootcmd(seed: &super::Seed<'_>) -> Vec<Vec<String>> {
     let mirror = |url: &str| once("tpl-apt-mirror", commands::APT_MIRROR, &[url.trim_end_matches('/'), "/etc/apt"]);
     let resolver = |lines: String| once("tpl-resolv-conf", commands::RESOLV_CONF, &[&lines]);
     let mirror = seed.guest.apt_mirror.as_ref().map(|word| mirror(word.as_str()));
-    network::resolv_conf(seed.cards).map(resolver).into_iter().chain(mirror).collect()
+    // Before all else: it restarts the guest.
+    let moves = seed.disks.iter().filter_map(moving::command);
+    moves.chain(network::resolv_conf(seed.cards).map(resolver)).chain(mirror).collect()
 }
 
 fn write_file<'a>(seed: &super::Seed<'_>, file: &'a File) -> WriteFile<'a> {

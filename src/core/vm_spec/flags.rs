@@ -11,7 +11,8 @@ impl FromStr for ExtraDisk {
     /// `size=10G,fs=ext4,label=data,mount=/srv,options=noatime+discard,force`.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut size = None;
-        let mut disk = Self { size: Default::default(), fs: None, label: None, mount: None, options: None, force: false };
+        let mut disk =
+            Self { size: Default::default(), fs: None, label: None, mount: None, options: None, force: false, moved: false };
         for part in text.split(',') {
             match part.split_once('=').unwrap_or((part, "")) {
                 ("size", value) => size = Some(value.parse()?),
@@ -21,9 +22,10 @@ impl FromStr for ExtraDisk {
                 // A comma ends the part.
                 ("options", value) => disk.options = Some(value.replace('+', ",").parse()?),
                 ("force", "") => disk.force = true,
+                ("move", "") => disk.moved = true,
                 _ => {
                     return Err(format!(
-                        "{} says nothing about a disk: there are size=, fs=, label=, mount=, options= and force",
+                        "{} says nothing about a disk: there are size=, fs=, label=, mount=, options=, force and move",
                         quoted(part)
                     ));
                 }
@@ -99,6 +101,10 @@ mod tests {
             of_a_file("size = '10G'\nfs = 'ext4'\nlabel = 'data'\nmount = '/srv'\noptions = 'noatime,discard'\nforce = true")
         );
         assert_eq!(
+            "size=10G,fs=ext4,mount=/var,move".parse::<ExtraDisk>().unwrap(),
+            of_a_file("size = '10G'\nfs = 'ext4'\nmount = '/var'\nmove = true")
+        );
+        assert_eq!(
             "motd:/etc/motd:0644".parse::<GuestFile>().unwrap(),
             of_a_file("source = 'motd'\npath = '/etc/motd'\nmode = '0644'")
         );
@@ -112,7 +118,7 @@ mod tests {
     fn what_says_nothing_is_refused() {
         let table = [
             ("fs=ext4", "\"fs=ext4\" names no size: write size=10G"),
-            ("size=1G,x=y", "\"x=y\" says nothing about a disk: there are size=, fs=, label=, mount=, options= and force"),
+            ("size=1G,x=y", "\"x=y\" says nothing about a disk: there are size=, fs=, label=, mount=, options=, force and move"),
             ("size=1G,fs=ntfs", "\"ntfs\" is no file system for extra disks: there are ext4, xfs"),
         ];
         for (text, expected) in table {

@@ -160,4 +160,7 @@ pub struct ExtraDisk {
     /// Mount it even where the template has files of its own, which it then hides.
     #[serde(default)]
     pub force: bool,
+    /// Move the files that the template has there to it, at the first boot: /home, /opt, /srv or /var.
+    #[serde(default, rename = "move")]
+    pub moved: bool,
 }

@@ -2,9 +2,8 @@
 //! watches. Files that go away from the folder are noticed by dnsmasq from 2.87 on; an older one wants the SIGHUP there as well.
 
 use std::{
-    fs::{self, File, Permissions, TryLockError},
-    io::{ErrorKind, Write as _},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
+    fs::{self, File, TryLockError},
+    io::ErrorKind,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -17,14 +16,17 @@ use rustix::{
 };
 
 use super::{DnsProvider, Outcome};
-use crate::core::{
-    dns::{
-        Host,
-        config::{HostsFile, HostsPlace},
-        hosts_file::Entry,
+use crate::{
+    core::{
+        dns::{
+            Host,
+            config::{HostsFile, HostsPlace},
+            hosts_file::Entry,
+        },
+        error::{Advised, Invalid, Refusal},
+        vm_spec::DomainName,
     },
-    error::{Advised, Invalid, Refusal},
-    vm_spec::DomainName,
+    host::whole_file::{self, sync_folder},
 };
 
 /// How long another process may take to write its host.
@@ -210,35 +212,17 @@ fn read(file: &Path) -> Result<Option<String>> {
 /// Replaces the file whole, with its mode and owner: a reader sees the old one or the new one. One that is not there is made,
 /// unless there is nothing to write.
 fn change(file: &Path, edit: impl Fn(&str) -> String) -> std::io::Result<Outcome> {
-    let (old, metadata) = match fs::metadata(file) {
+    let old = match fs::metadata(file) {
         Ok(metadata) if !metadata.is_file() => return Err(ErrorKind::InvalidInput.into()),
-        Ok(metadata) => (fs::read_to_string(file)?, Some(metadata)),
-        Err(error) if error.kind() == ErrorKind::NotFound => (String::new(), None),
+        Ok(_) => fs::read_to_string(file)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error),
     };
     let text = edit(&old);
     if text == old {
         return Ok(Outcome::Unchanged);
     }
-    // A name with a dot at its beginning is no hosts file for dnsmasq.
-    let mut new = tempfile::Builder::new().prefix(".tpl-").tempfile_in(file.parent().unwrap_or(Path::new("/")))?;
-    new.write_all(text.as_bytes())?;
-    if let Some(old) = &metadata {
-        let made = new.as_file().metadata()?;
-        if (old.uid(), old.gid()) != (made.uid(), made.gid()) {
-            fchown(new.as_file(), Some(old.uid()), Some(old.gid()))?;
-        }
-    }
-    // dnsmasq is another user. Names and addresses are no secret.
-    let mode = metadata.map_or(0o644, |old| old.mode() & 0o7777);
-    new.as_file().set_permissions(Permissions::from_mode(mode))?;
-    new.as_file().sync_all()?;
-    new.persist(file)?;
-    sync_folder(file)?;
+    // For all to read: dnsmasq is another user. Names and addresses are no secret.
+    whole_file::replace(file, &text)?;
     Ok(Outcome::Added)
-}
-
-/// Makes a renaming or removal of this file last.
-fn sync_folder(file: &Path) -> std::io::Result<()> {
-    File::open(file.parent().unwrap_or(Path::new("/")))?.sync_all()
 }

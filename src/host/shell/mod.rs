@@ -4,6 +4,7 @@ pub mod access;
 pub mod connection;
 mod local;
 mod ssh;
+mod sudo;
 
 use std::{
     io::{Read, Write},
@@ -15,8 +16,9 @@ use anyhow::{Result, bail};
 pub use super::process::Output;
 pub use local::LocalShell;
 pub use ssh::SshShell;
+pub use sudo::SudoShell;
 
-use crate::core::{error::Refusal, transport::Transport};
+use crate::core::{config::Config, error::Refusal, transport::Transport};
 
 /// Runs a hypervisor's own programs, as whoever logs in there. A program is found in the system's own folders, sees the locale
 /// C, and gets just these arguments: no shell reads them.
@@ -48,6 +50,12 @@ pub fn open(uri: &str, name: &str) -> Box<dyn Shell + Send> {
         Ok(Transport::Ssh(target)) => Box::new(SshShell::new(target, name)),
         Err(refusal) => Box::new(NoShell(refusal)),
     }
+}
+
+/// The programs of the hypervisor that a configuration is for, run by sudo where it says so.
+pub fn of(config: &Config) -> Box<dyn Shell + Send> {
+    let shell = open(&config.uri, config.hypervisor());
+    if config.sudo { Box::new(SudoShell::new(shell, config.hypervisor())) } else { shell }
 }
 
 /// Runs a program that must succeed, and returns what it printed.
