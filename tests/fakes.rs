@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "fakes/bare.rs"]
+mod bare;
+#[path = "fakes/bootstrap.rs"]
+mod bootstrap;
 #[path = "fakes/bytes.rs"]
 mod bytes;
 #[path = "fakes/capacity.rs"]

@@ -145,6 +145,9 @@ fn make(global: &Global, request: &Request<'_>) -> Result<(Bootstrapped, Result<
     if phases.contains(&Phase::Register) {
         register::check(&reached, &key, &wish)?;
     }
+    if phases.contains(&Phase::Register) {
+        register::check(&reached, &key, &wish)?;
+    }
     if !request.yes && !request.dry_run {
         confirm(&reached, &wish, &phases)?;
     }

@@ -2,7 +2,7 @@
 
 pub mod bootstrap;
 mod cap;
-mod check;
+pub mod check;
 pub mod connect;
 mod name;
 pub mod reached;

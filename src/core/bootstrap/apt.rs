@@ -25,7 +25,8 @@ const QUIETLY: [&str; 14] = [
 
 /// The lists' lock is none of those that apt-get waits for. A source that does not answer is a warning to it, and the old lists pass
 /// for new ones: here it is an error.
-const UPDATE: &str = r#"tries=0
+const UPDATE: &str = r#"# fetch the lists of packages
+tries=0
 while :; do
   tries=$((tries + 1))
   said=$(apt-get -q -o Acquire::Retries=3 -o APT::Update::Error-Mode=any update 2>&1) && exit 0

@@ -49,7 +49,8 @@ done 2>/dev/null
 true"#;
 
 /// systemd puts limits in force a moment after it has been told of them.
-const START: &str = r#"systemctl daemon-reload || exit
+const START: &str = r#"# put the limits in force: percent of a CPU, bytes
+systemctl daemon-reload || exit
 systemctl -q add-wants multi-user.target machine.slice || exit
 systemctl start machine.slice || exit
 tries=0

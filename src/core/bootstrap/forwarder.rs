@@ -64,39 +64,44 @@ DNSStubListener=no
 
 /// Who asks DHCP, and how it is told to leave `/etc/resolv.conf` alone.
 struct Hook {
-    client: &'static str,
+    /// The answer that says that it is there. None where that does not matter: libguestfs brings one of the two, whichever the release
+    /// has, and a machine with a forwarder would have drifted by becoming a hypervisor.
+    only_with: Option<&'static str>,
     file: Own,
     /// What makes it read that.
-    reload: &'static [&'static str],
+    reload: Option<&'static str>,
 }
+
+/// dhcpcd has no folder for such files.
+const SHARED: &str = "/etc/dhcpcd.enter-hook";
 
 const HOOKS: [Hook; 3] = [
     Hook {
-        client: "dhclient",
+        only_with: None,
         file: Own {
             probe: "dns.dhclient",
             path: "/etc/dhcp/dhclient-enter-hooks.d/tpl-forwarder",
             content: ": /etc/resolv.conf stays as it is.\nmake_resolv_conf() { :; }\n",
         },
-        reload: &[],
+        reload: None,
     },
     Hook {
-        client: "dhcpcd",
+        only_with: None,
         file: Own {
             probe: "dns.dhcpcd",
-            path: "/etc/dhcpcd.enter-hook",
+            path: SHARED,
             content: ": /etc/resolv.conf stays as it is.\nskip_hooks=\"$skip_hooks resolv.conf\"\n",
         },
-        reload: &[],
+        reload: None,
     },
     Hook {
-        client: "NetworkManager",
+        only_with: Some("manager"),
         file: Own {
             probe: "dns.manager",
             path: "/etc/NetworkManager/conf.d/10-tpl.conf",
             content: ": /etc/resolv.conf stays as it is.\n[main]\ndns=none\n",
         },
-        reload: &["sh", "-c", "! systemctl -q is-active NetworkManager || systemctl reload NetworkManager"],
+        reload: Some("# reload NetworkManager\n! systemctl -q is-active NetworkManager || systemctl reload NetworkManager"),
     },
 ];
 
@@ -108,6 +113,7 @@ impl Own {
 
 /// dnsmasq has started, is started from now on, and answers to the name `$1`.
 const START: &str = concat!(
+    "# start dnsmasq, and ask it for a name\n",
     ask::dns!(),
     r#"if [ -d /run/systemd/system ]; then
   systemctl daemon-reload && systemctl -q enable dnsmasq.service && systemctl restart dnsmasq.service || exit
@@ -125,7 +131,8 @@ exit 1"#
 
 /// `$1` becomes resolv.conf, and what was there is kept in `$2`: once, for a second time it would be tpl's own. Then the name `$3`
 /// must be resolved.
-const SWITCH: &str = r#"file=/etc/resolv.conf
+const SWITCH: &str = r#"# write /etc/resolv.conf anew, and resolve a name
+file=/etc/resolv.conf
 umask 022
 mkdir -p "${2%/*}" || exit
 if ! head -n 1 "$file" 2>/dev/null | grep -q '^# Written by tpl'; then
@@ -143,7 +150,8 @@ echo "$3 is not resolved any more" >&2
 exit 1"#;
 
 /// systemd-resolved reads its files at its start alone.
-const RESTART_RESOLVED: &str = "! systemctl -q is-active systemd-resolved.service || systemctl restart systemd-resolved.service";
+const RESTART_RESOLVED: &str =
+    "# restart systemd-resolved\n! systemctl -q is-active systemd-resolved.service || systemctl restart systemd-resolved.service";
 
 /// What the machine is asked.
 pub fn probes(_wish: &Wish) -> Vec<Probe> {
@@ -306,15 +314,14 @@ fn in_order(mut items: Vec<Item>) -> Vec<Item> {
 /// Who would write over resolv.conf.
 fn hooks(facts: &Facts) -> Vec<Item> {
     let state = facts.get("dns.state").unwrap_or_default();
-    let there = |hook: &&Hook| values(state, "client").any(|client| client == hook.client);
+    let there = |hook: &&Hook| hook.only_with.is_none_or(|key| value(state, key).is_some());
     let one = |hook: &Hook| {
         let (path, is) = (hook.file.path, facts.whole(hook.file.probe));
-        // The one of these files that is one for everybody.
-        if hook.client == "dhcpcd" && is.is_some_and(|text| !is_own(text)) {
+        if path == SHARED && is.is_some_and(|text| !is_own(text)) {
             let advice = "a line `nohook resolv.conf` in /etc/dhcpcd.conf keeps it from that";
             return Item::unknown(path, format!("it is somebody's own, and dhcpcd may write over {RESOLV}\n{advice}"));
         }
-        let then = if hook.reload.is_empty() { Vec::new() } else { vec![Step::run(hook.reload)] };
+        let then = hook.reload.map(|script| Step::script(5, script, &[])).into_iter().collect();
         Item::file(path, is, 0o644, &hook.file.text(), then)
     };
     HOOKS.iter().filter(there).map(one).collect()
@@ -334,7 +341,7 @@ fn resolvers(facts: &Facts, name: &str) -> Vec<Item> {
     let switch = Step::script(5, SWITCH, &[&text, SAVED, name]);
     let mut items = vec![Item::compare(RESOLV, is.as_deref(), HERE, vec![switch])];
     if value(state, "resolved").is_some() {
-        let restart = vec![Step::run(&["sh", "-c", RESTART_RESOLVED])];
+        let restart = vec![Step::script(5, RESTART_RESOLVED, &[])];
         items.push(Item::file(RESOLVED.path, facts.whole(RESOLVED.probe), 0o644, &RESOLVED.text(), restart.clone()));
         let stub =
             values(state, "listener").any(|listener| listener.starts_with("127.0.0.53") && listener.contains("systemd-resolve"));

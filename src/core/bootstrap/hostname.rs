@@ -28,7 +28,8 @@ echo there
 cat -- "$1""#;
 
 /// By systemd where it runs: hostnamed tells others of it. On a machine without D-Bus it does not answer.
-const NAME: &str = r#"if [ -d /run/systemd/system ]; then timeout 60 hostnamectl set-hostname "$1" || true; fi
+const NAME: &str = r#"# name the machine
+if [ -d /run/systemd/system ]; then timeout 60 hostnamectl set-hostname "$1" || true; fi
 file=$(sed -n 's/[[:space:]]*$//; /^#/d; /./{p;q;}' /etc/hostname 2>/dev/null) || true
 if [ "$file" != "$1" ]; then
   umask 022
@@ -155,10 +156,13 @@ mod tests {
         }
     }
 
+    /// Answers, and what is told of them.
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
     #[test]
     fn from_vanilla_to_done() {
         let record = wish(WISH).record.text();
-        let table: [(&[(&str, &str)], &[&str]); 5] = [
+        let table: [Case; 5] = [
             // Vanilla, by an image of a cloud.
             (
                 &[

@@ -287,6 +287,8 @@ fn shown(argv: &[String]) -> String {
     let line = match argv {
         [sh, c, script, _, arguments @ ..] if sh == "sh" && c == "-c" => {
             let first = script.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+            // Where a script says what it does, that.
+            let first = first.strip_prefix("# ").unwrap_or(first);
             std::iter::once(first).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
         }
         _ => quoted_words(argv),

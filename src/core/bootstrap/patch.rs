@@ -31,7 +31,8 @@ const GUESTS: &str = r#"command -v virsh >/dev/null || exit 0
 timeout -k 5 60 virsh -q -c qemu:///system list --name | sed -n 's/./guest &/p'"#;
 
 /// dpkg waits for nobody: what is half-installed may just be being installed, by the machine's own updates.
-const CONFIGURE: &str = r#"tries=0
+const CONFIGURE: &str = r#"# configure what is half installed
+tries=0
 export DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1
 while :; do
   said=$(dpkg --configure -a --force-confdef --force-confold 2>&1) && exit 0
@@ -239,8 +240,14 @@ mod tests {
         let steps = super::super::steps(&items(&half, &wish("name = 'hv1'")).unwrap());
         let shown: Vec<String> = steps.iter().map(|step| step.describe().lines().next().unwrap_or_default().to_owned()).collect();
         assert_eq!(shown.len(), 4, "{shown:?}");
-        assert!(shown[0].contains("tries=0") && shown[1].ends_with("--fix-broken install"), "{shown:?}");
-        assert!(shown[2].contains("tries=0") && shown[3].ends_with("--force-confold' dist-upgrade"), "{shown:?}");
+        assert!(
+            shown[0].contains("# configure what is half installed") && shown[1].ends_with("--fix-broken install"),
+            "{shown:?}"
+        );
+        assert!(
+            shown[2].contains("# fetch the lists of packages") && shown[3].ends_with("--force-confold' dist-upgrade"),
+            "{shown:?}"
+        );
     }
 
     #[test]

@@ -44,9 +44,7 @@ fi
 [ ! -L /etc/resolv.conf ] || echo "link $(readlink /etc/resolv.conf)"
 [ ! -e "$2" ] && [ ! -L "$2" ] || echo saved
 [ ! "$1" -nt /run/dnsmasq/dnsmasq.pid ] || echo stale
-[ ! -d /etc/dhcp/dhclient-enter-hooks.d ] || echo "client dhclient"
-! command -v dhcpcd >/dev/null || echo "client dhcpcd"
-[ ! -d /etc/NetworkManager ] || echo "client NetworkManager"
+[ ! -d /etc/NetworkManager ] || echo manager
 for file in /etc/dnsmasq.conf /etc/dnsmasq.d/*; do
   case $file in "$1" | */README | *.dpkg-*) continue ;; esac
   [ -f "$file" ] && grep -Eqv '^[[:space:]]*(#|$|bind-interfaces|except-interface=)' "$file" && echo "foreign $file"

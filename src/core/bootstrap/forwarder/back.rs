@@ -5,7 +5,8 @@ use crate::core::bootstrap::{Facts, Item, Step, text::value};
 
 /// What was kept in `$1` comes back. Without it systemd-resolved's own file does, where that runs, or else the server that dnsmasq asks
 /// is asked directly: `$2`.
-const RESTORE: &str = r#"file=/etc/resolv.conf
+const RESTORE: &str = r#"# put /etc/resolv.conf back
+file=/etc/resolv.conf
 umask 022
 head -n 1 "$file" 2>/dev/null | grep -q '^# Written by tpl' || exit 0
 if [ -e "$1" ] || [ -L "$1" ]; then
@@ -17,7 +18,8 @@ else
 fi && mv -T "$file.tpl" "$file""#;
 
 /// resolv.conf becomes what it was: a link to `$2`, or a file of `$2`, by the word `$1`.
-const PUT_BACK: &str = r#"file=/etc/resolv.conf
+const PUT_BACK: &str = r#"# put /etc/resolv.conf back as it was
+file=/etc/resolv.conf
 umask 022
 case $1 in
   link) ln -sfn "$2" "$file.tpl" ;;
@@ -25,7 +27,8 @@ case $1 in
 esac && mv -T "$file.tpl" "$file""#;
 
 /// dnsmasq becomes what it was: `$1` is enabled or something else, `$2` is active or something else.
-const SERVICE: &str = r#"if [ ! -d /run/systemd/system ]; then
+const SERVICE: &str = r#"# leave dnsmasq as it was
+if [ ! -d /run/systemd/system ]; then
   [ ! -x /etc/init.d/dnsmasq ] || service dnsmasq "$([ "$2" = active ] && echo restart || echo stop)"
   exit
 fi
@@ -40,7 +43,7 @@ fn files() -> impl Iterator<Item = &'static Own> {
 }
 
 fn restart_resolved() -> Step {
-    Step::run(&["sh", "-c", RESTART_RESOLVED])
+    Step::script(5, RESTART_RESOLVED, &[])
 }
 
 /// A forwarder of tpl's where none is wanted. systemd-resolved answers again before it is asked.

@@ -9,24 +9,24 @@ fn file(server: &str) -> String {
     format!("{}{server}\n", DNSMASQ.text())
 }
 
-/// A machine with systemd-resolved and dhcpcd.
+/// A machine with systemd-resolved.
 fn vanilla() -> Facts {
-    let state = format!(
-        "systemd\ndnsmasq not-found inactive\nresolved active\nlink ../run/systemd/resolve/stub-resolv.conf\nclient dhcpcd\n{STUB}"
-    );
+    let state =
+        format!("systemd\ndnsmasq not-found inactive\nresolved active\nlink ../run/systemd/resolve/stub-resolv.conf\n{STUB}");
     let resolv = "# systemd's\nnameserver 127.0.0.53\noptions edns0\nsearch lab.example .\n";
     facts(&[("dns.resolv", resolv), ("dns.state", &state), ("dns.way", WAY)])
 }
 
 /// The same when all is done.
 fn done() -> Facts {
-    let state = "systemd\ndnsmasq enabled active\nresolved active\ninstalled\nsaved\nclient dhcpcd\n\
+    let state = "systemd\ndnsmasq enabled active\nresolved active\ninstalled\nsaved\n\
                  listener 127.0.0.1:53 users:((\"dnsmasq\",pid=9,fd=4))\n";
     vanilla()
         .with("record", Ok(&wish(WISH).record.text()))
         .with("dns.file", Ok(&file("10.0.0.1")))
         .with("dns.unit", Ok(&UNIT.text()))
         .with("dns.resolved", Ok(&RESOLVED.text()))
+        .with("dns.dhclient", Ok(&HOOKS[0].file.text()))
         .with("dns.dhcpcd", Ok(&HOOKS[1].file.text()))
         .with("dns.resolv", Ok(&resolv_text("search lab.example\n")))
         .with("dns.state", Ok(state))
@@ -43,6 +43,7 @@ fn from_vanilla_to_done() {
                 "/etc/systemd/system/dnsmasq.service.d/10-tpl.conf: absent -> as written by tpl",
                 "package dnsmasq: absent -> installed",
                 "dnsmasq: not there -> running, and started with the machine",
+                "/etc/dhcp/dhclient-enter-hooks.d/tpl-forwarder: absent -> as written by tpl",
                 "/etc/dhcpcd.enter-hook: absent -> as written by tpl",
                 "/etc/resolv.conf: a link to ../run/systemd/resolve/stub-resolv.conf -> 127.0.0.1",
                 "/etc/systemd/resolved.conf.d/10-tpl.conf: absent -> as written by tpl",
@@ -58,6 +59,7 @@ fn from_vanilla_to_done() {
                 "/etc/systemd/system/dnsmasq.service.d/10-tpl.conf: ok",
                 "package dnsmasq: ok",
                 "dnsmasq: ok",
+                "/etc/dhcp/dhclient-enter-hooks.d/tpl-forwarder: ok",
                 "/etc/dhcpcd.enter-hook: ok",
                 "/etc/resolv.conf: ok",
                 "/etc/systemd/resolved.conf.d/10-tpl.conf: ok",
@@ -83,6 +85,10 @@ fn what_drifts_once_it_is_there() {
         (state("dnsmasq enabled active\ninstalled\nstale\n"), runs("running as it was before its file changed")),
         (state("dnsmasq disabled active\ninstalled\n"), runs("running, and not started with the machine")),
         (state("dnsmasq enabled failed\ninstalled\n"), runs("not running")),
+        (
+            state("dnsmasq enabled active\ninstalled\nmanager\n"),
+            vec!["/etc/NetworkManager/conf.d/10-tpl.conf: absent -> as written by tpl".to_owned()],
+        ),
         (
             done().with("dns.way", Ok("gateway 10.0.0.2\nname deb.example\nsilent\n")),
             vec![
@@ -208,6 +214,7 @@ fn one_that_is_not_wanted_goes() {
             "/etc/tpl/resolv.conf.before 10.0.0.1",
             "remove /etc/dnsmasq.d/10-tpl.conf",
             "remove /etc/systemd/system/dnsmasq.service.d/10-tpl.conf",
+            "remove /etc/dhcp/dhclient-enter-hooks.d/tpl-forwarder",
             "remove /etc/dhcpcd.enter-hook",
             "disabled inactive",
         ]

@@ -27,7 +27,8 @@ for group in $groups; do echo "in $group"; done"#;
 
 /// One daemon, or one for each kind of thing: whichever this release has. Where there is no systemd, as its own script starts it, or by
 /// itself.
-const START: &str = r#"if [ -d /run/systemd/system ]; then
+const START: &str = r#"# start libvirt
+if [ -d /run/systemd/system ]; then
   if systemctl -q cat libvirtd.service >/dev/null 2>&1; then
     systemctl -q enable --now libvirtd.socket virtlogd.socket libvirtd.service || exit
   else
@@ -89,7 +90,7 @@ fn groups(facts: &Facts, user: &str) -> Vec<Item> {
     let expected = |group: &&&str| !installed || has("group", group);
     let one = |group: &&str| {
         // By the one of two programs that takes users who are not in the machine's own files.
-        let join = r#"! getent group "$2" >/dev/null || gpasswd -a "$1" "$2""#;
+        let join = "# join the user to the group\n! getent group \"$2\" >/dev/null || gpasswd -a \"$1\" \"$2\"";
         let mend = vec![Step::script(5, join, &[user, group])];
         Item::holds(format!("group {group} of {user}"), has("in", group), "not a member", "a member", mend)
     };

@@ -40,7 +40,8 @@ const SUBNETS: &str = r#"ip -4 -o address show | awk '{for (i = 1; i < NF; i++) 
 ip -4 route show | awk '$1 ~ /^[0-9]/ {for (i = 1; i < NF; i++) if ($i == "dev") print "subnet", $(i + 1), $1}'"#;
 
 /// `$1` is defined where none is; then it runs, now and when the machine starts.
-const START: &str = r#"virsh() { timeout -k 5 120 virsh -q -c qemu:///system "$@"; }
+const START: &str = r#"# define and start the network
+virsh() { timeout -k 5 120 virsh -q -c qemu:///system "$@"; }
 if ! virsh net-info default >/dev/null 2>&1; then
   file=$(mktemp) && printf '%s' "$1" >"$file" || exit
   virsh net-define "$file"

@@ -9,7 +9,7 @@ use crate::core::bootstrap::{
 const NEEDED: [&str; 14] = [
     "qemu-system-x86",
     "qemu-utils",
-    "libvirt-daemon-system",
+    DAEMON,
     "libvirt-clients",
     "dnsmasq-base",
     "lvm2",
@@ -26,6 +26,10 @@ const NEEDED: [&str; 14] = [
     // libvirt asks it what machine this is.
     "dmidecode",
 ];
+
+/// All parts of libvirt are of one version, that of this one.
+const DAEMON: &str = "libvirt-daemon-system";
+const LIBVIRT: &str = "libvirt-";
 
 /// What some releases have as packages of their own, and others within those above.
 const WHERE_KNOWN: [&str; 6] = [
@@ -44,23 +48,22 @@ pub fn probe() -> Probe {
     Probe::with("kvm.packages", ASK, &[&names])
 }
 
-/// For each name of `$1`: `installed NAME` or `known NAME`; nothing where no source has it.
+/// For each name of `$1`: `installed NAME`, and `known NAME VERSION` where a source has it.
 const ASK: &str = r#"dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' $1 2>/dev/null | awk '$1 == "ii" {print "installed", $2}'
-apt-cache policy $1 2>/dev/null | awk '/^[^ ]/ {name = $1; sub(":$", "", name)} $1 == "Candidate:" && $2 != "(none)" {print "known", name}'"#;
+apt-cache policy $1 2>/dev/null | awk '/^[^ ]/ {name = $1; sub(":$", "", name)} $1 == "Candidate:" && $2 != "(none)" {print "known", name, $2}'"#;
 
 /// All of them are installed.
 pub fn item(facts: &Facts) -> Item {
     let answer = facts.get("kvm.packages").unwrap_or_default();
-    let is = |key: &str, name: &&&str| values(answer, key).any(|found| found == **name);
-    let missing: Vec<&str> = NEEDED
-        .iter()
-        .chain(WHERE_KNOWN.iter().filter(|name| is("known", name)))
-        .filter(|name| !is("installed", name))
-        .copied()
-        .collect();
+    let installed = |name: &str| values(answer, "installed").any(|found| found == name);
+    let known = |name: &str| values(answer, "known").find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    // A part of libvirt that only another release of it has, as backports do, would not go with the rest.
+    let goes = |name: &str| known(name).is_some_and(|version| !name.starts_with(LIBVIRT) || Some(version) == known(DAEMON));
+    let wanted = NEEDED.iter().chain(WHERE_KNOWN.iter().filter(|name| goes(name))).copied();
+    let missing: Vec<&str> = wanted.filter(|name| !installed(name)).collect();
     let mut mend = Vec::new();
     // A machine that has never fetched lists knows no packages; one with old lists may not know all.
-    if missing.iter().any(|name| !is("known", &name)) {
+    if missing.iter().any(|name| known(name).is_none()) {
         mend.push(apt::update());
     }
     mend.push(apt::install(&missing));

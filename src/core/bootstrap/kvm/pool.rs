@@ -36,6 +36,7 @@ const DEVICE: &str = concat!(carries!(), r#"carries "$1""#);
 /// The device `$1` becomes the volume group `$2`, if it is as empty as it was. By one program: between two of them it would be a device
 /// that carries something. It asks before it wipes anything, and there is nobody to answer.
 const MAKE_GROUP: &str = concat!(
+    "# make a volume group of the device, which must be empty\n",
     carries!(),
     r#"vgs "$2" >/dev/null 2>&1 && exit 0
 found=$(carries "$1") || exit
@@ -45,14 +46,16 @@ vgcreate "$2" "$device" </dev/null"#
 );
 
 /// The pool `$1` is that volume group, runs, now and when the machine starts.
-const LOGICAL: &str = r#"virsh() { timeout -k 5 120 virsh -q -c qemu:///system "$@" </dev/null; }
+const LOGICAL: &str = r#"# make the volume group a pool
+virsh() { timeout -k 5 120 virsh -q -c qemu:///system "$@" </dev/null; }
 vgs "$1" >/dev/null || exit
 virsh pool-info "$1" >/dev/null 2>&1 || virsh pool-define-as "$1" logical --source-name "$1" --target "/dev/$1" || exit
 virsh pool-info "$1" | grep -q '^State: *running' || virsh pool-start "$1" || exit
 virsh pool-autostart "$1""#;
 
 /// The pool `$1` is the folder `$2`.
-const DIRECTORY: &str = r#"virsh() { timeout -k 5 120 virsh -q -c qemu:///system "$@" </dev/null; }
+const DIRECTORY: &str = r#"# make the folder a pool
+virsh() { timeout -k 5 120 virsh -q -c qemu:///system "$@" </dev/null; }
 virsh pool-info "$1" >/dev/null 2>&1 || virsh pool-define-as "$1" dir --target "$2" || exit
 if ! virsh pool-info "$1" | grep -q '^State: *running'; then
   [ -d "$2" ] || virsh pool-build "$1" || exit

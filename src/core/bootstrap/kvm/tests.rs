@@ -13,7 +13,7 @@ fn admins(record: &str) -> Wish {
 /// A machine on which nothing of it is there.
 fn vanilla() -> Facts {
     facts(&[
-        ("kvm.packages", "known qemu-system-x86\nknown guestfs-tools\ninstalled openssl\n"),
+        ("kvm.packages", "known qemu-system-x86 1:10\nknown guestfs-tools 1.52\ninstalled openssl\n"),
         ("kvm.libvirt", "systemd\n"),
         ("kvm.groups", "group kvm\nin admin\nin sudo\n"),
         ("kvm.network", ""),
@@ -28,7 +28,7 @@ fn vanilla() -> Facts {
 /// Everything is there.
 fn done() -> Facts {
     let packages: String =
-        packages::probe().arguments[0].split(' ').map(|name| format!("installed {name}\nknown {name}\n")).collect();
+        packages::probe().arguments[0].split(' ').map(|name| format!("installed {name}\nknown {name} 1\n")).collect();
     vanilla()
         .with("kvm.packages", Ok(&packages))
         .with("kvm.libvirt", Ok("systemd\nenabled libvirtd.socket\nthere\nanswers\n"))
@@ -109,8 +109,8 @@ fn packages_are_taken_where_they_are_known() {
          thin-provisioning-tools libguestfs-tools netcat-openbsd openssl systemd-container iptables ovmf dmidecode\n"
     ));
     let all = packages::probe().arguments[0].clone();
-    let known: String = all.split(' ').map(|name| format!("known {name}\n")).collect();
-    let seen = steps(&known.replace("known libvirt-daemon-driver-storage-logical\n", ""));
+    let known: String = all.split(' ').map(|name| format!("known {name} 1\n")).collect();
+    let seen = steps(&known.replace("storage-logical 1\n", "storage-logical 2~bpo\n"));
     assert_eq!(seen.len(), 1);
     assert!(seen[0].ends_with(
         "dmidecode libvirt-daemon-config-network libvirt-daemon-driver-qemu guestfs-tools libguestfs-xfs ipxe-qemu\n"
