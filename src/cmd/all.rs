@@ -41,7 +41,7 @@ pub fn run<T: Serialize + Default + Send + 'static>(
 ) -> Result<()> {
     let (answers, notes) = gather(all, timeout, move |config, notes| {
         let hypervisor = world::connect(config)?;
-        let shell = shell::of(&config);
+        let shell = shell::of(config);
         let storage = Pool::new(&hypervisor, shell.as_ref(), &config.pool, config.thin_pool.clone());
         ask(Seen { hypervisor: &hypervisor, storage: &storage }, config, notes)
     });
