@@ -143,6 +143,21 @@ fn disk(index: usize, fs: Option<&str>, label: Option<&str>, mount: Option<&str>
 }
 
 #[test]
+fn a_folder_is_moved_before_all_else_and_by_nothing_else() {
+    let moved = SeedDisk { moved: true, ..disk(0, Some("ext4"), Some("data"), Some("/var")) };
+    let words = super::moving::command(&moved).unwrap();
+    let device = format!("/dev/disk/by-id/virtio-{}", moved.serial);
+    assert_eq!(words[3..9].iter().map(String::as_str).collect::<Vec<_>>(), ["sh", "/var", &device, "ext4", "defaults", "data"]);
+    let text = user_data("web01", None, &full(), &[moved, disk(1, Some("xfs"), None, Some("/var/lib/db"))]);
+    let places: Vec<_> =
+        ["\nbootcmd:\n", "tpl-move", "\nfs_setup:\n", "\nmounts:\n"].iter().map(|word| text.find(word).unwrap()).collect();
+    assert!(places.is_sorted(), "{text}");
+    // The disk below it is mounted by cloud-init, which comes later.
+    assert_eq!((text.matches("- device: ").count(), text.contains("x-mount.mkdir")), (1, false), "{text}");
+    assert_eq!(super::moving::command(&disk(0, Some("ext4"), None, Some("/var"))), None);
+}
+
+#[test]
 fn everything_that_a_guest_can_be_told() {
     let disks = [
         disk(0, Some("xfs"), None, Some("/srv/www")),
