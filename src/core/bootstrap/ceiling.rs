@@ -48,11 +48,15 @@ const OUTSIDE: &str = r#"for folder in /proc/[0-9]*; do
 done 2>/dev/null
 true"#;
 
-/// systemd puts limits in force a moment after it has been told of them.
+/// A slice that is there already has what its file said when it was made: told again by hand, systemd tells the kernel, a moment later.
+/// What it notes down of that, until the machine's next start, would go before the file for as long.
 const START: &str = r#"# put the limits in force: percent of a CPU, bytes
 systemctl daemon-reload || exit
 systemctl -q add-wants multi-user.target machine.slice || exit
 systemctl start machine.slice || exit
+systemctl set-property --runtime machine.slice "CPUQuota=$1%" "MemoryMax=$2" || exit
+rm -f /run/systemd/system.control/machine.slice.d/50-CPUQuota.conf /run/systemd/system.control/machine.slice.d/50-MemoryMax.conf
+systemctl daemon-reload || exit
 tries=0
 while [ "$tries" -lt 25 ]; do
   if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then
