@@ -55,6 +55,9 @@ impl Operator {
         );
         fs::write(operator.path("ssh"), script).unwrap();
         fs::set_permissions(operator.path("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+        // Its host key is known, as it would be of a machine that somebody has just put there.
+        let scanned = Command::new("ssh-keyscan").args(["-p", &operator.port, "-t", "ed25519", "127.0.0.1"]).output().unwrap();
+        fs::write(operator.path("known_hosts"), scanned.stdout).unwrap();
         let uri = format!("qemu+ssh://admin@127.0.0.1:{}/system?command={}", operator.port, operator.path("ssh"));
         fs::write(operator.path("config.toml"), format!("[hypervisors.bare1]\nuri = \"{uri}\"\n")).unwrap();
         operator
@@ -76,6 +79,11 @@ impl Operator {
         self.key("other");
         fs::copy(self.path("other"), self.path("broken")).unwrap();
         self.path("broken.pub")
+    }
+
+    /// The operator's own public key.
+    pub fn own_key(&self) -> String {
+        self.path("id.pub")
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -108,12 +116,12 @@ impl Operator {
 
     /// A bootstrap with the password at hand.
     pub fn bootstrap(&self, further: &[&str]) -> Printed {
-        self.tpl(&self.arguments(further, &self.path("id.pub")))
+        self.tpl(&self.arguments(further, &self.own_key()))
     }
 
     /// One whose connections are ended so long after a phase has begun.
     pub fn cut(&self, further: &[&str], phase: &str, after: Duration) -> Printed {
-        let key = self.path("id.pub");
+        let key = self.own_key();
         let err = self.path("stderr");
         let mut child = self
             .command(&self.arguments(further, &key))
