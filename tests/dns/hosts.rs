@@ -98,7 +98,9 @@ fn calls_at_once_lose_nothing() {
     };
     // Each opens the lock for itself, as processes do.
     let of = |number: u8| host(&format!("web{number}"), &[&format!("192.0.2.{number}")]);
-    run(&|number| provider(&table).add(&of(number)).unwrap());
+    run(&|number| {
+        provider(&table).add(&of(number)).unwrap();
+    });
     let mut lines: Vec<String> = fs::read_to_string(&file).unwrap().lines().map(ToOwned::to_owned).collect();
     lines.sort();
     let mut expected: Vec<String> = (1..=16).map(|number| format!("192.0.2.{number} web{number} # tpl")).collect();

@@ -211,7 +211,11 @@ impl State {
         let last = argv.last().copied().unwrap_or_default().to_owned();
         if has("runuser") && has("mktemp") {
             self.key = true;
-        } else if has("runuser") || has("sshd\" -t") || has("apt-get -q -o Acquire") || has("--configure") || has("--fix-broken")
+        } else if has(".ssh/authorized_keys")
+            || has("sshd\" -t")
+            || has("apt-get -q -o Acquire")
+            || has("--configure")
+            || has("--fix-broken")
         {
             // Modes, a reload, lists: nothing that is asked for here.
         } else if has("hostnamectl") {

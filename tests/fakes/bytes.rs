@@ -87,7 +87,7 @@ impl VolumeBytes for FakeRun {
         Ok(())
     }
 
-    fn grain(&self) -> Result<usize> {
+    fn grain(&self, _: &str) -> Result<usize> {
         Ok(usize::try_from(CHUNK)?)
     }
 

@@ -179,6 +179,7 @@ pub fn config_of(machine: &Machine) -> Config {
     let required = machine.state().require_signatures;
     Config {
         name: None,
+        sudo: false,
         uri: machine.state().uri.to_owned(),
         pool: "default".to_owned(),
         thin_pool: None,

@@ -100,7 +100,7 @@ impl Carry<'_, '_, '_> {
     /// Sends what is needed in a part of the volume.
     fn part(&self, part: (u64, u64), needed: &Needed, fresh: bool, tail: Option<Piece>, meter: &mut Meter<'_>) -> Result<u64> {
         let (from, to) = (self.from, self.to);
-        let grain = to.bytes.grain()?;
+        let grain = to.bytes.grain(self.name)?;
         let (sender, receiver) = sync_channel::<Result<Piece>>(WAITING);
         let target = Target { name: self.name, size: self.list.virtual_size(), fresh, part };
         thread::scope(|scope| {

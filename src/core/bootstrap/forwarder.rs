@@ -271,43 +271,26 @@ fn is_own(text: &str) -> bool {
     text.starts_with(HEAD)
 }
 
-/// dnsmasq: its files come first, for its package starts it.
+/// dnsmasq: its files come first, for its package starts it, and its start last, for it reads them.
 fn server(facts: &Facts, gateway: Ipv4Addr, name: &str) -> Vec<Item> {
     let state = facts.get("dns.state").unwrap_or_default();
-    let start = Step::script(5, START, &[name]);
     let has = |key| value(state, key).is_some();
+    let file = |own: &Own, text: &str| Item::file(own.path, facts.whole(own.probe), 0o644, text, Vec::new());
+    let mut items = vec![file(&DNSMASQ, &format!("{}{gateway}\n", DNSMASQ.text()))];
+    if has("systemd") {
+        items.push(file(&UNIT, &UNIT.text()));
+    }
+    let old = has("stale") || items.iter().any(Item::has_drifted);
     let runs = match value(state, "dnsmasq").unwrap_or_default() {
         _ if !has("installed") => "not there",
-        "enabled active" if has("stale") => "running as it was before its file changed",
+        "enabled active" if old => "running without what its files say",
         "enabled active" => "running, and started with the machine",
         state if state.ends_with(" active") => "running, and not started with the machine",
         _ => "not running",
     };
-    let mut items = vec![
-        Item::file(
-            DNSMASQ.path,
-            facts.whole(DNSMASQ.probe),
-            0o644,
-            &format!("{}{gateway}\n", DNSMASQ.text()),
-            vec![start.clone()],
-        ),
-        Item::holds("package dnsmasq", has("installed"), "absent", "installed", vec![apt::install(&["dnsmasq"])]),
-        Item::compare("dnsmasq", Some(runs), "running, and started with the machine", vec![start.clone()]),
-    ];
-    if has("systemd") {
-        items.insert(1, Item::file(UNIT.path, facts.whole(UNIT.probe), 0o644, &UNIT.text(), vec![start]));
-    }
-    in_order(items)
-}
-
-/// Files, then the package, then the start: the same start stands behind each, and would come too early behind the first.
-fn in_order(mut items: Vec<Item>) -> Vec<Item> {
-    let drifted = items.iter().any(|item| item.what == "package dnsmasq" && item.has_drifted());
-    for item in &mut items {
-        if drifted && item.what.starts_with('/') {
-            item.mend.truncate(1);
-        }
-    }
+    let start = vec![Step::script(5, START, &[name])];
+    items.push(Item::holds("package dnsmasq", has("installed"), "absent", "installed", vec![apt::install(&["dnsmasq"])]));
+    items.push(Item::compare("dnsmasq", Some(runs), "running, and started with the machine", start));
     items
 }
 

@@ -293,6 +293,7 @@ fn shown(argv: &[String]) -> String {
         }
         _ => quoted_words(argv),
     };
+    let line = line.replace(char::is_control, " ");
     match line.char_indices().nth(100) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,

@@ -31,7 +31,7 @@ for unit in ssh sshd; do
   if ! systemctl is-active --quiet "$unit.service" && systemctl is-active --quiet "$unit.socket"; then exit; fi
   exec systemctl reload-or-restart "$unit.service"
 done
-echo 'there is no service of sshd' >&2
+echo "there is no service of sshd" >&2
 exit 1"#;
 
 /// What sshd makes of its files for a user, and where this login comes from: `$1` is the user, or empty for who has logged in.

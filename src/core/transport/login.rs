@@ -66,6 +66,8 @@ pub struct Configured {
     pub alias: Option<String>,
     /// The user's files of known hosts.
     pub user_files: Vec<String>,
+    /// The files of private keys that are tried, as they are written: `~/.ssh/id_ed25519`.
+    pub identities: Vec<String>,
     /// The patterns of environment variables that are sent on.
     pub sent: Vec<String>,
 }
@@ -83,6 +85,7 @@ impl Configured {
                 "port" => value.clone_into(&mut found.port),
                 "hostkeyalias" if value != "none" => found.alias = Some(value.to_owned()),
                 "userknownhostsfile" => found.user_files = value.split_whitespace().map(str::to_owned).collect(),
+                "identityfile" => found.identities.push(value.to_owned()),
                 "sendenv" => found.sent.extend(value.split_whitespace().map(str::to_owned)),
                 _ => {}
             }

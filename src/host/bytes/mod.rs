@@ -3,7 +3,7 @@
 //! | hypervisor | pool | bytes go |
 //! |---|---|---|
 //! | this machine | any | through the file or the device itself |
-//! | another one | a directory | through libvirt's streams; digested by the hypervisor's own programs, where it has a shell for us |
+//! | another one | a directory | through libvirt's streams; written and digested by the hypervisor's own programs, where it has a shell for us that may |
 //! | another one | logical | through a shell: libvirt does not know thin volumes |
 
 mod local;
@@ -51,11 +51,11 @@ pub trait VolumeBytes: Sync {
     /// # Errors
     /// It cannot be read; [`Cut`](crate::core::error::Cut) where the connection broke. Or those of `take`.
     fn read(&self, volume: &str, size: u64, chunks: &[u64], take: Take<'_>) -> Result<()>;
-    /// How long a run of zeros must be to be worth leaving out, in bytes.
+    /// How long a run of zeros must be to be worth leaving out of what is written to a volume, in bytes.
     ///
     /// # Errors
     /// The pool cannot be asked how it keeps its volumes.
-    fn grain(&self) -> Result<usize>;
+    fn grain(&self, volume: &str) -> Result<usize>;
     /// That so many bytes can be written, where it would do harm if they could not.
     ///
     /// # Errors
@@ -97,6 +97,7 @@ pub struct PoolBytes<'a> {
     shell: &'a dyn Shell,
     logical: OnceLock<bool>,
     readable: OnceLock<bool>,
+    writable: OnceLock<bool>,
 }
 
 /// How the bytes of a pool are reached.
@@ -109,12 +110,21 @@ enum Way<'a> {
 impl<'a> PoolBytes<'a> {
     /// The bytes of a pool at the hypervisor that the URI names.
     pub fn new(uri: &'a str, storage: &'a dyn Storage, streams: PoolStreams<'a>, shell: &'a dyn Shell) -> Self {
-        Self { uri, storage, streams, shell, logical: OnceLock::new(), readable: OnceLock::new() }
+        Self { uri, storage, streams, shell, logical: OnceLock::new(), readable: OnceLock::new(), writable: OnceLock::new() }
     }
 
     /// Whether the hypervisor's own programs can read the pool's volumes.
     fn is_readable(&self, path: &str) -> bool {
         *self.readable.get_or_init(|| shell::can_read(self.shell, path))
+    }
+
+    /// How a volume is written. Where the hypervisor's own programs may, by them: libvirt would pack each byte once more, and so take half
+    /// as much CPU again on both sides.
+    fn way_to_write(&self, path: &str) -> Result<Way<'_>> {
+        Ok(match self.way()? {
+            Way::Streams(_) if *self.writable.get_or_init(|| shell::can_write(self.shell, path)) => Way::Shell,
+            way => way,
+        })
     }
 
     fn way(&self) -> Result<Way<'_>> {
@@ -151,8 +161,8 @@ impl VolumeBytes for PoolBytes<'_> {
         }
     }
 
-    fn grain(&self) -> Result<usize> {
-        Ok(match self.way()? {
+    fn grain(&self, volume: &str) -> Result<usize> {
+        Ok(match self.way_to_write(&self.storage.path_of(volume)?)? {
             // A block of a file system.
             Way::Local | Way::Streams(_) => 4096,
             // Each run is a process over there.
@@ -175,7 +185,7 @@ impl VolumeBytes for PoolBytes<'_> {
         sent: &mut dyn FnMut(u64),
     ) -> Result<u64> {
         let path = self.storage.path_of(target.name)?;
-        match self.way()? {
+        match self.way_to_write(&path)? {
             Way::Local => local::write(&path, target, pieces, sent),
             Way::Streams(streams) => streams.write(target, pieces, sent),
             Way::Shell => shell::write(self.shell, &path, pieces, sent),

@@ -84,6 +84,11 @@ pub fn can_read(shell: &dyn Shell, path: &str) -> bool {
     matches!(shell.run(&["test", "-r", path], SHORT), Ok(output) if output.code == Some(0))
 }
 
+/// Whoever logs in there may write it.
+pub fn can_write(shell: &dyn Shell, path: &str) -> bool {
+    matches!(shell.run(&["test", "-w", path], SHORT), Ok(output) if output.code == Some(0))
+}
+
 /// Takes no more than so many bytes: the other side may be broken, or hostile.
 struct Limited<'a> {
     bytes: &'a mut Vec<u8>,

@@ -22,7 +22,7 @@ use crate::{
     core::{
         bootstrap::{Facts, Probe},
         error::{Advised, Cut},
-        transport::SshTarget,
+        transport::{SshTarget, login::is_denied},
     },
     host::{
         local::{Lock, Stop},
@@ -148,6 +148,12 @@ impl SshMachine {
     }
 }
 
+/// Whether a new login has come to an end: the key is not taken, or somebody was there.
+fn is_decided(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}");
+    is_denied(&text) || !text.contains("by SSH: ")
+}
+
 /// Who has a lock here, for whoever comes next: `process 42 on host`.
 fn whoami() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -221,8 +227,8 @@ impl Machine for SshMachine {
         let released = loop {
             let what = format!("released the guard {} by a new login", guard.0);
             match work.script(&what, RELEASE, &[&guard.0], "") {
-                // While sshd reads its files, nobody listens.
-                Err(error) if format!("{error:#}").contains("Connection refused") && Instant::now() < end => {
+                // While sshd reads its files, nobody listens: a forwarded port is closed again then, and not refused.
+                Err(error) if !is_decided(&error) && Instant::now() < end => {
                     self.stop.go_on()?;
                     thread::sleep(Duration::from_millis(500));
                 }

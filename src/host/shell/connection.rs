@@ -1,7 +1,7 @@
 //! The connection that carries a shell's calls.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -80,7 +80,8 @@ pub fn by_any_way(
     credentials: &Credentials,
     proven: Option<Proven>,
 ) -> Result<(Connection, Proven)> {
-    let key = credentials.key.as_deref();
+    // What SSH tries by itself is not tried again: who fails too often is not listened to for a while.
+    let key = credentials.key.as_deref().filter(|key| !is_tried(ssh, target, key));
     let mut ways: Vec<(Proven, Way<'_>)> = vec![(Proven::Keys, Way::Keys)];
     ways.extend(key.map(|key| (Proven::Key, Way::Key(key))));
     ways.sort_by_key(|(way, _)| Some(*way) != proven);
@@ -100,6 +101,17 @@ pub fn by_any_way(
         bail!("{denied}");
     }
     Ok((by_password(ssh, target, credentials).with_context(|| denied)?, Proven::Password))
+}
+
+/// Whether SSH tries a key by itself, among so few that it comes to it: six are too many for a host.
+fn is_tried(ssh: &Path, target: &SshTarget, key: &Path) -> bool {
+    let Ok(configured) = configured(ssh, target) else { return false };
+    let home = env::home_dir().unwrap_or_default();
+    let path = |identity: &String| identity.strip_prefix("~/").map_or_else(|| PathBuf::from(identity), |rest| home.join(rest));
+    let files: Vec<PathBuf> = configured.identities.iter().map(path).collect();
+    files.iter().any(|file| file == key)
+        && files.iter().filter(|file| file.exists()).count() < 3
+        && env::var_os("SSH_AUTH_SOCK").is_none()
 }
 
 /// What keeps SSH to known host keys, also where the user's configuration does not.

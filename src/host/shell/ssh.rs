@@ -103,8 +103,9 @@ impl SshShell {
     /// This one is not for root.
     pub fn afresh(&self, key: &Path) -> Result<Self> {
         let root = self.root.as_ref().context("this shell is nobody's")?;
-        let new = Self::for_root(self.target.clone(), &self.name, Arc::clone(&root.credentials));
-        Ok(Self { only: Some(key.to_owned()), ..new })
+        // Whoever logs in there becomes root in the same way.
+        let root = Root { credentials: Arc::clone(&root.credentials), rights: root.rights.clone() };
+        Ok(Self { only: Some(key.to_owned()), root: Some(root), ..Self::new(self.target.clone(), &self.name) })
     }
 
     /// Ends the connection. The next call makes another one.
@@ -167,7 +168,7 @@ impl SshShell {
 
     /// What is wrong with a first login, and what must work.
     fn advised(&self, cause: Error) -> Error {
-        if cause.downcast_ref::<Refusal>().is_some() || cause.downcast_ref::<Advised>().is_some() {
+        if self.only.is_some() || cause.is::<Refusal>() || cause.is::<Advised>() {
             return cause;
         }
         let user = self.target.user.as_ref().map_or(String::new(), |user| format!("{user}@"));

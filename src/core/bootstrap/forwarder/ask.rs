@@ -32,7 +32,7 @@ macro_rules! dns {
 }
 pub(super) use dns;
 
-/// What runs, and who else is at it. `$1` is tpl's file for dnsmasq, `$2` the copy of the old resolv.conf.
+/// What runs, and who else is at it. `$1` and `$3` are tpl's files for dnsmasq, `$2` the copy of the old resolv.conf.
 const STATE: &str = r#"if [ -d /run/systemd/system ]; then
   echo systemd
   echo "dnsmasq $(systemctl is-enabled dnsmasq.service 2>/dev/null) $(systemctl is-active dnsmasq.service)"
@@ -43,7 +43,7 @@ fi
 [ "$(dpkg-query -W -f '${db:Status-Abbrev}' dnsmasq 2>/dev/null)" != "ii " ] || echo installed
 [ ! -L /etc/resolv.conf ] || echo "link $(readlink /etc/resolv.conf)"
 [ ! -e "$2" ] && [ ! -L "$2" ] || echo saved
-[ ! "$1" -nt /run/dnsmasq/dnsmasq.pid ] || echo stale
+[ ! "$1" -nt /run/dnsmasq/dnsmasq.pid ] && [ ! "$3" -nt /run/dnsmasq/dnsmasq.pid ] || echo stale
 [ ! -d /etc/NetworkManager ] || echo manager
 for file in /etc/dnsmasq.conf /etc/dnsmasq.d/*; do
   case $file in "$1" | */README | *.dpkg-*) continue ;; esac
@@ -77,7 +77,7 @@ pub fn probes() -> Vec<Probe> {
         Probe::file("dns.unit", UNIT.path),
         Probe::file("dns.resolved", RESOLVED.path),
         Probe::file("dns.resolv", RESOLV),
-        Probe::with("dns.state", STATE, &[DNSMASQ.path, SAVED]),
+        Probe::with("dns.state", STATE, &[DNSMASQ.path, SAVED, UNIT.path]),
         Probe::new("dns.way", WAY),
     ];
     probes.extend(HOOKS.iter().map(|hook| Probe::file(hook.file.probe, hook.file.path)));

@@ -82,7 +82,7 @@ fn what_drifts_once_it_is_there() {
     let state = |text: &str| done().with("dns.state", Ok(text));
     let runs = |is: &str| vec![format!("dnsmasq: {is} -> running, and started with the machine")];
     let table = [
-        (state("dnsmasq enabled active\ninstalled\nstale\n"), runs("running as it was before its file changed")),
+        (state("dnsmasq enabled active\ninstalled\nstale\n"), runs("running without what its files say")),
         (state("dnsmasq disabled active\ninstalled\n"), runs("running, and not started with the machine")),
         (state("dnsmasq enabled failed\ninstalled\n"), runs("not running")),
         (
@@ -93,6 +93,7 @@ fn what_drifts_once_it_is_there() {
             done().with("dns.way", Ok("gateway 10.0.0.2\nname deb.example\nsilent\n")),
             vec![
                 format!("{}: something else -> as written by tpl", DNSMASQ.path),
+                "dnsmasq: running without what its files say -> running, and started with the machine".to_owned(),
                 "names: deb.example is not resolved -> resolved".to_owned(),
             ],
         ),

@@ -39,7 +39,7 @@ const MAKE_GROUP: &str = concat!(
     "# make a volume group of the device, which must be empty\n",
     carries!(),
     r#"vgs "$2" >/dev/null 2>&1 && exit 0
-found=$(carries "$1") || exit
+device=$(readlink -f -- "$1") && found=$(carries "$device") || exit
 left=$(printf '%s\n' "$found" | grep -v -e '^size [1-9]' -e '^path ')
 [ -z "$left" ] && [ -n "$found" ] || { printf '%s carries something: %s\n' "$1" "$left" >&2; exit 1; }
 vgcreate "$2" "$device" </dev/null"#

@@ -24,15 +24,14 @@ for name in home .ssh authorized_keys; do
   if [ -e "$path" ]; then printf '%s %s\n' "$(stat -Lc '%a %U' -- "$path")" "$name"; fi
 done"#;
 
-/// Adds the line `$3` to the file of the user `$1` with the home `$2`, unless a line has its key `$4`. By the user, who owns all of it, so
-/// that no link leads root anywhere. What is in the file stays, byte for byte.
-const ADD: &str = r#"umask 077
-exec runuser -u "$1" -- sh -c 'set -eu
+/// Adds the line `$2` to the user's file, whose home is `$1`, unless a line has its key `$3`. Run by the user, who owns all of it: so no
+/// link leads root anywhere. What is in the file stays, byte for byte.
+const ADD: &str = r#"set -eu
 umask 077
 mkdir -p -- "$1/.ssh"
 file=$1/.ssh/authorized_keys
 if [ -L "$file" ]; then file=$(readlink -f -- "$file"); fi
-if [ -e "$file" ] && grep -qF -- "$3" "$file"; then exit; fi
+if [ -e "$file" ] && grep -vE "^[[:space:]]*#" -- "$file" | grep -qF -- "$3"; then exit; fi
 temp=$(mktemp "$(dirname -- "$file")/.tpl.XXXXXXXXXX")
 trap "rm -f -- \"\$temp\"" EXIT
 if [ -e "$file" ]; then
@@ -41,15 +40,17 @@ if [ -e "$file" ]; then
 fi
 printf "%s\n" "$2" >>"$temp"
 sync -- "$temp"
-mv -fT -- "$temp" "$file"' sh "$2" "$3" "$4""#;
+mv -fT -- "$temp" "$file""#;
 
-/// Makes the user `$1` with the home `$2` the owner of `.ssh` and the file in it, with the modes that sshd wants.
+/// Makes the user `$1` with the home `$2` the owner of `.ssh` and the file in it.
 const OWN: &str = r#"set -e
 for path in "$2/.ssh" "$2/.ssh/authorized_keys"; do
   if [ -L "$path" ]; then path=$(readlink -f -- "$path"); fi
   if [ "$(stat -c %U -- "$path")" != "$1" ]; then chown -h -- "$1:" "$path"; fi
-done
-exec runuser -u "$1" -- sh -c 'chmod go-w -- "$1" && chmod 700 -- "$1/.ssh" && chmod 600 -- "$1/.ssh/authorized_keys"' sh "$2""#;
+done"#;
+
+/// The modes that sshd wants around a file of keys, by the user with the home `$1`.
+const CLOSE: &str = r#"chmod go-w -- "$1" && chmod 700 -- "$1/.ssh" && chmod 600 -- "$1/.ssh/authorized_keys""#;
 
 /// What is asked of the user's files. None of a user is as good as who has logged in.
 pub fn probes(user: &str) -> [Probe; 3] {
@@ -110,9 +111,14 @@ pub fn items(facts: &Facts, wish: &Wish) -> Result<Vec<Item>, Refusal> {
         let reason = format!("{file} has the key already, for one command alone: {}", quoted(line));
         return Err(Refusal::new(reason).advise("name another key with --ssh-key, or take the line out"));
     }
-    let own = Step::script(1, OWN, &[user, home]);
-    let add = Step::script(1, ADD, &[user, home, &key.to_string(), &public]);
-    let mut items = vec![Item::holds(format!("key in {file}"), !held.is_empty(), "absent", "present", vec![add, own.clone()])];
+    let by_user = |script, arguments: &[&str]| {
+        let words = ["runuser", "-u", user, "--", "sh", "-c", script, "sh"];
+        Step::run_for(1, &[&words, arguments].concat())
+    };
+    let add = by_user(ADD, &[home, &key.to_string(), &public]);
+    let own = vec![Step::script(1, OWN, &[user, home]), by_user(CLOSE, &[home])];
+    let mend = std::iter::once(add).chain(own.clone()).collect();
+    let mut items = vec![Item::holds(format!("key in {file}"), !held.is_empty(), "absent", "present", mend)];
     // A file that is not there yet is made with the modes that it needs.
     for line in facts.get("ssh.key-modes").unwrap_or_default().lines() {
         let mut words = line.splitn(3, ' ');
@@ -122,7 +128,7 @@ pub fn items(facts: &Facts, wish: &Wish) -> Result<Vec<Item>, Refusal> {
             ".ssh" => (format!("{home}/.ssh"), format!("{owner}'s, mode {mode}"), format!("{user}'s, mode 700")),
             _ => (file.clone(), format!("{owner}'s, mode {mode}"), format!("{user}'s, mode 600")),
         };
-        items.push(Item::compare(format!("owner and mode of {what}"), Some(&is), &should, vec![own.clone()]));
+        items.push(Item::compare(format!("owner and mode of {what}"), Some(&is), &should, own.clone()));
     }
     Ok(items)
 }
