@@ -220,8 +220,13 @@ fn var_moves_whenever_the_power_goes() {
 fn a_disk_that_carries_something_is_left_alone_and_told_of() {
     let machine = Machine::new();
     run("mke2fs", &["-q", "-t", "ext4", "-L", "somebodys", &machine.path("data.raw")]);
+    // Two restarts have been in vain already: this shows what the third one ends with.
+    fs::write(machine.path("tries"), "2\n").unwrap();
+    let tried =
+        format!("mkdir /etc/tpl-move\nmkdir /etc/tpl-move/var\nwrite {} /etc/tpl-move/var/tries\n", machine.path("tries"));
+    fs::write(machine.path("commands"), tried).unwrap();
+    run("debugfs", &["-w", "-f", &machine.path("commands"), &machine.path("root.raw")]);
     let mut running = machine.boot();
-    // After its three restarts.
     machine.wait(&mut running, &["/var is not on its disk: its disk is not blank"]);
     let found = machine.report(&mut running);
     drop(running);
