@@ -8,7 +8,7 @@ mod pool;
 mod works;
 
 use super::{Facts, Item, Probe, Wish, record};
-use crate::core::error::Refusal;
+use crate::core::{error::Refusal, names::UserName, sudoers};
 
 /// What the machine is asked.
 pub fn probes(wish: &Wish) -> Vec<Probe> {
@@ -16,8 +16,16 @@ pub fn probes(wish: &Wish) -> Vec<Probe> {
     probes.extend(libvirt::probes(wish));
     probes.extend(network::probes());
     probes.extend(pool::probes(wish));
+    if sudoer(wish).is_some() {
+        probes.push(Probe::file("kvm.sudoers", sudoers::SUDOERS));
+    }
     probes.push(works::probe());
     probes
+}
+
+/// Who logs in and needs root for the programs of LVM: tpl runs them by `sudo -n`.
+fn sudoer(wish: &Wish) -> Option<&UserName> {
+    wish.user.as_ref().filter(|user| wish.record.vg.is_some() && user.as_str() != "root")
 }
 
 /// What is to be so.
@@ -35,6 +43,9 @@ pub fn items(facts: &Facts, wish: &Wish) -> Result<Vec<Item>, Refusal> {
     items.extend(libvirt::items(facts, wish));
     items.push(network);
     items.extend(pool);
+    items.extend(sudoer(wish).map(|user| {
+        Item::file(sudoers::SUDOERS, facts.whole("kvm.sudoers"), sudoers::SUDOERS_MODE, &sudoers::drop_in(user), Vec::new())
+    }));
     items.extend(works::item(facts));
     Ok(items)
 }
