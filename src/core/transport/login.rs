@@ -70,6 +70,8 @@ pub struct Configured {
     pub identities: Vec<String>,
     /// The patterns of environment variables that are sent on.
     pub sent: Vec<String>,
+    /// The ciphers that are offered, the preferred one first.
+    pub ciphers: Vec<String>,
 }
 
 impl Configured {
@@ -86,6 +88,7 @@ impl Configured {
                 "hostkeyalias" if value != "none" => found.alias = Some(value.to_owned()),
                 "userknownhostsfile" => found.user_files = value.split_whitespace().map(str::to_owned).collect(),
                 "identityfile" => found.identities.push(value.to_owned()),
+                "ciphers" => found.ciphers = value.split(',').map(str::to_owned).collect(),
                 "sendenv" => found.sent.extend(value.split_whitespace().map(str::to_owned)),
                 _ => {}
             }
@@ -100,6 +103,15 @@ impl Configured {
             None if self.port == "22" || self.port.is_empty() => self.hostname.to_lowercase(),
             None => format!("[{}]:{}", self.hostname.to_lowercase(), self.port),
         }
+    }
+
+    /// The setting that prefers AES in Galois/Counter Mode, where it is offered and something else is preferred: with a processor's
+    /// instructions for it, it takes a fraction of the time of OpenSSH's own first choice, ChaCha20-Poly1305. No cipher is offered by
+    /// this that the user's configuration does not offer.
+    pub fn aes_first(&self) -> Option<String> {
+        let mut ciphers: Vec<&str> = self.ciphers.iter().map(String::as_str).collect();
+        ciphers.sort_by_key(|cipher| !cipher.contains("-gcm@"));
+        (ciphers.first()?.contains("-gcm@") && ciphers != self.ciphers).then(|| format!("Ciphers={}", ciphers.join(",")))
     }
 
     /// Whether an environment variable would be sent to the host.
@@ -163,7 +175,23 @@ mod tests {
         assert_eq!((found.sends("LC_ALL"), found.sends("TPL_X")), (true, false));
         "2222".clone_into(&mut found.port);
         assert_eq!(found.known_as(), "[hv1.lab]:2222");
+        assert_eq!(found.aes_first(), None);
         found = Configured::parse(&format!("{text}hostkeyalias lab\nsendenv T?L_*X"));
         assert_eq!((found.known_as().as_str(), found.sends("TPL_1X"), found.sends("TPL_1")), ("lab", true, false));
+    }
+
+    #[test]
+    fn aes_comes_first_where_it_is_offered() {
+        let table = [
+            (
+                "chacha20-poly1305@openssh.com,aes128-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com",
+                Some("Ciphers=aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr"),
+            ),
+            ("aes256-gcm@openssh.com,aes128-ctr", None),
+            ("chacha20-poly1305@openssh.com,aes128-ctr", None),
+        ];
+        for (ciphers, expected) in table {
+            assert_eq!(Configured::parse(&format!("ciphers {ciphers}\n")).aes_first().as_deref(), expected, "{ciphers}");
+        }
     }
 }

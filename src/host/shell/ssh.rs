@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     Output, Shell,
     access::Credentials,
-    connection::{Connection, Proven, by_any_way, check_known, strictly},
+    connection::{Connection, Proven, by_any_way, check_known, quick_cipher, strictly},
     said,
 };
 use crate::{
@@ -132,7 +132,12 @@ impl SshShell {
                 Ok((Connection::open(ssh, &arguments, &[])?, Proven::Key))
             }
             (Some(root), None) => by_any_way(ssh, &self.target, &root.credentials, proven),
-            (None, None) => Ok((Connection::open(ssh, &self.target.arguments(&[]), &[])?, Proven::Keys)),
+            // It carries volumes.
+            (None, None) => {
+                let cipher = quick_cipher(ssh, &self.target);
+                let further: Vec<&str> = cipher.as_deref().into_iter().collect();
+                Ok((Connection::open(ssh, &self.target.arguments(&further), &[])?, Proven::Keys))
+            }
         }
     }
 
