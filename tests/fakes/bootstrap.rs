@@ -25,6 +25,7 @@ struct World {
     named: Mutex<bool>,
     registered: Mutex<bool>,
     fails: Option<Phase>,
+    said: Mutex<Vec<String>>,
 }
 
 impl World {
@@ -41,6 +42,10 @@ impl World {
 }
 
 impl Around for World {
+    fn say(&self, line: &str) {
+        self.said.lock().unwrap().push(line.to_owned());
+    }
+
     fn go_on(&self) -> Result<()> {
         Ok(())
     }
@@ -81,6 +86,7 @@ fn finished() -> (Bare, World) {
     // Of DNS nothing was asked for: nothing is changed, but what the machine is to be was written down before.
     let expected = [Outcome::Changed, Outcome::Changed, Outcome::Changed, Outcome::Unchanged, Outcome::Changed, Outcome::Changed];
     assert_eq!(outcomes(&phases), [&expected[..], &[Outcome::Changed]].concat());
+    assert_eq!(world.said.lock().unwrap()[0], "ssh: begins");
     (machine, world)
 }
 

@@ -145,14 +145,11 @@ fn make(global: &Global, request: &Request<'_>) -> Result<(Bootstrapped, Result<
     if phases.contains(&Phase::Register) {
         register::check(&reached, &key, &wish)?;
     }
-    if phases.contains(&Phase::Register) {
-        register::check(&reached, &key, &wish)?;
-    }
     if !request.yes && !request.dry_run {
         confirm(&reached, &wish, &phases)?;
     }
     let host = wish.record.name.to_string();
-    let around = Outside { local: &local, global, config: &reached.config, reached: &reached, key: &key };
+    let around = Outside { local: &local, global, config: &reached.config, reached: &reached, key: &key, journal: &journal };
     let mut runner = Runner { machine: machine.as_ref(), around: &around, wish, dry_run: request.dry_run };
     let (phases, result) = runner.run(&phases);
     Ok((Bootstrapped { host, phases }, result))
@@ -256,9 +253,15 @@ struct Outside<'a> {
     config: &'a Config,
     reached: &'a Reached,
     key: &'a connect::OwnKey,
+    journal: &'a Journal,
 }
 
 impl Around for Outside<'_> {
+    fn say(&self, line: &str) {
+        ui::note(line);
+        self.journal.note(line);
+    }
+
     fn go_on(&self) -> Result<()> {
         self.local.go_on()
     }

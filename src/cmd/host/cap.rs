@@ -21,6 +21,7 @@ use crate::{
         local::{Local, ThisMachine},
         machine::journal::Journal,
     },
+    ui,
 };
 
 /// Runs `tpl host cap`.
@@ -52,6 +53,10 @@ pub fn run(global: &Global, args: &CapArgs, output: Output) -> Result<()> {
 struct Alone<'a>(&'a dyn Local);
 
 impl Around for Alone<'_> {
+    fn say(&self, line: &str) {
+        ui::note(line);
+    }
+
     fn go_on(&self) -> Result<()> {
         self.0.go_on()
     }

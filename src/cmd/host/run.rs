@@ -20,6 +20,8 @@ const ROUNDS: usize = 4;
 
 /// What phases need of the world besides the machine itself.
 pub trait Around {
+    /// Says how far it is: to the operator, and in the log.
+    fn say(&self, line: &str);
     /// Whether to go on.
     ///
     /// # Errors
@@ -85,7 +87,7 @@ impl Runner<'_> {
         for phase in phases {
             let began = Instant::now();
             let mut done = Done { name: *phase, outcome: Outcome::Unchanged, seconds: 0.0, changes: vec![], notes: vec![] };
-            ui::note(&format!("{phase}: begins"));
+            self.around.say(&format!("{phase}: begins"));
             let result = self.around.go_on().and_then(|()| self.phase(*phase, &mut done));
             done.outcome = match (&result, done.changes.is_empty()) {
                 (Err(_), _) => Outcome::Failed,
@@ -94,8 +96,8 @@ impl Runner<'_> {
                 (Ok(()), false) => Outcome::Changed,
             };
             done.seconds = began.elapsed().as_secs_f64();
-            ui::note(&format!("{phase}: {} in {:.1} s", done.outcome.as_str(), done.seconds));
-            done.notes.iter().for_each(|note| ui::note(&format!("{phase}: {note}")));
+            self.around.say(&format!("{phase}: {} in {:.1} s", done.outcome.as_str(), done.seconds));
+            done.notes.iter().for_each(|note| self.around.say(&format!("{phase}: {note}")));
             all.push(done);
             if let Err(error) = result {
                 return (all, Err(self.explained(*phase, error)));
