@@ -64,6 +64,7 @@ pub fn run(global: &Global, args: &CreateVmArgs, output: Output) -> Result<()> {
     if !global.on.is_empty() && args.install.is_some() {
         return Err(Invalid::argument("--install installs on --hypervisor alone: leave --on and TPL_ON out").into());
     }
+    foresee(global, args)?;
     let (name, phases) = hypervisor(global, args)?;
     let changes = phases.iter().any(|done| done.outcome == Outcome::WouldChange);
     if args.dry_run && (changes || !is_known(global, &name)) {
@@ -86,6 +87,29 @@ pub fn run(global: &Global, args: &CreateVmArgs, output: Output) -> Result<()> {
             ui::json(&Created { hypervisor: name.to_string(), phases, sent, vm })
         }
     })
+}
+
+/// What would be refused in the end is refused before a machine is made anything.
+fn foresee(global: &Global, args: &CreateVmArgs) -> Result<()> {
+    let (mut config, known) = match &args.hypervisor {
+        MachineTarget::Named(name) => (one(settings::load_others(global, std::slice::from_ref(name))?, name)?, true),
+        MachineTarget::Login(_) => {
+            let reached = Reached::of(global, &args.hypervisor)?;
+            if args.install.is_some() {
+                return Err(elsewhere(&reached.name).into());
+            }
+            (reached.config, reached.known.is_some())
+        }
+    };
+    if args.install.is_some() {
+        ensure_local(&config)?;
+    }
+    in_domain(&mut config, &args.domain)?;
+    if !known {
+        let source = settings::load(global)?;
+        Opened::new(&source)?.with(|world| Ok(wanted(world, &source, args)?))?;
+    }
+    Ok(())
 }
 
 /// What a dry run says where the rest can be planned only once this is done.
@@ -218,8 +242,12 @@ fn ensure_local(target: &Config) -> Result<()> {
     if is_local(&target.uri) {
         return Ok(());
     }
-    let reason = format!("{} is another machine, and an installation needs files of the hypervisor's own", target.hypervisor());
-    Err(Refusal::new(reason).advise("run tpl on it; or take a template, which is sent there: --template").into())
+    Err(elsewhere(target.hypervisor()).into())
+}
+
+fn elsewhere(name: &str) -> Refusal {
+    let reason = format!("{name} is another machine, and an installation needs files of the hypervisor's own");
+    Refusal::new(reason).advise("run tpl on it; or take a template, which is sent there: --template")
 }
 
 fn build_args(pipeline: &str) -> BuildArgs {

@@ -2,8 +2,12 @@
 
 use super::names::UserName;
 
-/// The file of it. sudo reads no file of that folder whose name has a dot in it or ends in a tilde (sudoers(5)).
-pub const SUDOERS: &str = "/etc/sudoers.d/10-tpl";
+/// The file of it, one for each user. Of two rules sudo takes the last one, and it reads no file of that folder whose name has a dot in
+/// it or ends in a tilde: sudoers(5).
+pub fn file(user: &UserName) -> String {
+    format!("/etc/sudoers.d/zz-tpl-{}", user.as_str().replace('.', "%2e"))
+}
+
 /// Its mode: sudo wants nobody to write it but root.
 pub const SUDOERS_MODE: u32 = 0o440;
 
@@ -22,7 +26,9 @@ mod tests {
 
     #[test]
     fn one_line_says_it() {
-        let text = drop_in(&"admin".parse().unwrap());
+        let user = "admin".parse().unwrap();
+        assert_eq!(file(&user), "/etc/sudoers.d/zz-tpl-admin");
+        let text = drop_in(&user);
         assert_eq!(text.lines().last(), Some("admin ALL=(root) NOPASSWD: ALL"));
         assert!(text.ends_with('\n') && text.lines().rev().skip(1).all(|line| line.starts_with("# ")));
     }

@@ -260,11 +260,12 @@ const ENV: [&str; 3] = ["/usr/bin/env", "LC_ALL=C", "PATH=/usr/local/sbin:/usr/l
 /// Runs what is behind it without input: a password that nobody has asked for goes no further.
 const DEAF: [&str; 4] = ["sh", "-c", "exec \"$@\" </dev/null", "sh"];
 /// The same with the input that follows the line that `$0` is, and none other: else a password that nobody has asked for would be its
-/// beginning.
+/// beginning. That comes before the line where sudo, meanwhile, asks for none.
 const MARKED: [&str; 3] = [
     "sh",
     "-c",
-    "IFS= read -r line && [ \"$line\" = \"$0\" ] || { echo 'the input was not understood' >&2; exit 1; }; exec \"$@\"",
+    "for line in sudo own; do IFS= read -r line || break; [ \"$line\" != \"$0\" ] || exec \"$@\"; done\n\
+     echo 'the input was not understood' >&2; exit 1",
 ];
 
 /// The same with these rights. `mark` is the line of the input that comes before what the program is to read; none where it reads

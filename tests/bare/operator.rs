@@ -47,17 +47,14 @@ impl Operator {
             fingerprint: variable("TPL_TESTBED_BARE1_FINGERPRINT"),
         };
         operator.key("id");
-        // Nothing of the user's own configuration, and nothing of this test's in the user's.
-        let script = format!(
-            "#!/bin/sh\nexec ssh -F none -i {0}/id -o IdentityAgent=none -o UserKnownHostsFile={0}/known_hosts \
-             -o GlobalKnownHostsFile=/dev/null \"$@\"\n",
+        // Nothing of the user's own configuration, and nothing of this test's in the user's. As a file, it gives way to arguments.
+        let own = format!(
+            "IdentityFile {0}/id\nIdentityAgent none\nUserKnownHostsFile {0}/known_hosts\nGlobalKnownHostsFile /dev/null\n",
             operator.path("").trim_end_matches('/')
         );
-        fs::write(operator.path("ssh"), script).unwrap();
+        fs::write(operator.path("ssh_config"), own).unwrap();
+        fs::write(operator.path("ssh"), format!("#!/bin/sh\nexec ssh -F {} \"$@\"\n", operator.path("ssh_config"))).unwrap();
         fs::set_permissions(operator.path("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
-        // Its host key is known, as it would be of a machine that somebody has just put there.
-        let scanned = Command::new("ssh-keyscan").args(["-p", &operator.port, "-t", "ed25519", "127.0.0.1"]).output().unwrap();
-        fs::write(operator.path("known_hosts"), scanned.stdout).unwrap();
         let uri = format!("qemu+ssh://admin@127.0.0.1:{}/system?command={}", operator.port, operator.path("ssh"));
         fs::write(operator.path("config.toml"), format!("[hypervisors.bare1]\nuri = \"{uri}\"\n")).unwrap();
         operator

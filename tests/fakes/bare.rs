@@ -192,6 +192,7 @@ impl State {
             }
             "kvm.network" => yes(self.network, "defined\nActive yes\nAutostart yes\n"),
             "kvm.subnets" => "subnet lo 127.0.0.1/8\nsubnet eth0 10.0.0.2/24\n".to_owned(),
+            "kvm.group" => "lvm\n".to_owned(),
             "kvm.pool" => yes(self.pool, "defined\nState running\nAutostart yes\n"),
             "kvm.works" => if self.installed { "works\n" } else { "untried\n" }.to_owned(),
             "ceiling.size" => "systemd\ncpus 4\nmemory 25066552\n".to_owned(),

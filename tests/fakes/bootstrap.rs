@@ -193,6 +193,21 @@ fn each_phase_fails_in_its_own_words() {
 }
 
 #[test]
+fn what_a_later_phase_refuses_is_found_before_the_first() {
+    let (machine, world) = (Bare::vanilla(), World::default());
+    let before = machine.state().clone();
+    // There is no such group, and no device to make it of.
+    let record = Record::parse("name = 'hv1'\nvg = 'vg0'").unwrap();
+    let runner = Runner { machine: &machine, around: &world, wish: Wish { record, ..wish() }, dry_run: false };
+    let error = runner.foresee(&PHASES).unwrap_err();
+    assert_eq!(exit_code(&error), 3);
+    assert!(format!("{error:#}").starts_with("phase kvm of admin@hv1: volume group vg0 is not there\n"), "{error:#}");
+    assert_eq!(*machine.state(), before);
+    let ssh = [Phase::Ssh, Phase::Register];
+    runner.foresee(&ssh).unwrap();
+}
+
+#[test]
 fn a_check_finds_what_has_drifted() {
     let (machine, _) = finished();
     let fine = || Item::holds("hypervisor hv1 of the configuration", true, "", "there", Vec::new());

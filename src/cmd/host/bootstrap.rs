@@ -11,7 +11,8 @@ use crate::{
     cmd::host::{
         connect, name,
         reached::Reached,
-        register, report,
+        register::Registering,
+        report,
         run::{Around, Done, Runner},
     },
     core::{
@@ -19,7 +20,7 @@ use crate::{
             Facts, PHASES, Phase, Probe, Reboot, Record, Wish,
             record::{self, Given, RECORD},
         },
-        config::{Config, HypervisorName},
+        config::HypervisorName,
         error::Refusal,
         machine_target::MachineTarget,
         naming::Naming,
@@ -142,15 +143,19 @@ fn make(global: &Global, request: &Request<'_>) -> Result<(Bootstrapped, Result<
     let _lock = if request.dry_run { None } else { Some(locked(machine.as_ref())?) };
     let (kept, called) = stands(machine.as_ref())?;
     let (wish, phases) = wish(request, &reached, kept, called, &key)?;
+    let registering = Registering { reached: &reached, key: &key, sets_pool: request.given.vg.is_some() };
     if phases.contains(&Phase::Register) {
-        register::check(&reached, &key, &wish)?;
+        registering.check(&wish)?;
     }
     if !request.yes && !request.dry_run {
         confirm(&reached, &wish, &phases)?;
     }
     let host = wish.record.name.to_string();
-    let around = Outside { local: &local, global, config: &reached.config, reached: &reached, key: &key, journal: &journal };
+    let around = Outside { local: &local, global, registering, journal: &journal };
     let mut runner = Runner { machine: machine.as_ref(), around: &around, wish, dry_run: request.dry_run };
+    if !request.dry_run {
+        runner.foresee(&phases)?;
+    }
     let (phases, result) = runner.run(&phases);
     Ok((Bootstrapped { host, phases }, result))
 }
@@ -169,8 +174,10 @@ pub(super) fn journal(reached: &Reached, file: Option<&Path>, now: Timestamp) ->
 
 pub(super) fn locked(machine: &dyn Machine) -> Result<crate::host::local::Lock> {
     let lock = machine.lock().context("keeping other bootstraps away")?;
-    let refused =
-        |holder| Refusal::new(format!("another bootstrap is at {}: {holder}", machine.name())).advise("try again later");
+    let refused = |holder| {
+        Refusal::new(format!("another bootstrap is at {}: {holder}", machine.name()))
+            .advise("try again later; where that run has ended without a word, end its process there")
+    };
     Ok(lock.map_err(refused)?)
 }
 
@@ -204,7 +211,14 @@ fn wish(
     called: Option<HypervisorName>,
     key: &connect::OwnKey,
 ) -> Result<(Wish, Vec<Phase>)> {
-    let quick = request.quick && kept.is_some();
+    if request.quick && kept.is_none() && reached.known.is_some() {
+        let reason = format!("{} is a hypervisor that tpl has not made: it would be hardened, named and patched", reached.name);
+        return Err(Refusal::new(reason)
+            .advise("`tpl host bootstrap` does that, and shows it with --dry-run; --no-bootstrap takes it as it is")
+            .into());
+    }
+    // What is not in the configuration has not come to its end.
+    let quick = request.quick && kept.is_some() && reached.known.is_some();
     let phases: Vec<Phase> = request.phases.iter().copied().filter(|phase| !quick || *phase != Phase::Patch).collect();
     // A machine whose name is left alone is called as it is.
     let called = called.filter(|_| !phases.contains(&Phase::Hostname));
@@ -250,9 +264,7 @@ fn confirm(reached: &Reached, wish: &Wish, phases: &[Phase]) -> Result<()> {
 struct Outside<'a> {
     local: &'a dyn Local,
     global: &'a Global,
-    config: &'a Config,
-    reached: &'a Reached,
-    key: &'a connect::OwnKey,
+    registering: Registering<'a>,
     journal: &'a Journal,
 }
 
@@ -267,10 +279,11 @@ impl Around for Outside<'_> {
     }
 
     fn name(&self, wish: &Wish, dry_run: bool) -> Result<Vec<String>> {
-        name::tell(self.config, &self.reached.ssh.host, wish, dry_run)
+        let reached = self.registering.reached;
+        name::tell(&reached.config, &reached.ssh.host, wish, dry_run)
     }
 
     fn register(&self, wish: &Wish, dry_run: bool) -> Result<Vec<String>> {
-        register::run(self.global, self.reached, self.key, wish, dry_run)
+        self.registering.run(self.global, wish, dry_run)
     }
 }

@@ -107,7 +107,7 @@ fn of_one(reached: &Reached, login: &LoginArgs, stop: &Stop) -> Result<Vec<Entry
         Refusal::new(reason).advise("`tpl host bootstrap` makes it one")
     })?;
     let wish = Wish { user: Some(reached.user.clone()), key: None, reboot: Reboot::WhenNeeded, device: None, record: kept };
-    let registered = register::item(reached, &wish);
+    let registered = register::item(reached);
     look(machine.as_ref(), &wish, registered)
 }
 
@@ -127,8 +127,8 @@ pub fn look(machine: &dyn Machine, wish: &Wish, registered: Item) -> Result<Vec<
     }
     entries.push(entry(Phase::Register, registered));
     // Several phases look at the record.
-    let mut seen = std::collections::BTreeSet::new();
-    entries.retain(|entry| seen.insert(entry.item.clone()) || entry.state != Standing::Ok);
+    let mut seen = false;
+    entries.retain(|entry| entry.item != RECORD || !std::mem::replace(&mut seen, true));
     Ok(entries)
 }
 
@@ -143,7 +143,9 @@ fn entry(phase: Phase, item: Item) -> Entry {
 
 fn refused(phase: Phase, refusal: &Refusal) -> Entry {
     let is = Some(refusal.reasons.join("; "));
-    Entry { phase, item: phase.to_string(), state: Standing::Drifted, is, should: refusal.advice.clone() }
+    // What would have to be done is advice, and nothing that it should be.
+    let is = is.map(|is| refusal.advice.as_ref().map_or(is.clone(), |advice| format!("{is}: {advice}")));
+    Entry { phase, item: phase.to_string(), state: Standing::Drifted, is, should: None }
 }
 
 /// Prints what was found, and says whether all is as it should be.

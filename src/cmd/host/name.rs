@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     core::{bootstrap::Wish, config::Config, dns::Host, names::VmName},
     host::dns::{self, Outcome},
+    ui,
 };
 
 /// Tells the providers of the configuration of the machine that is reached at `place`; a libvirt network's is for the guests in it.
@@ -17,6 +18,9 @@ use crate::{
 pub fn tell(config: &Config, place: &str, wish: &Wish, dry_run: bool) -> Result<Vec<String>> {
     let addresses = addresses(place);
     if addresses.is_empty() {
+        if !config.dns.is_empty() {
+            ui::note(&format!("DNS is not told of it: {place} has no address here that others could reach"));
+        }
         return Ok(Vec::new());
     }
     let name: VmName = wish.record.name.as_str().parse().map_err(anyhow::Error::msg)?;
@@ -28,11 +32,11 @@ pub fn tell(config: &Config, place: &str, wish: &Wish, dry_run: bool) -> Result<
         };
         let domain = wish.record.domain.as_ref().filter(|_| server.domain().is_none()).or(server.domain()).cloned();
         let host = Host { name: name.clone(), domain, addresses: addresses.clone(), host_keys: Vec::new() };
-        let line = format!("told DNS ({provider}) of {name} at {}", listed(&addresses));
         if dry_run {
-            told.push(line);
+            told.push(format!("DNS ({provider}) would be told of {name} at {}, if it does not know it", listed(&addresses)));
             continue;
         }
+        let line = format!("told DNS ({provider}) of {name} at {}", listed(&addresses));
         match server.add(&host).with_context(|| format!("telling DNS ({provider}) of {name}"))? {
             Outcome::Added => told.push(line),
             Outcome::Unchanged => {}

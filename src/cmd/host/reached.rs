@@ -62,7 +62,10 @@ impl Reached {
 
     fn named(configs: Vec<Config>, name: &HypervisorName) -> Result<Self> {
         let Some(config) = configs.into_iter().next() else {
-            return Err(Invalid::argument(format!("{name} is no hypervisor of the configuration")).into());
+            return Err(Invalid::argument(format!(
+                "{name} is no hypervisor of the configuration\nname another machine by USER@HOST"
+            ))
+            .into());
         };
         Self::known(name.clone(), config)
     }

@@ -25,55 +25,80 @@ const NETWORK: &str = "default";
 /// What ssh(1) looks for by itself.
 const OWN_KEYS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
 
-/// Puts the hypervisor into the configuration, and asks it for its capacity. What was changed; with `dry_run` the text that would be
-/// written.
-///
-/// # Errors
-/// As for [`check`]; the file cannot be written; or the hypervisor does not answer.
-pub fn run(global: &Global, reached: &Reached, key: &OwnKey, wish: &Wish, dry_run: bool) -> Result<Vec<String>> {
-    let entry = entry(reached, Some(key), wish);
-    let name = &wish.record.name;
-    let mut changes = Vec::new();
-    if let Some(file) = place(wish, &entry)? {
-        let shown = file.display().to_string();
-        if dry_run {
-            let text = edit::with_hypervisor(&shown, &config_file::read(&file)?, name, &entry)?;
-            let written = text.map(|content| Step::Write { path: shown, mode: 0o644, content }.describe());
-            return Ok(written.into_iter().collect());
-        }
-        if config_file::edit(&file, |text| Ok(edit::with_hypervisor(&shown, text, name, &entry)?))? {
-            changes.push(format!("wrote [hypervisors.{name}] into {shown}"));
-        }
-    }
-    if !dry_run {
-        let config = settings::load_others(global, std::slice::from_ref(name))?;
-        let config = config.first().with_context(|| format!("{name} is not in the configuration"))?;
-        let answer = answers(config).with_context(|| format!("asking {name} for its capacity"));
-        ui::note(&format!("{name} answers: {}", answer.map_err(|cause| advised(cause, name.as_str()))?));
-    }
-    Ok(changes)
+/// A hypervisor on its way into the configuration.
+#[derive(Clone, Copy)]
+pub struct Registering<'a> {
+    /// How it is reached.
+    pub reached: &'a Reached,
+    /// What opens it.
+    pub key: &'a OwnKey,
+    /// Whether its pool is the one that this call is told of, whatever stands there.
+    pub sets_pool: bool,
 }
 
-/// That the hypervisor can be registered, without doing it: for whoever wants to know before all the work.
-///
-/// # Errors
-/// [`Invalid`]: what is called so in the configuration is another machine, or the file leaves no place for it.
-pub fn check(reached: &Reached, key: &OwnKey, wish: &Wish) -> Result<()> {
-    let entry = entry(reached, Some(key), wish);
-    let Some(file) = place(wish, &entry)? else { return Ok(()) };
-    edit::with_hypervisor(&file.display().to_string(), &config_file::read(&file)?, &wish.record.name, &entry)?;
-    Ok(())
+impl Registering<'_> {
+    /// Puts it into the configuration, and asks it for its capacity. What was changed; with `dry_run` the text that would be
+    /// written.
+    ///
+    /// # Errors
+    /// As for [`Self::check`]; the file cannot be written; or the hypervisor does not answer.
+    pub fn run(&self, global: &Global, wish: &Wish, dry_run: bool) -> Result<Vec<String>> {
+        let entry = self.entry(wish);
+        let name = &wish.record.name;
+        let mut changes = Vec::new();
+        if let Some(file) = place(wish, &entry)? {
+            let shown = file.display().to_string();
+            if dry_run {
+                let text = edit::with_hypervisor(&shown, &config_file::read(&file)?, name, &entry)?;
+                let written = text.map(|content| Step::Write { path: shown, mode: 0o644, content }.describe());
+                return Ok(written.into_iter().collect());
+            }
+            if config_file::edit(&file, |text| Ok(edit::with_hypervisor(&shown, text, name, &entry)?))? {
+                changes.push(format!("wrote [hypervisors.{name}] into {shown}"));
+            }
+        }
+        if !dry_run {
+            let config = settings::load_others(global, std::slice::from_ref(name))?;
+            let config = config.first().with_context(|| format!("{name} is not in the configuration"))?;
+            let answer = answers(config).with_context(|| format!("asking {name} for its capacity"));
+            ui::note(&format!("{name} answers: {}", answer.map_err(|cause| advised(cause, name.as_str()))?));
+        }
+        Ok(changes)
+    }
+
+    /// That it can be registered, without doing it: for whoever wants to know before all the work.
+    ///
+    /// # Errors
+    /// [`Invalid`]: what is called so in the configuration is another machine, or the file leaves no place for it.
+    pub fn check(&self, wish: &Wish) -> Result<()> {
+        let entry = self.entry(wish);
+        let Some(file) = place(wish, &entry)? else { return Ok(()) };
+        edit::with_hypervisor(&file.display().to_string(), &config_file::read(&file)?, &wish.record.name, &entry)?;
+        Ok(())
+    }
+
+    /// What the configuration is to say.
+    fn entry(&self, wish: &Wish) -> Entry {
+        let (ssh, user) = (&self.reached.ssh, &self.reached.user);
+        let host = if ssh.host.contains(':') { format!("[{}]", ssh.host) } else { ssh.host.clone() };
+        let port = ssh.port.map_or(String::new(), |port| format!(":{port}"));
+        Entry {
+            uri: format!("qemu+ssh://{user}@{host}{port}/system"),
+            pool: wish.record.pool().to_owned(),
+            sets_pool: self.sets_pool,
+            network: NETWORK.to_owned(),
+            ssh_key: private_key(&self.key.private, ssh_keys::own_folder().as_deref()),
+            // A directory's volumes go through libvirt, which asks for no more than its group.
+            sudo: user.as_str() != "root" && wish.record.vg.is_some(),
+        }
+    }
 }
 
 /// How it stands with the hypervisor in the configuration, and whether it answers: for `tpl host check`.
-pub fn item(reached: &Reached, wish: &Wish) -> Item {
+pub fn item(reached: &Reached) -> Item {
     let (what, should) = ("tpl capacity", "answers");
     if reached.known.is_none() {
         return Item::compare(what, Some("not in the configuration"), should, Vec::new());
-    }
-    let (is, pool) = (&reached.config.pool, wish.record.pool());
-    if is != pool {
-        return Item::compare("pool in the configuration", Some(is), pool, Vec::new());
     }
     match answers(&reached.config) {
         Ok(_) => Item::compare(what, Some(should), should, Vec::new()),
@@ -94,22 +119,6 @@ fn place(wish: &Wish, entry: &Entry) -> Result<Option<PathBuf>> {
         }
     }
     Ok(Some(own))
-}
-
-/// What the configuration is to say.
-fn entry(reached: &Reached, key: Option<&OwnKey>, wish: &Wish) -> Entry {
-    let ssh = &reached.ssh;
-    let host = if ssh.host.contains(':') { format!("[{}]", ssh.host) } else { ssh.host.clone() };
-    let user = &reached.user;
-    let port = ssh.port.map_or(String::new(), |port| format!(":{port}"));
-    Entry {
-        uri: format!("qemu+ssh://{user}@{host}{port}/system"),
-        pool: wish.record.pool().to_owned(),
-        network: NETWORK.to_owned(),
-        ssh_key: key.and_then(|key| private_key(&key.private, ssh_keys::own_folder().as_deref())),
-        // A directory's volumes go through libvirt, which asks for no more than its group.
-        sudo: user.as_str() != "root" && wish.record.vg.is_some(),
-    }
 }
 
 /// The private half of a key, where ssh would not find it by itself. One that only an agent has is found by it.

@@ -106,6 +106,18 @@ impl Runner<'_> {
         (all, Ok(()))
     }
 
+    /// Asks for all of it before anything changes: what one phase refuses must not be found when others are done.
+    ///
+    /// # Errors
+    /// Those of a phase that is not begun.
+    pub fn foresee(&self, phases: &[Phase]) -> Result<()> {
+        for phase in phases.iter().filter(|phase| **phase != Phase::Register) {
+            self.around.go_on()?;
+            self.ask(*phase).map_err(|error| self.explained(*phase, error))?;
+        }
+        Ok(())
+    }
+
     /// A phase's error, with what can be done about a connection that broke.
     fn explained(&self, phase: Phase, error: Error) -> Error {
         let cut = error.chain().any(|cause| cause.is::<Cut>());
@@ -120,7 +132,9 @@ impl Runner<'_> {
         }
         self.mend(phase, done)?;
         if phase == Phase::Hostname {
-            done.changes.extend(self.around.name(&self.wish, self.dry_run)?);
+            let told = self.around.name(&self.wish, self.dry_run)?;
+            // Whether a provider knows it already is seen when it is told.
+            if self.dry_run { &mut done.notes } else { &mut done.changes }.extend(told);
         }
         Ok(())
     }

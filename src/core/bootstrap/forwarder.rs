@@ -212,7 +212,7 @@ impl<'a> Way<'a> {
         }
         let Some(gateway) = self.gateway else {
             return Err(Refusal::new("there is no default gateway of IPv4, to which DNS could be forwarded")
-                .advise("leave --dns-forwarder out, or give the machine a default route"));
+                .advise("say --no-dns-forwarder, or give the machine a default route"));
         };
         let others = others(facts);
         if !others.is_empty() {
@@ -232,11 +232,11 @@ impl<'a> Way<'a> {
             None => format!("the default gateway {gateway} does not answer DNS"),
         };
         Err(Refusal::new(format!("{why}; {}", present(facts)))
-            .advise("leave --dns-forwarder out: a forwarder towards the gateway would resolve nothing"))
+            .advise("say --no-dns-forwarder: a forwarder towards the gateway would resolve nothing"))
     }
 }
 
-const OTHERS: &str = "tpl changes nobody else's DNS server: leave --dns-forwarder out, or remove it";
+const OTHERS: &str = "tpl changes nobody else's DNS server: say --no-dns-forwarder, or remove it";
 
 /// By whom a machine resolves now.
 fn present(facts: &Facts) -> String {

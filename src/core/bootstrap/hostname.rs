@@ -59,19 +59,21 @@ pub fn items(facts: &Facts, wish: &Wish) -> Result<Vec<Item>, Refusal> {
     if facts.is_yes("hostname.has-cloud") {
         items.push(Item::file(CLOUD, facts.whole("hostname.cloud"), 0o644, CLOUD_TEXT, Vec::new()));
     }
+    // First: once the machine is called otherwise, nobody knows which of the names on that line was its own.
+    items.push(hosts_item(facts, &full, name)?);
     let set = vec![Step::script(5, NAME, &[name])];
     let kept = facts.get("hostname.file").map(|text| plain(kept_name(text)));
     items.push(Item::compare(HOSTNAME, kept.as_deref(), name, set.clone()));
     let running = facts.get("hostname.running").map(plain);
     items.push(Item::compare("host name", running.as_deref(), name, set));
-    items.push(hosts_item(facts, &full, name)?);
     Ok(items)
 }
 
-/// The line of a machine's own name in its hosts file. Nothing else of the file changes.
+/// The line of a machine's own name in its hosts file. Nothing else of the file changes, and what else the line calls the machine stays
+/// behind its own name, but for the name that it had until now.
 fn hosts_item(facts: &Facts, full: &str, name: &str) -> Result<Item, Refusal> {
     let what = format!("{OWN} in {HOSTS}");
-    let names = if full == name { name.to_owned() } else { format!("{full} {name}") };
+    let own = if full == name { name.to_owned() } else { format!("{full} {name}") };
     let hosts = match facts.whole("hostname.hosts") {
         Some(answer) => answer.strip_prefix("there\n").unwrap_or(NO_HOSTS),
         None => {
@@ -80,9 +82,17 @@ fn hosts_item(facts: &Facts, full: &str, name: &str) -> Result<Item, Refusal> {
                 .advise("whatever is in it is not written over: put it right, and run this again"));
         }
     };
-    let is = own_names(hosts).map(|names| plain(&names));
+    let is = own_names(hosts);
+    let former = [facts.get("hostname.file").map(kept_name), facts.get("hostname.running").map(str::trim)];
+    let former: Vec<&str> = former.into_iter().flatten().chain([name]).collect();
+    let of_former =
+        |word: &str| former.iter().any(|old| word == *old || word.strip_prefix(old).is_some_and(|rest| rest.starts_with('.')));
+    let is_name = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    let others = is.iter().flat_map(|names| names.split(' ')).filter(|word| is_name(word) && !of_former(word));
+    let names = std::iter::once(own.as_str()).chain(others).collect::<Vec<_>>().join(" ");
+    let is = is.as_deref().map(plain);
     let write = Step::Write { path: HOSTS.to_owned(), mode: 0o644, content: with_own_names(hosts, &names) };
-    Ok(Item::compare(what, is.as_deref(), &names, vec![write]))
+    Ok(Item::compare(what, is.as_deref(), &plain(&names), vec![write]))
 }
 
 /// The name in a file of hostname(5): the first line that is neither empty nor a comment.
@@ -162,7 +172,7 @@ mod tests {
     #[test]
     fn from_vanilla_to_done() {
         let record = wish(WISH).record.text();
-        let table: [Case; 5] = [
+        let table: [Case; 6] = [
             // Vanilla, by an image of a cloud.
             (
                 &[
@@ -174,9 +184,24 @@ mod tests {
                 &[
                     "/etc/tpl/host.toml: absent -> as written by tpl",
                     "/etc/cloud/cloud.cfg.d/99-tpl.cfg: absent -> as written by tpl",
+                    "127.0.1.1 in /etc/hosts: debian -> hv1.lab.example hv1",
                     "/etc/hostname: debian -> hv1",
                     "host name: debian -> hv1",
-                    "127.0.1.1 in /etc/hosts: debian -> hv1.lab.example hv1",
+                ],
+            ),
+            // What else it is called stays; what belonged to its former name does not.
+            (
+                &[
+                    ("record", &record),
+                    ("hostname.file", "old\n"),
+                    ("hostname.running", "old\n"),
+                    ("hostname.hosts", "there\n127.0.1.1 old.lan git.internal old oldest\n"),
+                ],
+                &[
+                    "/etc/tpl/host.toml: ok",
+                    "127.0.1.1 in /etc/hosts: old.lan git.internal old oldest -> hv1.lab.example hv1 git.internal oldest",
+                    "/etc/hostname: old -> hv1",
+                    "host name: old -> hv1",
                 ],
             ),
             // Nothing at all.
@@ -184,9 +209,9 @@ mod tests {
                 &[("hostname.running", "localhost\n"), ("hostname.hosts", "absent\n")],
                 &[
                     "/etc/tpl/host.toml: absent -> as written by tpl",
+                    "127.0.1.1 in /etc/hosts: absent -> hv1.lab.example hv1",
                     "/etc/hostname: absent -> hv1",
                     "host name: localhost -> hv1",
-                    "127.0.1.1 in /etc/hosts: absent -> hv1.lab.example hv1",
                 ],
             ),
             // Half done: the name is kept, and not yet in use.
@@ -199,9 +224,9 @@ mod tests {
                 ],
                 &[
                     "/etc/tpl/host.toml: ok",
+                    "127.0.1.1 in /etc/hosts: hv1 -> hv1.lab.example hv1",
                     "/etc/hostname: ok",
                     "host name: debian -> hv1",
-                    "127.0.1.1 in /etc/hosts: hv1 -> hv1.lab.example hv1",
                 ],
             ),
             // Done, the hosts file with blanks of its own.
@@ -210,9 +235,9 @@ mod tests {
                     ("record", &record),
                     ("hostname.file", "hv1"),
                     ("hostname.running", "hv1\n"),
-                    ("hostname.hosts", "there\n127.0.1.1   hv1.lab.example\thv1 # x\n"),
+                    ("hostname.hosts", "there\n127.0.1.1   hv1.lab.example\thv1 git # x\n"),
                 ],
-                &["/etc/tpl/host.toml: ok", "/etc/hostname: ok", "host name: ok", "127.0.1.1 in /etc/hosts: ok"],
+                &["/etc/tpl/host.toml: ok", "127.0.1.1 in /etc/hosts: ok", "/etc/hostname: ok", "host name: ok"],
             ),
             // Whatever it says stays on its line.
             (
@@ -224,9 +249,9 @@ mod tests {
                 ],
                 &[
                     "/etc/tpl/host.toml: ok",
+                    "127.0.1.1 in /etc/hosts: ?c -> hv1.lab.example hv1",
                     "/etc/hostname: ?[2J? -> hv1",
                     "host name: a?b -> hv1",
-                    "127.0.1.1 in /etc/hosts: ?c -> hv1.lab.example hv1",
                 ],
             ),
         ];
@@ -249,6 +274,6 @@ mod tests {
     fn a_name_without_a_domain_stands_once() {
         let facts = facts(&[("hostname.hosts", "there\n127.0.1.1 hv1\n")]);
         let items = items(&facts, &wish("name = 'hv1'")).unwrap();
-        assert_eq!(lines(&items[3..]), ["127.0.1.1 in /etc/hosts: ok"]);
+        assert_eq!(lines(&items[1..2]), ["127.0.1.1 in /etc/hosts: ok"]);
     }
 }

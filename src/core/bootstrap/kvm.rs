@@ -16,9 +16,7 @@ pub fn probes(wish: &Wish) -> Vec<Probe> {
     probes.extend(libvirt::probes(wish));
     probes.extend(network::probes());
     probes.extend(pool::probes(wish));
-    if sudoer(wish).is_some() {
-        probes.push(Probe::file("kvm.sudoers", sudoers::SUDOERS));
-    }
+    probes.extend(sudoer(wish).map(|user| Probe::file("kvm.sudoers", &sudoers::file(user))));
     probes.push(works::probe());
     probes
 }
@@ -44,7 +42,7 @@ pub fn items(facts: &Facts, wish: &Wish) -> Result<Vec<Item>, Refusal> {
     items.push(network);
     items.extend(pool);
     items.extend(sudoer(wish).map(|user| {
-        Item::file(sudoers::SUDOERS, facts.whole("kvm.sudoers"), sudoers::SUDOERS_MODE, &sudoers::drop_in(user), Vec::new())
+        Item::file(&sudoers::file(user), facts.whole("kvm.sudoers"), sudoers::SUDOERS_MODE, &sudoers::drop_in(user), Vec::new())
     }));
     items.extend(works::item(facts));
     Ok(items)

@@ -6,7 +6,7 @@
 mod directives;
 mod keys;
 
-use super::{Facts, Item, Probe, Step, Wish};
+use super::{Facts, Item, Probe, Step, Wish, text::plain};
 use crate::core::error::Refusal;
 use directives::{Overridden, Said};
 
@@ -138,7 +138,12 @@ fn config_items(facts: &Facts, main: &str, effective: &str, said: &Said) -> Vec<
             _ => is,
         };
         let is = if differs(user) || differs(root) { is } else { directive.value.to_owned() };
-        items.push(Item::compare(directive.name, Some(&is), directive.value, mend.clone()));
+        items.push(Item::compare(directive.name, Some(&plain(&is)), directive.value, mend.clone()));
+    }
+    // Nobody can be asked about every login that there could be.
+    let others = overridden.in_blocks(&wanted);
+    if !others.is_empty() {
+        items.push(Item::unknown("logins in Match blocks", format!("some get something else: {}", others.join("; "))));
     }
     items
 }

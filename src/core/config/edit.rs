@@ -15,8 +15,10 @@ use crate::core::{
 pub struct Entry {
     /// Its libvirt connection, without parameters.
     pub uri: String,
-    /// Its pool.
+    /// Its pool, where the table names none.
     pub pool: String,
+    /// Whether that is its pool whatever the table names.
+    pub sets_pool: bool,
     /// Its network, where the table names none.
     pub network: String,
     /// The private key that SSH logs in with, where the table names none, and SSH would not find it by itself.
@@ -42,14 +44,6 @@ pub fn with_hypervisor(file: &str, text: &str, name: &HypervisorName, entry: &En
     // What is written is what will be read.
     parse(file, &changed)?;
     Ok(Some(changed))
-}
-
-/// Whether a configuration's table of this name says the same.
-///
-/// # Errors
-/// As for [`with_hypervisor`].
-pub fn says_the_same(file: &str, text: &str, name: &HypervisorName, entry: &Entry) -> Result<bool, Invalid> {
-    Ok(with_hypervisor(file, text, name, entry)?.is_none())
 }
 
 /// Another table, behind all there is: nothing before it is touched.
@@ -94,7 +88,9 @@ fn changed(file: &str, text: &str, name: &HypervisorName, entry: &Entry, known: 
 
 /// What is not the operator's own word.
 fn fill(table: &mut dyn TableLike, entry: &Entry, keyless: bool) {
-    set(table, "pool", &entry.pool);
+    if entry.sets_pool || table.get("pool").is_none() {
+        set(table, "pool", &entry.pool);
+    }
     if table.get("network").is_none() {
         set(table, "network", &entry.network);
     }
@@ -183,6 +179,7 @@ mod tests {
         Entry {
             uri: "qemu+ssh://admin@hv1.lab.example:2222/system".to_owned(),
             pool: "default".to_owned(),
+            sets_pool: false,
             network: "default".to_owned(),
             ssh_key: None,
             sudo: false,
@@ -234,9 +231,7 @@ mod tests {
             ),
             (
                 "pool = 'old' # a pool\nssh_key = '/mine'\nuri = 'qemu+ssh://admin@hv1.lab.example:2222/system' # there\n",
-                Some(
-                    "pool = \"default\" # a pool\nssh_key = '/mine'\nuri = 'qemu+ssh://admin@hv1.lab.example:2222/system' # there\n",
-                ),
+                Some("pool = 'old' # a pool\nssh_key = '/mine'\nuri = 'qemu+ssh://admin@hv1.lab.example:2222/system' # there\n"),
             ),
             (
                 "uri = 'qemu+ssh://root@hv1.lab.example:2222/system?no_verify=0'\npool = 'default'\n",
@@ -253,8 +248,10 @@ mod tests {
         let dos = LINES.replace('\n', "\r\n") + "cap = 1\r\n";
         assert_eq!(put(&dos, &entry()), Ok(None));
         let one_line = "hypervisors = {hv1 = {uri = \"qemu+ssh://admin@hv1.lab.example:2222/system\", pool = \"a\"}} # all\n";
-        let expected = one_line.replace("\"a\"", "\"default\", network = \"default\" ");
-        assert_eq!(put(one_line, &entry()), Ok(Some(expected)));
+        let with_network = |pool: &str| one_line.replace("\"a\"", &format!("\"{pool}\", network = \"default\" "));
+        assert_eq!(put(one_line, &entry()), Ok(Some(with_network("a"))));
+        let told = Entry { pool: "vg0".to_owned(), sets_pool: true, ..entry() };
+        assert_eq!(put(one_line, &told), Ok(Some(with_network("vg0"))));
     }
 
     #[test]

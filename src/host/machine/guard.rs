@@ -128,7 +128,7 @@ if ! flock -n 9; then
   exit
 fi
 flock -w 100 /run/tpl-host/guard.lock true || exit
-printf '%s\n' "$1" >/run/tpl-host/lock
+printf '%s (process %s there)\n' "$1" "$$" >/run/tpl-host/lock
 echo locked
 exec cat >/dev/null
 "#;

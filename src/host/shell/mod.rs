@@ -111,7 +111,10 @@ impl Shell for NoShell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::error::exit_code;
+    use crate::core::{
+        error::exit_code,
+        transport::{Rights, command_line_with},
+    };
 
     #[test]
     fn a_failure_is_told_in_the_programs_words() {
@@ -128,6 +131,23 @@ mod tests {
         for (output, expected) in table {
             let found = succeeded(&["lvs", "a"], output).map_err(|error| error.to_string());
             assert_eq!(found.as_deref().map_err(String::as_str), expected);
+        }
+    }
+
+    #[test]
+    fn what_follows_the_mark_is_read_whether_sudo_asks_or_not() {
+        let line = command_line_with(Rights::SudoWithPassword, Some("mark"), &["cat"]).unwrap();
+        let words = shlex::split(&line).unwrap();
+        let behind_sudo = words.iter().position(|word| word == "--").unwrap() + 1;
+        let words: Vec<&str> = words[behind_sudo..].iter().map(String::as_str).collect();
+        for (input, expected) in [
+            ("mark\nrest\n", Ok("rest\n")),
+            ("password\nmark\nrest\n", Ok("rest\n")),
+            ("a\nb\nmark\nrest\n", Err("env: the input was not understood")),
+            ("", Err("env: the input was not understood")),
+        ] {
+            let found = LocalShell.feed(&words, &mut input.as_bytes()).and_then(|output| succeeded(&["env"], output));
+            assert_eq!(found.as_deref().map_err(ToString::to_string), expected.map_err(str::to_owned), "{input:?}");
         }
     }
 

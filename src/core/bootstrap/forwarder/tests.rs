@@ -118,7 +118,7 @@ fn what_drifts_once_it_is_there() {
 #[test]
 fn each_refusal() {
     let way = |text: &str| vanilla().with("dns.way", Ok(text));
-    let useless = "\nleave --dns-forwarder out: a forwarder towards the gateway would resolve nothing";
+    let useless = "\nsay --no-dns-forwarder: a forwarder towards the gateway would resolve nothing";
     let others = format!("\n{OTHERS}");
     let bind = "listener 127.0.0.1:53 users:((\"named\",pid=4,fd=14))\nlistener *:53\nlistener 192.168.122.1:53 users:((\"named\",pid=4,fd=1))\n";
     let table = [
@@ -129,7 +129,7 @@ fn each_refusal() {
         (
             way("name deb.example\nresolves\n"),
             "there is no default gateway of IPv4, to which DNS could be forwarded\n\
-             leave --dns-forwarder out, or give the machine a default route"
+             say --no-dns-forwarder, or give the machine a default route"
                 .to_owned(),
         ),
         (

@@ -247,10 +247,10 @@ fn the_programs_of_lvm_are_run_by_sudo_where_root_does_not_log_in() {
         lines(&items).into_iter().filter(|line| line.starts_with("/etc/sudoers.d/")).collect::<Vec<_>>()
     };
     let there = done().with("kvm.group", Ok("lvm\nthere\n"));
-    assert_eq!(told(admins(LOGICAL), &there), ["/etc/sudoers.d/10-tpl: absent -> as written by tpl"]);
+    assert_eq!(told(admins(LOGICAL), &there), ["/etc/sudoers.d/zz-tpl-admin: absent -> as written by tpl"]);
     let text = "# tpl works on the volume group by sudo, with nobody there to type a password. Written by tpl host bootstrap.\n\
                 admin ALL=(root) NOPASSWD: ALL\n";
-    assert_eq!(told(admins(LOGICAL), &there.clone().with("kvm.sudoers", Ok(text))), ["/etc/sudoers.d/10-tpl: ok"]);
+    assert_eq!(told(admins(LOGICAL), &there.clone().with("kvm.sudoers", Ok(text))), ["/etc/sudoers.d/zz-tpl-admin: ok"]);
     let root = Wish { user: Some("root".parse().unwrap()), ..wish(LOGICAL) };
     assert_eq!((told(root, &there), told(admins(DIRECTORY), &there)), (vec![], vec![]));
 }

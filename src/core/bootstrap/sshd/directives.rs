@@ -1,5 +1,7 @@
 //! What sshd is to say: section 5.2 of the CIS benchmark for Ubuntu 22.04, and the keys of this phase beyond it.
 
+use crate::core::bootstrap::text::plain;
+
 /// A directive and its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Directive {
@@ -153,6 +155,19 @@ impl Overridden {
         Self(lines)
     }
 
+    /// What blocks for some logins alone make something else, a line each.
+    pub fn in_blocks(&self, wanted: &[Directive]) -> Vec<String> {
+        let differs = |line: &&Line| {
+            let of = wanted.iter().find(|directive| line.name.eq_ignore_ascii_case(directive.name));
+            line.block.is_some() && of.is_some_and(|directive| !line.value.eq_ignore_ascii_case(directive.value))
+        };
+        let told = |line: &Line| {
+            let block = line.block.as_deref().unwrap_or_default();
+            plain(&format!("{} {} by {}, in Match {block}", line.name, line.value, line.place))
+        };
+        self.0.iter().filter(differs).map(told).collect()
+    }
+
     /// Which line makes a directive something else: one in a block, which comes before all others, else the first.
     pub fn by(&self, directive: &Directive) -> Option<String> {
         let of =
@@ -160,6 +175,6 @@ impl Overridden {
         let in_block = self.0.iter().filter(of).find(|line| line.block.is_some());
         let line = in_block.or_else(|| self.0.iter().find(of))?;
         let block = line.block.as_ref().map_or(String::new(), |block| format!(", in Match {block}"));
-        Some(format!("by {}{block}", line.place))
+        Some(plain(&format!("by {}{block}", line.place)))
     }
 }

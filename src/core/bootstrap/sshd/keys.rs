@@ -1,7 +1,7 @@
 //! The operator's key in the user's `authorized_keys`.
 
 use super::{Facts, Item, Probe, Refusal, Step, Wish};
-use crate::core::quoted::quoted;
+use crate::core::{bootstrap::text::plain, quoted::quoted};
 
 /// Who logs in, as `getent passwd` tells: `$1`, or who has.
 const USER: &str = r#"getent passwd -- "${1:-${SUDO_USER:-$(id -un)}}""#;
@@ -16,12 +16,13 @@ if [ -L "$file" ] && [ ! -e "$file" ]; then echo 'it is a link to nowhere' >&2; 
 [ "$(wc -c <"$file")" -le 900000 ] || { echo 'it is larger than any such file' >&2; exit 2; }
 cat -- "$file""#;
 
-/// Mode and owner of the user's home, `.ssh` and file of keys, where they are: `700 admin home`.
+/// Mode and owner of the user's home, `.ssh` and file of keys, where they are: `700 admin home`. What a link leads to may be others', too.
 const MODES: &str = r#"entry=$(getent passwd -- "${1:-${SUDO_USER:-$(id -un)}}") || exit
 home=$(printf '%s' "$entry" | cut -d: -f6)
 for name in home .ssh authorized_keys; do
   case $name in home) path=$home ;; .ssh) path=$home/.ssh ;; *) path=$home/.ssh/authorized_keys ;; esac
-  if [ -e "$path" ]; then printf '%s %s\n' "$(stat -Lc '%a %U' -- "$path")" "$name"; fi
+  if [ -L "$path" ]; then name=linked; fi
+  if [ -e "$path" ]; then printf '%s %s %s\n' "$(stat -Lc '%a %U' -- "$path")" "$name" "$path"; fi
 done"#;
 
 /// Adds the line `$2` to the user's file, whose home is `$1`, unless a line has its key `$3`. Run by the user, who owns all of it: so no
@@ -42,15 +43,17 @@ printf "%s\n" "$2" >>"$temp"
 sync -- "$temp"
 mv -fT -- "$temp" "$file""#;
 
-/// Makes the user `$1` with the home `$2` the owner of `.ssh` and the file in it.
+/// Makes the user `$1` with the home `$2` the owner of `.ssh` and the file in it, where they are no links.
 const OWN: &str = r#"set -e
 for path in "$2/.ssh" "$2/.ssh/authorized_keys"; do
-  if [ -L "$path" ]; then path=$(readlink -f -- "$path"); fi
-  if [ "$(stat -c %U -- "$path")" != "$1" ]; then chown -h -- "$1:" "$path"; fi
+  if [ ! -L "$path" ] && [ "$(stat -c %U -- "$path")" != "$1" ]; then chown -h -- "$1:" "$path"; fi
 done"#;
 
 /// The modes that sshd wants around a file of keys, by the user with the home `$1`.
-const CLOSE: &str = r#"chmod go-w -- "$1" && chmod 700 -- "$1/.ssh" && chmod 600 -- "$1/.ssh/authorized_keys""#;
+const CLOSE: &str = r#"set -e
+chmod go-w -- "$1"
+[ -L "$1/.ssh" ] || chmod 700 -- "$1/.ssh"
+[ -L "$1/.ssh/authorized_keys" ] || chmod 600 -- "$1/.ssh/authorized_keys""#;
 
 /// What is asked of the user's files. None of a user is as good as who has logged in.
 pub fn probes(user: &str) -> [Probe; 3] {
@@ -84,12 +87,14 @@ pub fn check_user(facts: &Facts, wish: &Wish) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The key, and what sshd wants of the files around it. Nothing where no key is to be in.
+/// The key, where one is to be in, and what sshd wants of the files around it.
 ///
 /// # Errors
 /// [`Refusal`]: there is no such user, or the file is none that could be added to.
 pub fn items(facts: &Facts, wish: &Wish) -> Result<Vec<Item>, Refusal> {
-    let Some(key) = &wish.key else { return Ok(Vec::new()) };
+    let Some(key) = &wish.key else {
+        return Ok(user_and_home(facts).map_or_else(Vec::new, |(user, home)| modes(facts, user, home, &[])));
+    };
     let (user, home) = user_and_home(facts).ok_or_else(|| {
         Refusal::new("who logs in has no entry in passwd there, and no home for a key")
             .advise("log in as another user, or say --skip ssh")
@@ -119,18 +124,37 @@ pub fn items(facts: &Facts, wish: &Wish) -> Result<Vec<Item>, Refusal> {
     let own = vec![Step::script(1, OWN, &[user, home]), by_user(CLOSE, &[home])];
     let mend = std::iter::once(add).chain(own.clone()).collect();
     let mut items = vec![Item::holds(format!("key in {file}"), !held.is_empty(), "absent", "present", mend)];
-    // A file that is not there yet is made with the modes that it needs.
+    items.extend(modes(facts, user, home, &own));
+    Ok(items)
+}
+
+/// What sshd wants around the file of keys. A file that is not there yet is made with the modes that it needs.
+fn modes(facts: &Facts, user: &str, home: &str, own: &[Step]) -> Vec<Item> {
+    let mut items = Vec::new();
     for line in facts.get("ssh.key-modes").unwrap_or_default().lines() {
-        let mut words = line.splitn(3, ' ');
+        let mut words = line.splitn(4, ' ');
         let (Some(mode), Some(owner), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+        let told = format!("{}'s, mode {}", plain(owner), plain(mode));
         let (what, is, should) = match name {
             "home" => (home.to_owned(), closed(mode), CLOSED.to_owned()),
-            ".ssh" => (format!("{home}/.ssh"), format!("{owner}'s, mode {mode}"), format!("{user}'s, mode 700")),
-            _ => (file.clone(), format!("{owner}'s, mode {mode}"), format!("{user}'s, mode 600")),
+            // What others may use too is not made anybody's own.
+            "linked" if (owner == user || owner == "root") && closed(mode) == CLOSED => continue,
+            "linked" => {
+                let should = format!("{user}'s or root's, {CLOSED}");
+                items.push(Item::compare(
+                    format!("what {} leads to", words.next().unwrap_or(home)),
+                    Some(&told),
+                    &should,
+                    Vec::new(),
+                ));
+                continue;
+            }
+            ".ssh" => (format!("{home}/.ssh"), told, format!("{user}'s, mode 700")),
+            _ => (format!("{home}/.ssh/authorized_keys"), told, format!("{user}'s, mode 600")),
         };
-        items.push(Item::compare(format!("owner and mode of {what}"), Some(&is), &should, own.clone()));
+        items.push(Item::compare(format!("owner and mode of {what}"), Some(&is), &should, own.to_vec()));
     }
-    Ok(items)
+    items
 }
 
 const CLOSED: &str = "closed to the writing of others";

@@ -191,6 +191,12 @@ fn what_overrides_is_named() {
     assert_eq!(steps(&items(&facts, &wish(Some("admin"))).unwrap()), []);
     let for_root = effective(&[&[("permitrootlogin", "yes")], &HARD[..]].concat());
     assert_eq!(drifted(&hard().with("ssh.root", Ok(&for_root))), ["PermitRootLogin: yes for root → no"]);
+    // Of logins by others from elsewhere nobody is told: that is said.
+    let others = "sshd_config:9:Match User backup\nsshd_config:10:PasswordAuthentication yes\nsshd_config:11:X11Forwarding no\n";
+    let told = items(&hard().with("ssh.lines", Ok(others)), &wish(Some("admin"))).unwrap();
+    let unknown: Vec<_> = told.iter().filter(|item| matches!(item.state, State::Unknown(_))).collect();
+    let why = "some get something else: PasswordAuthentication yes by /etc/ssh/sshd_config line 10, in Match User backup";
+    assert_eq!(unknown, [&Item::unknown("logins in Match blocks", why)]);
 }
 
 #[test]
@@ -229,6 +235,14 @@ fn keys_are_found_as_sshd_finds_them() {
         "owner and mode of /home/admin/.ssh/authorized_keys: root's, mode 600 → admin's, mode 600",
     ];
     assert_eq!(drifted(&hard().with("ssh.key-modes", Ok(modes))), expected);
+    // A file that several use is nobody's to take.
+    let linked = |who: &str| hard().with("ssh.key-modes", Ok(&format!("644 {who} linked /home/admin/.ssh/authorized_keys\n")));
+    assert_eq!(drifted(&linked("root")), [""; 0]);
+    assert_eq!(
+        drifted(&linked("bob")),
+        ["what /home/admin/.ssh/authorized_keys leads to: bob's, mode 644 → admin's or root's, closed to the writing of others"]
+    );
+    assert_eq!(steps(&items(&linked("bob"), &wish(Some("admin"))).unwrap()), []);
 }
 
 #[test]

@@ -18,18 +18,19 @@ if [ -s "$own/uuid" ] && grep -q "^UUID=$(cat "$own/uuid") " /etc/fstab; then ex
 [ -z "$(awk -v folder="$folder" '$1 !~ /^#/ && $2 == folder' /etc/fstab)" ] || fail "fstab mounts something else there"
 busy() { find /proc/[0-9]*/fd -lname "$folder/*" -printf '%p -> %l\n' 2>/dev/null | head -n 1; }
 [ -z "$(busy)" ] || fail "a file is open: $(busy)"
-# Ours once it was blank: what a move that was cut off has left of a file system is made again.
-if [ ! -e "$own/begun" ]; then
-  signatures=$(wipefs --no-act "$device") || fail "its disk cannot be read: $device"
-  [ -z "$signatures" ] || fail "its disk is not blank: $device"
-  : >"$own/begun"
+# Blank, or with the file system that a move has begun with that was cut off: that is made again.
+if [ ! -s "$own/begun" ]; then
+  cat /proc/sys/kernel/random/uuid >"$own/begun"
   sync
 fi
+uuid=$(cat "$own/begun")
+signatures=$(wipefs --no-act "$device") || fail "its disk cannot be read: $device"
+[ -z "$signatures" ] || [ "$(blkid -p -s UUID -o value "$device")" = "$uuid" ] || fail "its disk is not blank: $device"
 
 make() {
   case "$fs" in
-    ext4) mkfs.ext4 -q -F ${label:+-L "$label"} "$device" ;;
-    xfs) mkfs.xfs -q -f ${label:+-L "$label"} "$device" ;;
+    ext4) mkfs.ext4 -q -F -U "$uuid" ${label:+-L "$label"} "$device" ;;
+    xfs) mkfs.xfs -q -f -m "uuid=$uuid" ${label:+-L "$label"} "$device" ;;
     *) fail "no file system $fs can be made" ;;
   esac
 }
@@ -44,7 +45,6 @@ digest() { (list "$1") | sha256sum; }
 
 say "moving $folder: making a file system"
 make >"$own/said" 2>&1 || fail "no file system on its disk: $(tail -n 1 "$own/said")"
-uuid=$(blkid -p -s UUID -o value "$device")
 mkdir -p "$new"
 mount -t "$fs" "$device" "$new" || fail "its disk cannot be mounted"
 say "moving $folder: copying"
