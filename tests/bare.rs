@@ -98,8 +98,10 @@ fn connections_break(operator: &Operator) {
     ];
     for (phase, after) in phases {
         let cut = operator.cut(&["--only", phase, "--name", "hv9", "--domain", "lab.example"], phase, *after);
-        // Where it was faster than the cut, there was nothing to break.
-        assert!(cut.code == 1 || cut.code == 0, "{phase}: {cut:?}");
+        // Where it was faster than the cut, there was nothing to break. Packages take their time.
+        let slow = matches!(*phase, "patch" | "kvm");
+        assert!(cut.code == 1 || cut.code == 0 && !slow, "{phase}: {cut:?}");
+        assert!(cut.code == 0 || cut.stderr.ends_with("run the same command again: it goes on where this has ended\n"), "{cut:?}");
         println!("cut in {phase}: exit code {}", cut.code);
     }
     step("cuts", began);

@@ -40,6 +40,8 @@ const DIRECTIVES: [(&str, &str, &str); 18] = [
     ("authorizedkeysfile", ".ssh/authorized_keys", ".ssh/authorized_keys"),
 ];
 pub const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-tpl-hardening.conf";
+pub const RESOLV: &str = "/etc/resolv.conf";
+const SAVED: &str = "/etc/tpl/resolv.conf.before";
 const CEILING: &str = "/etc/systemd/system/machine.slice.d/10-tpl-ceiling.conf";
 
 /// How something goes wrong.
@@ -69,6 +71,8 @@ pub struct State {
     pub network: bool,
     pub pool: bool,
     pub at_start: bool,
+    /// A forwarder of DNS: installed, and running.
+    pub forwarder: (bool, bool),
 }
 
 /// The machine.
@@ -85,6 +89,7 @@ impl Bare {
     pub fn vanilla() -> Self {
         let files = [
             ("/etc/hostname", "debian\n"),
+            (RESOLV, "nameserver 10.0.0.1\n"),
             ("/etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\tdebian\n"),
             ("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n"),
         ];
@@ -170,15 +175,12 @@ impl State {
             "ssh.keys" => yes(self.key, &format!("{}\n", super::bootstrap::KEY)),
             "ssh.key-modes" => format!("700 admin home\n{}", yes(self.key, "700 admin .ssh\n600 admin authorized_keys\n")),
             "patch.upgrades" => format!("lists\n{}", yes(!self.patched, "package libc6\n")),
-            "patch.interrupted" | "patch.guests" | "dns.way" | "kvm.network-xml" | "kvm.pool-xml" | "ceiling.outside" => {
-                String::new()
-            }
+            "patch.interrupted" | "patch.guests" | "kvm.network-xml" | "kvm.pool-xml" | "ceiling.outside" => String::new(),
             "patch.kernel" => {
                 let older = "running 6.1.0-18-amd64\nstarted 9\ninstalled 6.1.0-18-amd64 1\ninstalled 6.1.0-21-amd64 10\n";
                 let newest = "running 6.1.0-21-amd64\nstarted 90\ninstalled 6.1.0-18-amd64 1\ninstalled 6.1.0-21-amd64 10\n";
                 if self.patched && !self.newest { older.to_owned() } else { newest.to_owned() }
             }
-            "dns.state" => "systemd\ndnsmasq not-found inactive\n".to_owned(),
             "kvm.packages" => {
                 let state = if self.installed { "installed" } else { "known" };
                 probe.arguments[0].split(' ').map(|name| format!("{state} {name}\nknown {name}\n")).collect()
@@ -192,6 +194,14 @@ impl State {
             }
             "kvm.network" => yes(self.network, "defined\nActive yes\nAutostart yes\n"),
             "kvm.subnets" => "subnet lo 127.0.0.1/8\nsubnet eth0 10.0.0.2/24\n".to_owned(),
+            "dns.way" => "gateway 10.0.0.1\nname deb.example\nresolves\nanswer 0 2\n".to_owned(),
+            "dns.state" => {
+                let (installed, running) = self.forwarder;
+                let dnsmasq = if running { "enabled active" } else { "not-found inactive" };
+                let listens = "listener 127.0.0.1:53 users:((\"dnsmasq\",pid=9,fd=4))\n";
+                let saved = yes(self.files.contains_key(SAVED), "saved\n");
+                format!("systemd\ndnsmasq {dnsmasq}\n{}{saved}{}", yes(installed, "installed\n"), yes(running, listens))
+            }
             "kvm.group" => "lvm\n".to_owned(),
             "kvm.pool" => yes(self.pool, "defined\nState running\nAutostart yes\n"),
             "kvm.works" => if self.installed { "works\n" } else { "untried\n" }.to_owned(),
@@ -222,6 +232,19 @@ impl State {
         } else if has("hostnamectl") {
             self.name.clone_from(&last);
             self.files.insert("/etc/hostname".to_owned(), (0o644, format!("{last}\n")));
+        } else if has("install dnsmasq") {
+            self.forwarder.0 = true;
+        } else if has("ask it for a name") {
+            self.forwarder.1 = true;
+        } else if has("leave dnsmasq as it was") {
+            self.forwarder.1 = last == "active";
+        } else if has("/etc/resolv.conf anew") {
+            let before = self.files.insert(RESOLV.to_owned(), (0o644, argv[argv.len() - 3].to_owned()));
+            self.files.extend(before.map(|before| (SAVED.to_owned(), before)));
+        } else if has("/etc/resolv.conf back as it was") {
+            self.files.insert(RESOLV.to_owned(), (0o644, last));
+        } else if has("systemd-resolved") {
+            // It is not here.
         } else if has("dist-upgrade") {
             self.patched = true;
         } else if has("--no-install-recommends install") {

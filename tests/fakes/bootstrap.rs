@@ -15,7 +15,7 @@ use tpl::{
     ui,
 };
 
-use super::bare::{Bare, DROP_IN, Fault};
+use super::bare::{Bare, DROP_IN, Fault, RESOLV};
 
 pub const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ me@here";
 
@@ -189,6 +189,33 @@ fn each_phase_fails_in_its_own_words() {
         let (machine, world) = (Bare::vanilla(), World { fails: Some(phase), ..World::default() });
         let error = run(&machine, &world, &PHASES, false).1.unwrap_err();
         assert_eq!(format!("{error:#}"), format!("phase {phase} of admin@hv1: nobody answers"));
+    }
+}
+
+#[test]
+fn a_forwarder_that_fails_is_taken_back() {
+    let run = |machine: &Bare| {
+        let wish = Wish { record: Record::parse("name = 'hv1'\ndns_forwarder = true").unwrap(), ..wish() };
+        let mut runner = Runner { machine, around: &World::default(), wish, dry_run: false };
+        ui::captured(|| runner.run(&[Phase::Dns])).0
+    };
+    for word in ["ask it for a name", "/etc/resolv.conf anew"] {
+        let machine = Bare::vanilla();
+        let before = machine.state().clone();
+        machine.goes_wrong(Some(Fault::Fails(word)));
+        let error = run(&machine).1.unwrap_err();
+        let expected = "phase dns of admin@hv1: it is as it was before, for this has failed: it fails, as it was told to";
+        assert_eq!(format!("{error:#}"), expected, "{word}");
+        // But for the package, and for what the machine is to be.
+        let mut after = machine.state().clone();
+        after.files.remove("/etc/tpl/host.toml");
+        after.forwarder.0 = false;
+        assert_eq!(after, before, "{word}");
+        machine.goes_wrong(None);
+        run(&machine).1.unwrap();
+        assert_eq!(outcomes(&run(&machine).0), [Outcome::Unchanged], "{word}");
+        assert_eq!(machine.state().forwarder, (true, true), "{word}");
+        assert!(machine.state().files[RESOLV].1.ends_with("nameserver 127.0.0.1\n"));
     }
 }
 
