@@ -128,7 +128,9 @@ impl Operator {
             .unwrap();
         let began = Instant::now();
         while !fs::read_to_string(&err).unwrap().contains(&format!("{phase}: begins")) {
-            assert!(began.elapsed() < Duration::from_secs(120) || child.try_wait().unwrap().is_some(), "{phase} does not begin");
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "{phase} did not begin: {}", fs::read_to_string(&err).unwrap());
+            assert!(began.elapsed() < Duration::from_secs(300), "{phase} does not begin");
             thread::sleep(Duration::from_millis(100));
         }
         thread::sleep(after);
