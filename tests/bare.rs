@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 #![expect(clippy::disallowed_methods, reason = "the test looks at the world with other tools than tpl")]
+#![expect(clippy::disallowed_macros, reason = "what was measured is shown with --nocapture")]
 
 #[path = "bare/operator.rs"]
 mod operator;

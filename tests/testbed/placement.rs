@@ -128,7 +128,7 @@ fn eight_calls_fill_both_and_pass_no_cap() {
     let each = free[0].min(free[1]) / 3 / MIB - 1;
     let fit: u64 = free.iter().map(|free| free / (each * MIB)).sum();
     let calls = |number: usize| {
-        let on = if number % 2 == 0 { "bed1,bed2" } else { "bed2,bed1" };
+        let on = if number.is_multiple_of(2) { "bed1,bed2" } else { "bed2,bed1" };
         let (name, memory) = (format!("{PREFIX}-{number}"), format!("{each}MiB"));
         let args = ["clone", TEMPLATE, "--on", on, "--name", &name, "--no-start", "--memory", &memory, "--output", "json"];
         end(tpl(number, &[&args[..], &["--ssh-key", &key.path().display().to_string()]].concat()))
