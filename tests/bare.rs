@@ -102,7 +102,10 @@ fn connections_break(operator: &Operator) {
         // Where it was faster than the cut, there was nothing to break. Packages take their time.
         let slow = matches!(*phase, "patch" | "kvm");
         assert!(cut.code == 1 || cut.code == 0 && !slow, "{phase}: {cut:?}");
-        assert!(cut.code == 0 || cut.stderr.ends_with("run the same command again: it goes on where this has ended\n"), "{cut:?}");
+        assert!(
+            cut.code == 0 || cut.stderr.ends_with("run the same command again: it goes on where this has ended\n"),
+            "{cut:?}"
+        );
         println!("cut in {phase}: exit code {}", cut.code);
     }
     step("cuts", began);

@@ -29,7 +29,7 @@ impl Turn {
         Self::Shared { _guard: USE.read().unwrap_or_else(PoisonError::into_inner) }
     }
 
-    /// For a test that kills clients: see [`revive`].
+    /// For a test that halts a hypervisor, or kills clients: see [`revive`].
     pub fn alone() -> Self {
         Self::Alone { _guard: USE.write().unwrap_or_else(PoisonError::into_inner) }
     }

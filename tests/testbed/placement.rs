@@ -178,8 +178,8 @@ impl Drop for Halted {
 #[test]
 fn one_that_stands_still_is_named_and_the_other_is_shown() {
     let _alone = ALONE.lock();
-    let _turn = Turn::shared();
-    // For less than the half minute after which others give their connections to it up.
+    let _turn = Turn::alone();
+    // For less than the half minute after which others give their connections to it up: new ones they give up earlier.
     let halted = Halted::new("bed2");
     let began = Instant::now();
     let all = end(tpl(0, &["vms", "--all", "--timeout", "12s"]));
