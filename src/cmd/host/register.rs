@@ -56,6 +56,11 @@ impl Registering<'_> {
             if config_file::edit(&file, |text| Ok(edit::with_hypervisor(&shown, text, name, &entry)?))? {
                 changes.push(format!("wrote [hypervisors.{name}] into {shown}"));
             }
+            if let Some(other) = self.reached.known.as_ref().filter(|known| *known != name) {
+                ui::note(&format!(
+                    "it stands in the configuration as {other}, too: remove [hypervisors.{other}] if nobody calls it so"
+                ));
+            }
         }
         if !dry_run {
             let config = settings::load_others(global, std::slice::from_ref(name))?;
@@ -80,14 +85,21 @@ impl Registering<'_> {
     /// What the configuration is to say.
     fn entry(&self, wish: &Wish) -> Entry {
         let (ssh, user) = (&self.reached.ssh, &self.reached.user);
-        let host = if ssh.host.contains(':') { format!("[{}]", ssh.host) } else { ssh.host.clone() };
-        let port = ssh.port.map_or(String::new(), |port| format!(":{port}"));
+        let uri = match &self.reached.known {
+            // With all that its way takes, also under another name.
+            Some(_) => edit::with_user(&self.reached.config.uri, Some(user.as_str())),
+            None => {
+                let host = if ssh.host.contains(':') { format!("[{}]", ssh.host) } else { ssh.host.clone() };
+                format!("qemu+ssh://{user}@{host}{}/system", ssh.port.map_or(String::new(), |port| format!(":{port}")))
+            }
+        };
+        let key = if ssh.key.is_some() { None } else { private_key(&self.key.private, ssh_keys::own_folder().as_deref()) };
         Entry {
-            uri: format!("qemu+ssh://{user}@{host}{port}/system"),
+            uri,
             pool: wish.record.pool().to_owned(),
             sets_pool: self.sets_pool,
             network: NETWORK.to_owned(),
-            ssh_key: private_key(&self.key.private, ssh_keys::own_folder().as_deref()),
+            ssh_key: key,
             // A directory's volumes go through libvirt, which asks for no more than its group.
             sudo: user.as_str() != "root" && wish.record.vg.is_some(),
         }
@@ -149,6 +161,33 @@ fn advised(cause: anyhow::Error, name: &str) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::{
+        bootstrap::{Reboot, Record},
+        config,
+        transport::Transport,
+    };
+
+    #[test]
+    fn a_new_name_keeps_the_way_to_the_machine() {
+        let config = |uri: &str| config::parse("c", &format!("uri = '{uri}'")).unwrap().complete(&Default::default()).unwrap();
+        let key = OwnKey {
+            public: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ me".parse().unwrap(),
+            private: "/nowhere/id".into(),
+        };
+        let wish =
+            Wish { user: None, key: None, reboot: Reboot::Never, device: None, record: Record::parse("name = 'hv9'").unwrap() };
+        let uri = |known: Option<&str>, uri: &str| {
+            let config = config(uri);
+            let Transport::Ssh(ssh) = Transport::of(&config.uri).unwrap() else { panic!("{uri}") };
+            let known = known.map(|name| name.parse().unwrap());
+            let reached = Reached { name: "bare".to_owned(), known, ssh, user: "admin".parse().unwrap(), config };
+            Registering { reached: &reached, key: &key, sets_pool: false }.entry(&wish).uri
+        };
+        let way = "qemu+ssh://root@hv1:2222/system?command=/x/ssh";
+        assert_eq!(uri(Some("bare1"), way), "qemu+ssh://admin@hv1:2222/system?command=/x/ssh");
+        assert_eq!(uri(None, way), "qemu+ssh://admin@hv1:2222/system");
+        assert_eq!(uri(None, "qemu+ssh://[2001:db8::7]/system"), "qemu+ssh://admin@[2001:db8::7]/system");
+    }
 
     #[test]
     fn a_key_that_ssh_finds_is_not_named() {

@@ -13,7 +13,7 @@ use crate::core::{
 /// What a hypervisor's table is to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its libvirt connection, without parameters.
+    /// Its libvirt connection, where the table names none that leads to the same machine.
     pub uri: String,
     /// Its pool, where the table names none.
     pub pool: String,
@@ -152,7 +152,7 @@ fn same_place(one: &SshTarget, other: &SshTarget) -> bool {
 }
 
 /// The same URI with another user.
-fn with_user(uri: &str, user: Option<&str>) -> String {
+pub fn with_user(uri: &str, user: Option<&str>) -> String {
     let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (place, path) = rest.split_at(end);
