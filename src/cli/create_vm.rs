@@ -42,6 +42,9 @@ pub struct CreateVmArgs {
     /// Instead of a template that is there: install the system once more by this pipeline, and copy it whole; on this machine alone
     #[arg(long, value_name = "PIPELINE")]
     pub install: Option<String>,
+    /// Send a template that nobody has signed; never one whose signature is bad, or of a key that is not trusted
+    #[arg(long)]
+    pub allow_unsigned: bool,
     /// A file of public SSH keys that may log in; may be repeated [default: ~/.ssh/*.pub]
     #[arg(long = "ssh-key", value_name = "FILE")]
     pub ssh_keys: Vec<PathBuf>,

@@ -9,6 +9,8 @@
 //! Each part is that command's own, with its refusals, its undo and its report; what one has done stays when the next fails, and the
 //! same command finds it done.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
@@ -17,7 +19,7 @@ use crate::{
     cmd::{
         build, clone,
         host::{
-            bootstrap,
+            bootstrap, connect,
             reached::Reached,
             run::{Done, Outcome},
         },
@@ -140,7 +142,9 @@ fn hypervisor(global: &Global, args: &CreateVmArgs) -> Result<(HypervisorName, V
         };
         return Ok((reached.known.clone().ok_or_else(refused)?, Vec::new()));
     }
-    let done = bootstrap::quick(global, &args.hypervisor, Some(&args.domain), &args.login, args.dry_run)?;
+    // Whoever has no key of their own has named the VM's.
+    let key = args.ssh_keys.first().filter(|_| connect::own_key(None).is_err());
+    let done = bootstrap::quick(global, args, key.map(PathBuf::as_path))?;
     let name = done.host.parse().map_err(anyhow::Error::msg)?;
     Ok((name, done.phases))
 }
@@ -196,7 +200,7 @@ fn brought(global: &Global, target: &Config, args: &CreateVmArgs) -> Result<(Opt
     let here = Opened::new(&source)?;
     here.with(|from| {
         let template = wanted(from, &source, args)?;
-        let wish = Wish { template: &template, allow_unsigned: false, dry_run: args.dry_run };
+        let wish = Wish { template: &template, allow_unsigned: args.allow_unsigned, dry_run: args.dry_run };
         let from = Side { world: from, config: &source };
         let done = there.with(|world| transfer::one(from, Side { world, config: target }, wish))?;
         let id = done.id.to_string();

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
-    cli::{BootstrapArgs, Global, LoginArgs, Output},
+    cli::{BootstrapArgs, CreateVmArgs, Global, LoginArgs, Output},
     cmd::host::{
         connect, name,
         reached::Reached,
@@ -24,7 +24,7 @@ use crate::{
         error::Refusal,
         machine_target::MachineTarget,
         naming::Naming,
-        vm_spec::{DomainName, GuestPath},
+        vm_spec::GuestPath,
     },
     host::{
         local::{Local, ThisMachine},
@@ -106,25 +106,19 @@ pub fn run(global: &Global, args: &BootstrapArgs, output: Output) -> Result<()> 
 ///
 /// # Errors
 /// As for [`run`].
-pub fn quick(
-    global: &Global,
-    target: &MachineTarget,
-    domain: Option<&DomainName>,
-    login: &LoginArgs,
-    dry_run: bool,
-) -> Result<Bootstrapped> {
+pub fn quick(global: &Global, args: &CreateVmArgs, ssh_key: Option<&Path>) -> Result<Bootstrapped> {
     let request = Request {
-        target,
-        given: Given { domain: domain.cloned(), ..Given::default() },
+        target: &args.hypervisor,
+        given: Given { domain: Some(args.domain.clone()), ..Given::default() },
         device: None,
         reboot: Reboot::WhenNeeded,
         phases: PHASES.to_vec(),
         quick: true,
-        ssh_key: None,
-        login,
+        ssh_key,
+        login: &args.login,
         log: None,
         yes: true,
-        dry_run,
+        dry_run: args.dry_run,
     };
     let (done, result) = make(global, &request)?;
     result.map(|()| done)

@@ -136,8 +136,10 @@ pub fn own_key(file: Option<&Path>) -> Result<OwnKey> {
     if let Some(file) = file {
         return key_of(file)?.context("it holds no key");
     }
-    let none =
-        || Refusal::new("there is no SSH key of yours to open the machine with").advise("`ssh-keygen -t ed25519` makes one");
+    let none = || {
+        Refusal::new("there is no SSH key of yours to open the machine with")
+            .advise("`ssh-keygen -t ed25519` makes one; --ssh-key names one that lies elsewhere")
+    };
     let folder = ssh_keys::own_folder().ok_or_else(none)?;
     let Ok(entries) = fs::read_dir(&folder) else { return Err(none().into()) };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
