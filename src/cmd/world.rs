@@ -20,7 +20,7 @@ use crate::{
         config::Config,
         domain::{Accelerator, may_be_boot_file},
         error::Refusal,
-        facts::Domain,
+        facts::{Domain, is_local},
         inventory::Inventory,
         lvm::ThinChoice,
         reservation::{Reread, View, reserved_by},
@@ -36,7 +36,7 @@ use crate::{
         libvirt::Libvirt,
         local::{Local, Lock},
         pool::Pool,
-        reach::Reach,
+        reach::{Elsewhere, OpenSsh, Reach},
         shell::{self, Shell},
         source::Source,
     },
@@ -292,9 +292,16 @@ impl Opened {
         let bytes: Vec<_> = volumes
             .map(|(one, pool)| PoolBytes::new(one.libvirt.uri(), pool, one.libvirt.streams(&one.pool), one.shell.as_ref()))
             .collect();
+        let reaches: Vec<Box<dyn Reach + '_>> = self
+            .hypervisors
+            .iter()
+            .map(|one| -> Box<dyn Reach + '_> {
+                if is_local(one.libvirt.uri()) { Box::new(OpenSsh) } else { Box::new(Elsewhere { shell: one.shell.as_ref() }) }
+            })
+            .collect();
         let appliance =
             |accelerator: Accelerator| -> &dyn Appliance { &self.appliances[usize::from(accelerator == Accelerator::Tcg)] };
-        let world = |((one, storage), bytes)| -> World<'_> {
+        let world = |(((one, storage), bytes), reach)| -> World<'_> {
             let one: &OpenedHypervisor = one;
             World {
                 hypervisor: &one.libvirt,
@@ -304,7 +311,7 @@ impl Opened {
                 appliance: &appliance,
                 images: &LocalImages,
                 source: &self.source,
-                reach: &crate::host::reach::OpenSsh,
+                reach,
                 local: &self.local,
                 dns: &self.dns,
                 keys: &self.keys,
@@ -317,6 +324,7 @@ impl Opened {
                 .iter()
                 .zip(storages)
                 .zip(bytes.iter().map(|one| one as &dyn VolumeBytes))
+                .zip(reaches.iter().map(AsRef::as_ref))
                 .map(world)
                 .collect::<Vec<_>>(),
         )

@@ -1,5 +1,9 @@
 //! Reaching a guest from outside: whether it answers SSH, and with the right host key.
 
+mod elsewhere;
+
+pub use elsewhere::Elsewhere;
+
 use std::{
     io::{ErrorKind, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
