@@ -8,6 +8,7 @@ use crate::core::{
     bootstrap::{Phase, record::GroupName},
     config::HypervisorName,
     machine_target::MachineTarget,
+    quoted::quoted,
     units::Span,
     vm_spec::{DomainName, GuestPath},
 };
@@ -45,7 +46,7 @@ pub struct BootstrapArgs {
     #[arg(long, value_name = "GROUP")]
     pub vg: Option<GroupName>,
     /// With --vg: the empty device that the group is made on where it is not there; one that carries anything is refused
-    #[arg(long, value_name = "DEVICE", requires = "vg")]
+    #[arg(long, value_parser = device, value_name = "DEVICE", requires = "vg")]
     pub pv: Option<GuestPath>,
     /// Start it again after the updates in any case, also under running guests [default: where updates need it, and no guest runs]
     #[arg(long, conflicts_with = "no_reboot")]
@@ -114,4 +115,14 @@ pub struct CapArgs {
     /// Print exactly what would be written and run, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// A device's path: errors show it in commands that somebody may take from there.
+fn device(text: &str) -> Result<GuestPath, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._:+@-".contains(&byte);
+    let no = || format!("{} is no path of a device: write it as /dev/vdb", quoted(text));
+    if !text.starts_with("/dev/") || !text.bytes().all(plain) {
+        return Err(no());
+    }
+    text.parse().map_err(|_| no())
 }

@@ -17,6 +17,8 @@ use crate::{
 
 /// How often a phase reads and mends: what a step brings about may show the next thing that is to be done.
 const ROUNDS: usize = 4;
+/// A step that may take so many minutes is announced.
+const LONG: u16 = 15;
 
 /// What phases need of the world besides the machine itself.
 pub trait Around {
@@ -148,7 +150,7 @@ impl Runner<'_> {
     fn mend(&mut self, phase: Phase, done: &mut Done) -> Result<()> {
         let before = phase.before();
         if !self.dry_run {
-            self.perform(&before)?;
+            self.perform(phase, &before)?;
         }
         let (first, mut items) = self.ask(phase)?;
         if self.dry_run {
@@ -156,6 +158,8 @@ impl Runner<'_> {
             let before = before.iter().filter(|_| !all.is_empty());
             done.changes = before.chain(&all).map(Step::describe).collect();
             done.notes = notes(&items);
+            let by_hand = items.iter().filter(|item| item.mend.is_empty()).cloned().collect::<Vec<_>>();
+            done.notes.extend(left(&by_hand).into_iter().map(|line| format!("{line}; nothing that tpl would do mends it")));
             return Ok(());
         }
         for _ in 0..ROUNDS {
@@ -174,23 +178,36 @@ impl Runner<'_> {
         done.notes = notes(&items);
         match left(&items) {
             lines if lines.is_empty() => Ok(()),
-            lines => Err(self.undone(phase, &first, anyhow!("it is not as it should be after all steps:\n{}", lines.join("\n")))),
+            lines => {
+                let cause = anyhow!("it is not as it should be after all steps:\n{}", lines.join("\n"));
+                let cause =
+                    Advised::new(cause, "what says otherwise there must be mended by hand; then run the same command again");
+                Err(self.undone(phase, &first, cause.into()))
+            }
         }
     }
 
     fn steps_of(&mut self, phase: Phase, steps: &[Step]) -> Result<()> {
         if phase == Phase::Ssh {
-            return ssh::mend(self.machine, &ssh::files(steps), &mut || self.perform(steps));
+            return ssh::mend(self.machine, &ssh::files(steps), &mut || self.perform(phase, steps));
         }
-        self.perform(steps)?;
+        self.perform(phase, steps)?;
         if steps.contains(&Step::Reboot) && self.wish.reboot == Reboot::Always {
             self.wish.reboot = Reboot::WhenNeeded;
         }
         Ok(())
     }
 
-    fn perform(&self, steps: &[Step]) -> Result<()> {
-        steps.iter().try_for_each(|step| perform(self.machine, step))
+    fn perform(&self, phase: Phase, steps: &[Step]) -> Result<()> {
+        for step in steps {
+            if let Step::Run { minutes, .. } = step
+                && *minutes >= LONG
+            {
+                self.around.say(&format!("{phase}: what comes now may take up to {minutes} minutes"));
+            }
+            perform(self.machine, step)?;
+        }
+        Ok(())
     }
 
     /// Takes a phase back that has failed, if it can be: both errors are told.

@@ -18,7 +18,8 @@ const INCLUDE: &str = "Include /etc/ssh/sshd_config.d/*.conf";
 const MODE: u32 = 0o600;
 
 /// Lets sshd read its files, if it can: it is asked first.
-const RELOAD: &str = r#"set -e
+const RELOAD: &str = r#"# let sshd read its files anew, if it can
+set -e
 sshd=$(command -v sshd)
 "$sshd" -t
 if [ ! -d /run/systemd/system ]; then
@@ -133,7 +134,7 @@ fn config_items(facts: &Facts, main: &str, effective: &str, said: &Said) -> Vec<
         let (user, root) = (of(effective), of(facts.whole("ssh.root").unwrap_or(effective)));
         let differs = |is: &str| !is.eq_ignore_ascii_case(directive.value);
         let is = if !differs(user) && differs(root) { format!("{root} for root") } else { user.to_owned() };
-        let is = match overridden.by(directive) {
+        let is = match overridden.by(directive, user) {
             Some(by) if is != directive.value && mend.is_empty() => format!("{is} ({by})"),
             _ => is,
         };

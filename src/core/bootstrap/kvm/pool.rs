@@ -4,7 +4,7 @@ use super::device::{self, carries};
 use crate::core::{
     bootstrap::{
         Facts, Item, Probe, Step, Wish,
-        record::GroupName,
+        record::{GroupName, RECORD},
         text::{plain, value, values},
     },
     error::Refusal,
@@ -134,7 +134,7 @@ fn group_item(facts: &Facts, wish: &Wish, group: &GroupName) -> Result<Item, Ref
             None => format!("LVM does not tell whether {what} is there: {}", plain(facts.why_not("kvm.group"))),
         };
         return Err(Refusal::new(why).advise(format!(
-            "name an empty device that becomes it: --vg {name} --pv DEVICE; or make it by vgcreate; or leave --vg out, for a pool in a folder"
+            "name an empty device that becomes it: --vg {name} --pv DEVICE; or make it by vgcreate; or leave --vg out, and out of {RECORD} there, for a pool in a folder"
         )));
     };
     if facts.get("kvm.group").is_none() {
@@ -143,14 +143,13 @@ fn group_item(facts: &Facts, wish: &Wish, group: &GroupName) -> Result<Item, Ref
     }
     let reasons = device::reasons(facts, device.as_str());
     if !reasons.is_empty() {
-        return Err(Refusal {
-            reasons,
-            advice: Some(format!(
-                "a device that carries anything is not touched: name an empty one by --pv. Where nothing on it is needed, \
-                 `wipefs -a {path}` and `blkdiscard -z {path}` empty it",
-                path = device.as_str()
-            )),
-        });
+        let mut advice = "a device that carries anything is not touched: name an empty one by --pv".to_owned();
+        // Of one that is in use nobody is told how to empty it.
+        if reasons.iter().all(|reason| reason.contains(" carries ")) {
+            let path = device.as_str();
+            advice.push_str(&format!(". Where nothing on it is needed, `wipefs -a {path}` and `blkdiscard -z {path}` empty it"));
+        }
+        return Err(Refusal { reasons, advice: Some(advice) });
     }
     Ok(absent(vec![Step::script(10, MAKE_GROUP, &[device.as_str(), name])]))
 }

@@ -198,7 +198,7 @@ fn a_volume_group_is_used_or_made() {
 
 #[test]
 fn each_refusal_of_a_pool() {
-    let without = "\nname an empty device that becomes it: --vg vg0 --pv DEVICE; or make it by vgcreate; or leave --vg out, for a pool in a folder";
+    let without = "\nname an empty device that becomes it: --vg vg0 --pv DEVICE; or make it by vgcreate; or leave --vg out, and out of /etc/tpl/host.toml there, for a pool in a folder";
     let with_device = Wish { device: Some("/dev/vdc".parse().unwrap()), ..wish(LOGICAL) };
     let there = vanilla().with("kvm.group", Ok("lvm\nthere\n"));
     let other = "\ntake another group by --vg, or remove that pool: virsh pool-destroy vg0; virsh pool-undefine vg0";

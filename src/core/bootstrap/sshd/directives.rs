@@ -168,12 +168,14 @@ impl Overridden {
         self.0.iter().filter(differs).map(told).collect()
     }
 
-    /// Which line makes a directive something else: one in a block, which comes before all others, else the first.
-    pub fn by(&self, directive: &Directive) -> Option<String> {
+    /// Which line makes a directive what it `is`: one for all logins that says just that, else one in a block, else the first that says
+    /// something else. Whether a block is for this login nobody knows but sshd.
+    pub fn by(&self, directive: &Directive, is: &str) -> Option<String> {
         let of =
             |line: &&Line| line.name.eq_ignore_ascii_case(directive.name) && !line.value.eq_ignore_ascii_case(directive.value);
-        let in_block = self.0.iter().filter(of).find(|line| line.block.is_some());
-        let line = in_block.or_else(|| self.0.iter().find(of))?;
+        let for_all = self.0.iter().filter(of).find(|line| line.block.is_none() && line.value.eq_ignore_ascii_case(is));
+        let in_block = || self.0.iter().filter(of).find(|line| line.block.is_some());
+        let line = for_all.or_else(in_block).or_else(|| self.0.iter().find(of))?;
         let block = line.block.as_ref().map_or(String::new(), |block| format!(", in Match {block}"));
         Some(plain(&format!("by {}{block}", line.place)))
     }

@@ -27,7 +27,8 @@ done"#;
 
 /// Adds the line `$2` to the user's file, whose home is `$1`, unless a line has its key `$3`. Run by the user, who owns all of it: so no
 /// link leads root anywhere. What is in the file stays, byte for byte.
-const ADD: &str = r#"set -eu
+const ADD: &str = r#"# add the key, unless it is there
+set -eu
 umask 077
 mkdir -p -- "$1/.ssh"
 file=$1/.ssh/authorized_keys
@@ -44,13 +45,15 @@ sync -- "$temp"
 mv -fT -- "$temp" "$file""#;
 
 /// Makes the user `$1` with the home `$2` the owner of `.ssh` and the file in it, where they are no links.
-const OWN: &str = r#"set -e
+const OWN: &str = r#"# give the user their own files of keys
+set -e
 for path in "$2/.ssh" "$2/.ssh/authorized_keys"; do
   if [ ! -L "$path" ] && [ "$(stat -c %U -- "$path")" != "$1" ]; then chown -h -- "$1:" "$path"; fi
 done"#;
 
 /// The modes that sshd wants around a file of keys, by the user with the home `$1`.
-const CLOSE: &str = r#"set -e
+const CLOSE: &str = r#"# close the files of keys to others
+set -e
 chmod go-w -- "$1"
 [ -L "$1/.ssh" ] || chmod 700 -- "$1/.ssh"
 [ -L "$1/.ssh/authorized_keys" ] || chmod 600 -- "$1/.ssh/authorized_keys""#;

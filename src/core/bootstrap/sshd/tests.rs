@@ -130,10 +130,10 @@ fn a_fresh_machine_gets_the_key_and_one_file() {
     let told: Vec<String> = steps.iter().map(Step::summary).collect();
     let starts = [
         "ran runuser -u admin -- sh -c",
-        "ran set -e admin /home/admin",
+        "ran give the user their own files of keys admin /home/admin",
         "ran runuser -u admin -- sh -c",
         "wrote /etc",
-        "ran set -e",
+        "ran let sshd read its files anew",
     ];
     assert_eq!(told.len(), starts.len());
     for (told, start) in told.iter().zip(starts) {
@@ -191,6 +191,12 @@ fn what_overrides_is_named() {
     assert_eq!(steps(&items(&facts, &wish(Some("admin"))).unwrap()), []);
     let for_root = effective(&[&[("permitrootlogin", "yes")], &HARD[..]].concat());
     assert_eq!(drifted(&hard().with("ssh.root", Ok(&for_root))), ["PermitRootLogin: yes for root → no"]);
+    // A block that may be for others is not what is named first.
+    let both = "sshd_config.d/05-x.conf:1:PasswordAuthentication yes\nsshd_config.d/05-x.conf:3:Match User bob\n\
+                sshd_config.d/05-x.conf:4:PasswordAuthentication yes\n";
+    let open = effective(&[&[("passwordauthentication", "yes")], &HARD[..]].concat());
+    let facts = hard().with("ssh.lines", Ok(both)).with("ssh.effective", Ok(&open));
+    assert_eq!(drifted(&facts), ["PasswordAuthentication: yes (by /etc/ssh/sshd_config.d/05-x.conf line 1) → no"]);
     // Of logins by others from elsewhere nobody is told: that is said.
     let others = "sshd_config:9:Match User backup\nsshd_config:10:PasswordAuthentication yes\nsshd_config:11:X11Forwarding no\n";
     let told = items(&hard().with("ssh.lines", Ok(others)), &wish(Some("admin"))).unwrap();
