@@ -69,10 +69,10 @@ pub fn run(global: &Global, args: &CreateVmArgs, output: Output) -> Result<()> {
     foresee(global, args)?;
     let (name, phases) = hypervisor(global, args)?;
     let changes = phases.iter().any(|done| done.outcome == Outcome::WouldChange);
-    if args.dry_run && (changes || !is_known(global, &name)) {
+    if args.dry_run && (changes || configured(global, &name).is_err()) {
         return later(name.as_str(), phases, None, output);
     }
-    let mut target = one(settings::load_others(global, std::slice::from_ref(&name))?, &name)?;
+    let mut target = configured(global, &name)?;
     in_domain(&mut target, &args.domain)?;
     let (template, sent) = match &args.install {
         Some(pipeline) => (to_install(&target, pipeline, args.dry_run)?, None),
@@ -94,7 +94,7 @@ pub fn run(global: &Global, args: &CreateVmArgs, output: Output) -> Result<()> {
 /// What would be refused in the end is refused before a machine is made anything.
 fn foresee(global: &Global, args: &CreateVmArgs) -> Result<()> {
     let (mut config, known) = match &args.hypervisor {
-        MachineTarget::Named(name) => (one(settings::load_others(global, std::slice::from_ref(name))?, name)?, true),
+        MachineTarget::Named(name) => (configured(global, name)?, true),
         MachineTarget::Login(_) => {
             let reached = Reached::of(global, &args.hypervisor)?;
             if args.install.is_some() {
@@ -130,7 +130,7 @@ fn later(name: &str, phases: Vec<Done>, sent: Option<String>, output: Output) ->
 /// Makes the machine a hypervisor, or finds that it is one: what it is called, and what was done.
 fn hypervisor(global: &Global, args: &CreateVmArgs) -> Result<(HypervisorName, Vec<Done>)> {
     if let MachineTarget::Named(name) = &args.hypervisor {
-        let config = one(settings::load_others(global, std::slice::from_ref(name))?, name)?;
+        let config = configured(global, name)?;
         if args.no_bootstrap || is_local(&config.uri) {
             return Ok((name.clone(), Vec::new()));
         }
@@ -149,11 +149,8 @@ fn hypervisor(global: &Global, args: &CreateVmArgs) -> Result<(HypervisorName, V
     Ok((name, done.phases))
 }
 
-fn is_known(global: &Global, name: &HypervisorName) -> bool {
-    settings::load_others(global, std::slice::from_ref(name)).is_ok()
-}
-
-fn one(configs: Vec<Config>, name: &HypervisorName) -> Result<Config> {
+fn configured(global: &Global, name: &HypervisorName) -> Result<Config> {
+    let configs = settings::load_others(global, std::slice::from_ref(name))?;
     configs.into_iter().next().with_context(|| format!("{name} is not in the configuration"))
 }
 

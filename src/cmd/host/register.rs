@@ -15,6 +15,7 @@ use crate::{
             edit::{self, Entry},
         },
         error::{Advised, Invalid},
+        machine_target::Login,
     },
     host::{config_file, ssh_keys},
     ui,
@@ -88,10 +89,7 @@ impl Registering<'_> {
         let uri = match &self.reached.known {
             // With all that its way takes, also under another name.
             Some(_) => edit::with_user(&self.reached.config.uri, Some(user.as_str())),
-            None => {
-                let host = if ssh.host.contains(':') { format!("[{}]", ssh.host) } else { ssh.host.clone() };
-                format!("qemu+ssh://{user}@{host}{}/system", ssh.port.map_or(String::new(), |port| format!(":{port}")))
-            }
+            None => format!("qemu+ssh://{}/system", Login { user: user.clone(), host: ssh.host.clone(), port: ssh.port }),
         };
         let key = if ssh.key.is_some() { None } else { private_key(&self.key.private, ssh_keys::own_folder().as_deref()) };
         Entry {

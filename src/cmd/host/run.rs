@@ -158,8 +158,8 @@ impl Runner<'_> {
             let before = before.iter().filter(|_| !all.is_empty());
             done.changes = before.chain(&all).map(Step::describe).collect();
             done.notes = notes(&items);
-            let by_hand = items.iter().filter(|item| item.mend.is_empty()).cloned().collect::<Vec<_>>();
-            done.notes.extend(left(&by_hand).into_iter().map(|line| format!("{line}; nothing that tpl would do mends it")));
+            let by_hand = left(items.iter().filter(|item| item.mend.is_empty()));
+            done.notes.extend(by_hand.into_iter().map(|line| format!("{line}; nothing that tpl would do mends it")));
             return Ok(());
         }
         for _ in 0..ROUNDS {
@@ -176,7 +176,7 @@ impl Runner<'_> {
             items = self.ask(phase)?.1;
         }
         done.notes = notes(&items);
-        match left(&items) {
+        match left(items.iter()) {
             lines if lines.is_empty() => Ok(()),
             lines => {
                 let cause = anyhow!("it is not as it should be after all steps:\n{}", lines.join("\n"));
@@ -256,12 +256,12 @@ fn notes(items: &[Item]) -> Vec<String> {
 }
 
 /// What is not as it should be.
-fn left(items: &[Item]) -> Vec<String> {
+fn left<'a>(items: impl Iterator<Item = &'a Item>) -> Vec<String> {
     let line = |item: &Item| match &item.state {
         State::Drifted { is, should } => Some(format!("{}: is {is}, should be {should}", item.what)),
         State::Ok | State::Unknown(_) => None,
     };
-    items.iter().filter_map(line).collect()
+    items.filter_map(line).collect()
 }
 
 impl Outcome {

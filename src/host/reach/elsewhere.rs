@@ -6,7 +6,7 @@ use std::{net::IpAddr, time::Duration};
 use anyhow::Result;
 
 use super::{Knock, Login, OpenSsh, Reach};
-use crate::host::shell::{Output, Shell};
+use crate::host::shell::{self, Shell};
 
 /// For one call over there.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -24,10 +24,7 @@ impl Elsewhere<'_> {
     /// What a program there has printed, if it has succeeded. One that is not there, or a hypervisor that does not answer now, tells
     /// nothing of a guest.
     fn said(&self, argv: &[&str]) -> Option<String> {
-        match self.shell.run(argv, DEADLINE) {
-            Ok(Output { code: Some(0), stdout, .. }) => Some(stdout),
-            Ok(_) | Err(_) => None,
-        }
+        shell::run(self.shell, argv, DEADLINE).ok()
     }
 }
 
@@ -83,7 +80,7 @@ mod tests {
     fn a_port_is_tried_from_there() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let elsewhere = Elsewhere { shell: &crate::host::shell::LocalShell };
+        let elsewhere = Elsewhere { shell: &shell::LocalShell };
         assert_eq!(elsewhere.port(address.ip(), address.port()).unwrap(), None);
         drop(listener);
         let refused = elsewhere.port(address.ip(), address.port()).unwrap().unwrap();
