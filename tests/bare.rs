@@ -107,6 +107,8 @@ fn connections_break(operator: &Operator) {
             "{cut:?}"
         );
         println!("cut in {phase}: exit code {}", cut.code);
+        // Cut while sshd was reading its configuration anew, it takes no connection for a moment.
+        operator.waits_for_sshd();
     }
     step("cuts", began);
 }

@@ -156,6 +156,15 @@ impl Operator {
         self.login(&["-o", "PubkeyAuthentication=no"], "true").0
     }
 
+    /// Waits until somebody can log in.
+    pub fn waits_for_sshd(&self) {
+        let began = Instant::now();
+        while let (false, said) = self.login(&[], "true") {
+            assert!(began.elapsed() < Duration::from_secs(60), "nobody can log in: {said}");
+            thread::sleep(Duration::from_secs(1));
+        }
+    }
+
     /// What a line of shell prints there, by the user.
     pub fn user(&self, line: &str) -> String {
         let (success, printed) = self.login(&[], line);
