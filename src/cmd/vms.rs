@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::Result;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
@@ -31,6 +32,8 @@ struct Row {
     version: String,
     state: &'static str,
     addresses: Vec<String>,
+    /// When its guest has said to the metadata service that its first boot has ended.
+    phoned_home: Option<Timestamp>,
     /// How full the room of a disk is that is a classic LVM snapshot.
     room: Option<Room>,
     /// There is such a room, and how full it is cannot be told.
@@ -94,6 +97,7 @@ fn rows(seen: Seen<'_>, inventory: &Inventory, notes: &mut Vec<String>) -> Vec<R
             version: clone.record.version.to_string(),
             state: clone.state(),
             addresses: addresses.iter().map(ToString::to_string).collect(),
+            phoned_home: clone.phoned_home().map(|mark| mark.at),
             room,
             unread: room.is_none() && has_room(clone),
         }

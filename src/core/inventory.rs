@@ -7,7 +7,10 @@ use super::{
     facts::Domain,
     mac::Mac,
     manifest::{CloneRecord, Manifest, Metadata, Phase, Probe, Purpose, State},
-    metadata,
+    metadata::{
+        self,
+        ready::{self, Ready},
+    },
     names::{TemplateId, TemplateName, TemplateRef},
     xml::read::domain_facts,
 };
@@ -156,6 +159,11 @@ impl Clone {
             Phase::Removing => "removing",
             Phase::Complete => self.domain.state.as_str(),
         }
+    }
+
+    /// What it has said of itself at the end of its first boot. A mark of another instance is that of a disk's earlier machine.
+    pub fn phoned_home(&self) -> Option<Ready> {
+        ready::read(&self.domain.xml).ok().flatten().filter(|mark| mark.instance == self.domain.uuid)
     }
 
     /// Whether an operator asked for it.

@@ -1,6 +1,9 @@
 //! The XML element that carries [`Metadata`] in a domain: one element in tpl's namespace, with JSON as its text.
 
+pub mod ready;
+
 use roxmltree::Document;
+use serde::Serialize;
 
 use super::manifest::Metadata;
 
@@ -23,8 +26,8 @@ pub fn bare_element(metadata: &Metadata) -> String {
 }
 
 #[expect(clippy::expect_used, reason = "string keys and plain values always serialise")]
-fn escaped(metadata: &Metadata) -> String {
-    let json = serde_json::to_string(metadata).expect("metadata serialises");
+fn escaped(content: &impl Serialize) -> String {
+    let json = serde_json::to_string(content).expect("metadata serialises");
     quick_xml::escape::partial_escape(&json).into_owned()
 }
 
@@ -37,8 +40,13 @@ fn escaped(metadata: &Metadata) -> String {
 /// XML or JSON that cannot be read.
 pub fn read(domain_xml: &str) -> Result<Option<Metadata>, String> {
     let document = Document::parse(domain_xml).map_err(|error| format!("reading domain XML: {error}"))?;
-    let metadata = document.root_element().children().find(|node| node.has_tag_name("metadata"));
-    let own = metadata.and_then(|node| node.children().find(|child| child.tag_name().namespace() == Some(NAMESPACE)));
-    let Some(own) = own else { return Ok(None) };
-    serde_json::from_str(own.text().unwrap_or_default()).map(Some).map_err(|error| format!("reading tpl's metadata: {error}"))
+    let Some(text) = text_of(&document, NAMESPACE) else { return Ok(None) };
+    serde_json::from_str(text).map(Some).map_err(|error| format!("reading tpl's metadata: {error}"))
+}
+
+/// The text of the element that a domain's `<metadata>` has of a namespace.
+fn text_of<'d>(document: &'d Document<'_>, namespace: &str) -> Option<&'d str> {
+    let metadata = document.root_element().children().find(|node| node.has_tag_name("metadata"))?;
+    let own = metadata.children().find(|child| child.tag_name().namespace() == Some(namespace))?;
+    Some(own.text().unwrap_or_default())
 }

@@ -6,9 +6,12 @@ use std::{collections::BTreeMap, io::Read, net::IpAddr};
 
 use crate::core::{
     facts::{Domain, DomainState, HostSize, NewVolume, Pledge, PoolSize, Volume},
+    metadata::ready::Ready,
     network::{Lease, Network, Reservation},
+    secret::Secret,
 };
 use anyhow::Result;
+use uuid::Uuid;
 
 /// Domains and networks.
 pub trait Hypervisor: Sync {
@@ -94,6 +97,39 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The domain does not exist, or libvirt refuses.
     fn write_metadata(&self, name: &str, metadata: &crate::core::manifest::Metadata) -> Result<()>;
+    /// Marks a domain as one that has phoned home, in its persistent definition and, while it runs, in its live one: one atomic
+    /// write, beside what [`Hypervisor::write_metadata`] writes.
+    ///
+    /// # Errors
+    /// The domain does not exist, or libvirt refuses.
+    fn mark_ready(&self, name: &str, ready: &Ready) -> Result<()>;
+    /// Whether seeds can be kept here for a metadata service.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn keeps_seeds(&self) -> Result<bool>;
+    /// Keeps the seed of a domain, where only those may read it who may change domains: not who may only look at them. One that is
+    /// kept for it already is replaced.
+    ///
+    /// # Errors
+    /// It is longer than [`MAX_SEED`](crate::core::seed::handed::MAX_SEED), something of that UUID is not tpl's, or libvirt refuses:
+    /// then there may be an empty one, which is the caller's to remove.
+    fn store_seed(&self, uuid: Uuid, name: &str, seed: &Secret<Vec<u8>>) -> Result<()>;
+    /// The seed that is kept for a domain; none where there is none of tpl's, or nothing in it yet.
+    ///
+    /// # Errors
+    /// The connection fails, or may only look.
+    fn seed(&self, uuid: Uuid) -> Result<Option<Secret<Vec<u8>>>>;
+    /// Removes the seed that is kept for a domain. One that does not exist is no error; what is not tpl's stays.
+    ///
+    /// # Errors
+    /// libvirt refuses.
+    fn remove_seed(&self, uuid: Uuid) -> Result<()>;
+    /// The seeds of tpl's that are kept here: of which domain, and how that was called. None where no seeds can be kept.
+    ///
+    /// # Errors
+    /// The connection fails.
+    fn seeds(&self) -> Result<Vec<(Uuid, String)>>;
     /// A network, if it exists. Where its live and its persistent definition differ, the entries of both are in it.
     ///
     /// # Errors

@@ -9,8 +9,13 @@ use tpl::{
         domain::{boot_file, console_log, put_aside},
         facts::{Domain, DomainState, HostSize, Pledge},
         manifest::Metadata,
-        metadata,
+        metadata::{
+            self,
+            ready::{self, Ready},
+        },
         network::{Lease, Network, Reservation},
+        secret::Secret,
+        seed::handed::{MAX_SEED, owner, secret_xml},
         units::ByteSize,
         xml::read::domain_facts,
     },
@@ -19,7 +24,7 @@ use tpl::{
 use uuid::Uuid;
 
 use super::{
-    machine::{FakeDomain, GROUP, POOL, Pool, State},
+    machine::{FakeDomain, FakeSecret, GROUP, POOL, Pool, State},
     run::{FakeRun, Step},
 };
 
@@ -130,15 +135,60 @@ impl Hypervisor for FakeRun {
 
     fn write_metadata(&self, name: &str, content: &Metadata) -> Result<()> {
         self.step(Step::WriteMetadata, name)?;
+        self.machine.state().set_element(name, metadata::NAMESPACE, &metadata::element(content))
+    }
+
+    fn mark_ready(&self, name: &str, mark: &Ready) -> Result<()> {
+        self.step(Step::MarkReady, name)?;
+        self.machine.state().set_element(name, ready::NAMESPACE, &ready::element(mark))
+    }
+
+    fn keeps_seeds(&self) -> Result<bool> {
+        self.step(Step::ReadHost, "seeds")?;
+        Ok(self.machine.state().keeps_seeds)
+    }
+
+    fn store_seed(&self, uuid: Uuid, name: &str, seed: &Secret<Vec<u8>>) -> Result<()> {
+        self.step(Step::StoreSeed, name)?;
         let mut state = self.machine.state();
-        let domain = state.domains.get_mut(name).with_context(|| format!("domain {name} does not exist"))?;
-        let document = Document::parse(&domain.xml)?;
-        let own = document.descendants().find(|node| node.tag_name().namespace() == Some(metadata::NAMESPACE));
-        let range = own.context("the fake hypervisor replaces metadata only where there is some")?.range();
-        let mut xml = domain.xml.clone();
-        xml.replace_range(range, &metadata::element(content));
-        domain.xml = xml;
+        ensure!(state.keeps_seeds, "there are no secrets here");
+        ensure!(seed.expose().len() <= MAX_SEED, "a secret of {} bytes", seed.expose().len());
+        let old = state.secrets.get(&uuid).map(|secret| owner(&secret.xml)).transpose()?;
+        ensure!(old != Some(None), "there is a secret {uuid} that is not tpl's");
+        state.secrets.insert(uuid, FakeSecret { xml: secret_xml(uuid, name)?, value: seed.expose().clone() });
+        // The definition is one call, the value the next.
+        let cut = std::mem::take(&mut state.cut_secret);
+        if cut {
+            state.secrets.get_mut(&uuid).unwrap().value.clear();
+        }
+        ensure!(!cut, "the connection is broken");
         Ok(())
+    }
+
+    fn seed(&self, uuid: Uuid) -> Result<Option<Secret<Vec<u8>>>> {
+        self.step(Step::ReadSeed, &uuid.to_string())?;
+        let state = self.machine.state();
+        let Some(secret) = state.secrets.get(&uuid) else { return Ok(None) };
+        let there = owner(&secret.xml)?.is_some() && !secret.value.is_empty();
+        Ok(there.then(|| Secret::new(secret.value.clone())))
+    }
+
+    fn remove_seed(&self, uuid: Uuid) -> Result<()> {
+        self.step(Step::RemoveSeed, "")?;
+        let mut state = self.machine.state();
+        let Some(secret) = state.secrets.get(&uuid) else { return Ok(()) };
+        if owner(&secret.xml)?.is_some() {
+            state.secrets.remove(&uuid);
+        }
+        Ok(())
+    }
+
+    fn seeds(&self) -> Result<Vec<(Uuid, String)>> {
+        self.step(Step::ListSeeds, "")?;
+        let state = self.machine.state();
+        let all = state.secrets.iter().map(|(uuid, secret)| Ok((*uuid, owner(&secret.xml)?)));
+        let all = all.collect::<Result<Vec<_>>>()?;
+        Ok(all.into_iter().filter_map(|(uuid, name)| Some((uuid, name?))).collect())
     }
 
     fn network(&self, name: &str) -> Result<Option<Network>> {
@@ -259,6 +309,21 @@ impl Hypervisor for FakeRun {
 }
 
 impl State {
+    /// Replaces the element that a domain's metadata has of a namespace, or adds it.
+    pub fn set_element(&mut self, name: &str, namespace: &str, element: &str) -> Result<()> {
+        let domain = self.domains.get_mut(name).with_context(|| format!("domain {name} does not exist"))?;
+        let document = Document::parse(&domain.xml)?;
+        let all = document.descendants().find(|node| node.has_tag_name("metadata"));
+        let all = all.context("the fake hypervisor writes metadata only where there is some")?;
+        let own = all.children().find(|node| node.tag_name().namespace() == Some(namespace));
+        let first = all.first_child().context("there is nothing in it")?.range().start;
+        let range = own.map_or(first..first, |node| node.range());
+        let mut xml = domain.xml.clone();
+        xml.replace_range(range, element);
+        domain.xml = xml;
+        Ok(())
+    }
+
     fn start(&mut self, name: &str) -> Result<()> {
         let domain = self.domains.get(name).with_context(|| format!("domain {name} does not exist"))?;
         ensure!(!domain.state.is_active(), "domain {name} runs already");

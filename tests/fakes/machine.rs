@@ -82,6 +82,13 @@ pub struct FakeDomain {
     pub age: u32,
 }
 
+/// A secret of libvirt's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FakeSecret {
+    pub xml: String,
+    pub value: Vec<u8>,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FakeVolume {
     pub capacity: u64,
@@ -144,6 +151,14 @@ pub struct State {
     pub cloud_init: bool,
     /// What guests print on their console.
     pub console: String,
+    /// What libvirt keeps as secrets, by their UUIDs.
+    pub secrets: BTreeMap<Uuid, FakeSecret>,
+    /// Whether it keeps any.
+    pub keeps_seeds: bool,
+    /// The connection breaks once between a secret and its value.
+    pub cut_secret: bool,
+    /// Whether a metadata service runs there, so that guests phone home.
+    pub phones_home: bool,
     /// Whether guests ask for an address.
     pub on_network: bool,
     /// Whether the guests' agents answer.
@@ -207,6 +222,10 @@ impl Machine {
             records: Vec::new(),
             cloud_init: true,
             console: String::new(),
+            secrets: BTreeMap::new(),
+            keeps_seeds: true,
+            cut_secret: false,
+            phones_home: false,
             on_network: true,
             agent: true,
             snapshots: BTreeSet::new(),
@@ -267,7 +286,8 @@ impl Machine {
         let logs = state.logs.keys().map(|log| format!("log {log}"));
         let variables = state.variables.iter().map(|name| format!("variables {name}"));
         let boot_files = state.boot_files.iter().map(|name| format!("boot file {name}"));
-        domains.chain(volumes).chain(boot_files).chain(logs).chain(variables).chain(state.entries()).collect()
+        let secrets = state.secrets.keys().map(|uuid| format!("secret {uuid}"));
+        domains.chain(volumes).chain(boot_files).chain(logs).chain(variables).chain(secrets).chain(state.entries()).collect()
     }
 
     /// Everything that is neither published nor a complete VM nor belongs to one.
@@ -285,6 +305,7 @@ impl Machine {
             kept.insert(format!("domain {}", clone.domain.name));
             kept.insert(format!("variables {}", clone.domain.name));
             kept.insert(format!("log {}", console_log(&clone.domain.name)));
+            kept.insert(format!("secret {}", clone.domain.uuid));
             kept.extend(clone.record.volumes.iter().map(|volume| format!("volume {volume}")));
             kept.extend(clone.record.reservations.iter().map(|entry| format!("reservation {} {}", entry.network, entry.ip)));
             for registration in &clone.record.dns {

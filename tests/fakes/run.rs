@@ -38,6 +38,11 @@ pub enum Step {
     Start,
     PowerOff,
     WriteMetadata,
+    MarkReady,
+    StoreSeed,
+    ReadSeed,
+    RemoveSeed,
+    ListSeeds,
     ReadNetwork,
     ListNetworks,
     ReadLeases,
@@ -96,6 +101,7 @@ impl Step {
                 | Self::Undefine
                 | Self::PowerOff
                 | Self::RemoveLog
+                | Self::RemoveSeed
                 | Self::RemoveBootFile
                 | Self::RemoveVariables
                 | Self::ReleaseAddress

@@ -4,6 +4,7 @@
 
 pub mod commands;
 mod disks;
+pub mod handed;
 mod mime;
 pub mod moving;
 mod network;

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use roxmltree::Document;
+use uuid::Uuid;
 use virt::{
     domain::{Domain as VirtDomain, Interface},
     error::Error,
@@ -26,8 +27,12 @@ use crate::{
         domain::{BOOT_FOLDER, boot_file, put_aside},
         facts::{Domain, DomainState, HostSize, Pledge, is_local},
         manifest::Metadata,
-        metadata,
+        metadata::{
+            self,
+            ready::{self, Ready},
+        },
         network::{Lease, Network, Reservation},
+        secret::Secret,
         units::ByteSize,
         xml::{read::nvram, snapshot::snapshot},
     },
@@ -41,6 +46,17 @@ impl Libvirt {
 
     fn require(&self, name: &str) -> Result<VirtDomain> {
         self.find(name)?.with_context(|| format!("domain {name} does not exist"))
+    }
+
+    /// Replaces the element that a domain's metadata has of a namespace.
+    fn set_element(&self, name: &str, element: &str, prefix: &str, namespace: &str) -> Result<()> {
+        let domain = self.require(name)?;
+        let kind = i32::try_from(sys::VIR_DOMAIN_METADATA_ELEMENT).unwrap_or(2);
+        let mut flags = sys::VIR_DOMAIN_AFFECT_CONFIG;
+        if domain.is_active().map_err(plain)? {
+            flags |= sys::VIR_DOMAIN_AFFECT_LIVE;
+        }
+        domain.set_metadata(kind, Some(element), Some(prefix), Some(namespace), flags).map_err(plain)
     }
 
     /// Whether the logs in this machine's folder are this hypervisor's. Those of another one, with which tpl may be at work too,
@@ -197,17 +213,34 @@ impl Hypervisor for Libvirt {
     }
 
     fn write_metadata(&self, name: &str, content: &Metadata) -> Result<()> {
-        let domain = self.require(name)?;
-        let kind = i32::try_from(sys::VIR_DOMAIN_METADATA_ELEMENT).unwrap_or(2);
-        let mut flags = sys::VIR_DOMAIN_AFFECT_CONFIG;
-        if domain.is_active().map_err(plain)? {
-            flags |= sys::VIR_DOMAIN_AFFECT_LIVE;
-        }
         let element = metadata::bare_element(content);
-        domain
-            .set_metadata(kind, Some(&element), Some(metadata::PREFIX), Some(metadata::NAMESPACE), flags)
-            .map_err(plain)
+        self.set_element(name, &element, metadata::PREFIX, metadata::NAMESPACE)
             .with_context(|| format!("writing the metadata of domain {name}"))
+    }
+
+    fn mark_ready(&self, name: &str, mark: &Ready) -> Result<()> {
+        self.set_element(name, &ready::bare_element(mark), ready::PREFIX, ready::NAMESPACE)
+            .with_context(|| format!("marking domain {name} as ready"))
+    }
+
+    fn keeps_seeds(&self) -> Result<bool> {
+        self.has_secrets()
+    }
+
+    fn store_seed(&self, uuid: Uuid, name: &str, seed: &Secret<Vec<u8>>) -> Result<()> {
+        self.put_seed(uuid, name, seed).with_context(|| format!("keeping the seed of {name} as a secret of libvirt's"))
+    }
+
+    fn seed(&self, uuid: Uuid) -> Result<Option<Secret<Vec<u8>>>> {
+        self.find_seed(uuid).with_context(|| format!("reading the seed of domain {uuid}"))
+    }
+
+    fn remove_seed(&self, uuid: Uuid) -> Result<()> {
+        self.take_seed(uuid).with_context(|| format!("removing the seed of domain {uuid}"))
+    }
+
+    fn seeds(&self) -> Result<Vec<(Uuid, String)>> {
+        self.all_seeds().context("listing the seeds that libvirt keeps")
     }
 
     fn network(&self, name: &str) -> Result<Option<Network>> {

@@ -9,6 +9,7 @@ mod leases;
 mod listing;
 mod networks;
 mod node;
+mod seeds;
 mod stats;
 mod storage;
 mod stream;

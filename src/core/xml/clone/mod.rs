@@ -20,6 +20,7 @@ use super::{attribute, child, children, edit::Edits, edit::escape, parse, parse_
 use crate::core::{
     facts::{PoolKind, VolumeFormat},
     mac::Mac,
+    metadata::ready,
     names::VmName,
     network::Plug,
     units::ByteSize,
@@ -203,6 +204,9 @@ fn describe<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, name: Node<'_, 'i>,
         edits.insert_after(place, &format!("<metadata>{}</metadata>", identity.metadata));
         return Ok(());
     };
+    // What the template's VM has said of itself, if it was one, the clone has not.
+    let marked = |node: &Node<'_, '_>| node.is_element() && node.tag_name().namespace() == Some(ready::NAMESPACE);
+    metadata.children().filter(marked).for_each(|node| edits.remove(node));
     // libvirt keeps one element a namespace; those of other applications stay.
     let own: Vec<_> = metadata.children().filter(|n| n.is_element() && n.tag_name().namespace() == namespace).collect();
     match own.split_first() {

@@ -188,6 +188,20 @@ fn rare_devices() {
 }
 
 #[test]
+fn a_clone_has_not_phoned_home_when_its_template_has() {
+    let own = "<tpl:clone xmlns:tpl='https://example.org/tpl/1'>old</tpl:clone>";
+    let mark = "<tplr:ready xmlns:tplr='urn:tpl:ready:1'>{}</tplr:ready>";
+    let other = "<x:ready xmlns:x='urn:x'/>";
+    let clone = changed(&format!("<metadata>{mark}{other}{own}{mark}</metadata>"), |_| {});
+    let uuid = identity().uuid;
+    let expected =
+        format!("<domain><name>web01</name><uuid>{uuid}</uuid><metadata>{other}{}</metadata>", identity().metadata);
+    assert_eq!(clone, expected);
+    let alone = changed(&format!("<metadata>{mark}</metadata>"), |_| {});
+    assert_eq!(alone, "", "nothing is left but the clone's own");
+}
+
+#[test]
 fn what_would_harm_is_refused() {
     let disk =
         |inside: &str| format!("<devices><disk type='file'>{inside}<source file='/a'/><target dev='vda'/></disk></devices>");
