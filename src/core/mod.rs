@@ -23,6 +23,7 @@ pub mod fill;
 pub mod fleet;
 pub mod guest;
 pub mod hardware;
+pub mod imds;
 pub mod installer;
 pub mod inventory;
 pub mod iso9660;

@@ -129,10 +129,23 @@ impl Reader<'_> {
     }
 }
 
-fn read_hash(path: &Path) -> Result<PasswordHash> {
+/// The bytes of a file that a guest is told: one with a password's hash in it where it is `private`, else one with user-data.
+///
+/// # Errors
+/// There is none, it is too long, or it is private and others can read it.
+pub fn told(path: &Path, private: bool) -> Result<Vec<u8>> {
+    if private { read_private(path) } else { Ok(read(path, MAX_USER_DATA as u64)?.0) }
+}
+
+fn read_private(path: &Path) -> Result<Vec<u8>> {
     let (bytes, mode) = read(path, MAX_HASH_FILE)?;
     // As ssh asks of private keys: a hash that others have read can be tried out at leisure.
     ensure!(mode & 0o077 == 0, "others than its owner can use it: mode {mode:04o}; chmod 600 it");
+    Ok(bytes)
+}
+
+fn read_hash(path: &Path) -> Result<PasswordHash> {
+    let bytes = read_private(path)?;
     let text = String::from_utf8(bytes).unwrap_or_default();
     text.trim_end_matches(['\r', '\n']).parse().map_err(|message: String| anyhow!(message))
 }

@@ -4,7 +4,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 /// One document of an archive.
-pub(super) struct Part<'a> {
+pub(in crate::core) struct Part<'a> {
     /// Its MIME type; none if it is a MIME message itself, and brings its headers along.
     pub kind: Option<&'a str>,
     /// What cloud-init calls it in its log, and the file that it puts a script in.
@@ -19,7 +19,7 @@ pub(super) struct Part<'a> {
 const WIDTH: usize = 76;
 
 /// Writes an archive. No part can end early: its boundary is in none of them.
-pub(super) fn archive(parts: &[Part<'_>]) -> String {
+pub(in crate::core) fn archive(parts: &[Part<'_>]) -> String {
     let bodies: Vec<String> = parts.iter().map(Part::body).collect();
     // With so many tries as there can be occurrences one is free.
     let free = |boundary: &String| !bodies.iter().any(|body| body.contains(boundary.as_str()));

@@ -5,7 +5,7 @@
 pub mod commands;
 mod disks;
 pub mod handed;
-mod mime;
+pub(in crate::core) mod mime;
 pub mod moving;
 mod network;
 mod user_data;

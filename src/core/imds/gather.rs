@@ -1,0 +1,127 @@
+//! From what libvirt says to what the service knows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use super::{
+    defaults::Defaults,
+    directory::{Known, Owner},
+    instance::{Content, Handed, Instance, Kind},
+    nocloud::NOTHING,
+};
+use crate::core::{
+    metadata::ready,
+    network::{Lease, Network},
+    seed::handed::HandedSeed,
+};
+use uuid::Uuid;
+
+/// What libvirt said.
+#[derive(Debug, Clone, Default)]
+pub struct Said {
+    /// The live XML of the running domains.
+    pub domains: Vec<String>,
+    /// The networks.
+    pub networks: Vec<Network>,
+    /// The leases, by network.
+    pub leases: BTreeMap<String, Vec<Lease>>,
+    /// The seeds that are kept for clones.
+    pub seeds: BTreeMap<Uuid, HandedSeed>,
+}
+
+/// What is known then of the domains with a card on one of these bridges, and what could not be read.
+pub fn gather(said: &Said, bridges: &BTreeSet<String>, defaults: &Defaults, host: &str) -> (Known, Vec<String>) {
+    let mut unreadable = Vec::new();
+    let mut instances = Vec::new();
+    for xml in &said.domains {
+        match Instance::read(xml) {
+            Ok(mut instance) if instance.cards.iter().any(|card| bridges.contains(&card.bridge)) => {
+                if let Some(seed) = said.seeds.get(&instance.uuid).filter(|_| instance.kind == Kind::Clone) {
+                    instance.content = of_clone(seed, has_phoned_home(xml, instance.uuid));
+                }
+                instances.push(instance);
+            }
+            Ok(_) => {}
+            Err(error) => unreadable.push(format!("{error:#}")),
+        }
+    }
+    let owners = owners(said, bridges);
+    for instance in &mut instances {
+        for card in &mut instance.cards {
+            let own = owners.iter().filter(|owner| owner.bridge == card.bridge && owner.mac == card.mac);
+            // What is kept for it counts more than what it had last.
+            card.address = own.max_by_key(|owner| (owner.reserved, owner.address.is_ipv4())).map(|owner| owner.address);
+        }
+        defaults.apply(host, instance);
+    }
+    // The same each time, whatever the order of the answers.
+    instances.sort_by_key(|instance| instance.uuid);
+    (Known { instances, owners }, unreadable)
+}
+
+fn has_phoned_home(xml: &str, instance: Uuid) -> bool {
+    ready::read(xml).is_ok_and(|ready| ready.is_some_and(|ready| ready.instance == instance))
+}
+
+/// What a clone's maker wrote for it. Once it is ready it has its secrets, and anybody in it could ask for them again.
+fn of_clone(seed: &HandedSeed, ready: bool) -> Content {
+    let user_data = if ready { NOTHING.to_owned() } else { seed.user_data.expose().clone() };
+    let nocloud = Handed { meta_data: seed.meta_data.clone(), network_config: seed.network_config.clone() };
+    Content { keys: seed.public_keys.clone(), user_data: Some(user_data), nocloud: Some(nocloud), ..Content::default() }
+}
+
+fn owners(said: &Said, bridges: &BTreeSet<String>) -> Vec<Owner> {
+    let mut owners = Vec::new();
+    for network in &said.networks {
+        let Some(bridge) = network.bridge.as_ref().filter(|bridge| bridges.contains(*bridge)) else { continue };
+        let mut add = |mac, address: IpAddr, reserved| {
+            owners.extend(Option::map(mac, |mac| Owner { bridge: bridge.clone(), address, mac, reserved }));
+        };
+        network.reservations.iter().for_each(|reservation| add(reservation.mac, reservation.ip, true));
+        let leases = said.leases.get(&network.name);
+        leases.into_iter().flatten().for_each(|lease| add(lease.mac, lease.ip, false));
+    }
+    owners
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::network::Reservation;
+
+    fn domain(name: &str, mac: &str, bridge: &str) -> String {
+        format!(
+            "<domain type='kvm'><name>{name}</name><uuid>11111111-2222-4333-8444-5555555555{mac}</uuid><vcpu>1</vcpu>\
+             <memory>1</memory><devices><interface type='bridge'><mac address='52:54:00:00:00:{mac}'/><source bridge='{bridge}'/>\
+             <target dev='vnet{mac}'/></interface></devices></domain>"
+        )
+    }
+
+    #[test]
+    fn domains_on_other_bridges_and_what_cannot_be_read_are_left_out() {
+        let mac = |last: &str| Some(format!("52:54:00:00:00:{last}").parse().unwrap());
+        let ip = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let reservation = Reservation { network: "default".to_owned(), mac: mac("0b"), ip: ip(11), name: None };
+        let network = Network {
+            name: "default".to_owned(),
+            bridge: Some("br0".to_owned()),
+            reservations: vec![reservation],
+            ..Network::default()
+        };
+        let lease = |last: &str, address: u8| Lease { mac: mac(last), ip: ip(address), hostname: None };
+        let said = Said {
+            domains: vec![domain("b", "0b", "br0"), domain("a", "0a", "br0"), domain("c", "0c", "br9"), "<domain/>".to_owned()],
+            networks: vec![network],
+            leases: [("default".to_owned(), vec![lease("0a", 10), lease("0b", 99)]), ("other".to_owned(), vec![lease("0a", 5)])]
+                .into(),
+            seeds: BTreeMap::new(),
+        };
+        let (known, unreadable) = gather(&said, &["br0".to_owned()].into(), &Defaults::default(), "hv1");
+        let found: Vec<_> =
+            known.instances.iter().map(|instance| (instance.domain.as_str(), instance.cards[0].address.unwrap())).collect();
+        assert_eq!(found, [("a", ip(10)), ("b", ip(11))]);
+        assert_eq!((known.owners.len(), unreadable.len()), (3, 1));
+    }
+}

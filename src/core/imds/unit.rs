@@ -1,0 +1,243 @@
+//! The service as systemd runs it: what is to be there, and what makes it so.
+
+use crate::core::{
+    bootstrap::{Facts, Item, Probe, Step},
+    error::Refusal,
+};
+
+/// The unit.
+const UNIT: &str = "/etc/systemd/system/tpl-metadata.service";
+/// Its name.
+const NAME: &str = "tpl-metadata.service";
+/// Who answers guests.
+pub const USER: &str = "tpl-metadata";
+/// Where a sandbox without anybody's home finds no program.
+const HOMES: [&str; 3] = ["/home/", "/root/", "/run/user/"];
+
+/// Everything that could be changed by somebody who is not root: the program, and each folder on the way to it.
+const LOOSE: &str = r#"path=$(readlink -f "$1") || exit
+while :; do
+  [ "$(stat -c %u "$path")" = 0 ] || echo "$path is not root's"
+  [ $(($(stat -c 0%a "$path") & 022)) = 0 ] || [ -k "$path" ] || echo "$path can be changed by others than root"
+  [ "$path" != / ] || break
+  path=$(dirname "$path")
+done"#;
+
+/// What this machine is asked.
+pub fn probes(program: &str) -> Vec<Probe> {
+    vec![
+        Probe::new("unit.systemd", "[ ! -d /run/systemd/system ] || echo yes"),
+        Probe::with("unit.loose", LOOSE, &[program]),
+        Probe::with("unit.user", "! getent passwd \"$1\" >/dev/null || echo yes", &[USER]),
+        Probe::file("unit.file", UNIT),
+        Probe::with("unit.enabled", "systemctl is-enabled \"$1\" || true", &[NAME]),
+        Probe::with("unit.active", "systemctl is-active \"$1\" || true", &[NAME]),
+    ]
+}
+
+/// What is to be so: the service runs, with these arguments of `tpl`.
+///
+/// # Errors
+/// [`Refusal`]: there is no systemd; or root would run a program that others can change, or that its sandbox cannot see.
+pub fn items(facts: &Facts, program: &str, arguments: &[String]) -> Result<Vec<Item>, Refusal> {
+    ensure_systemd(facts)?;
+    let advice = "copy it to a folder that is root's alone, as in: install tpl /usr/local/bin/; and run it from there";
+    if HOMES.iter().any(|home| program.starts_with(home)) {
+        return Err(Refusal::new(format!("{program} is in somebody's home, which the service does not see")).advise(advice));
+    }
+    let loose = facts.get("unit.loose").unwrap_or("it cannot be looked at");
+    if !loose.is_empty() {
+        let reasons = loose.lines().map(|line| format!("root would run {program} from now on: {line}")).collect();
+        return Err(Refusal { reasons, advice: Some(advice.to_owned()) });
+    }
+    let text = text(program, arguments);
+    let add = Step::run(&[
+        "useradd",
+        "--system",
+        "--user-group",
+        "--no-create-home",
+        "--home-dir",
+        "/",
+        "--shell",
+        "/usr/sbin/nologin",
+        USER,
+    ]);
+    let (reload, restart) = (Step::run(&["systemctl", "daemon-reload"]), Step::run(&["systemctl", "restart", NAME]));
+    Ok(vec![
+        Item::holds(format!("user {USER}"), facts.is_yes("unit.user"), "absent", "there", vec![add]),
+        Item::file(UNIT, facts.whole("unit.file"), 0o644, &text, vec![reload, restart.clone()]),
+        Item::compare("at start", facts.get("unit.enabled"), "enabled", vec![Step::run(&["systemctl", "enable", NAME])]),
+        Item::compare("now", facts.get("unit.active"), "active", vec![restart]),
+    ])
+}
+
+/// What is to be so: nothing of it is there.
+///
+/// # Errors
+/// [`Refusal`]: there is no systemd.
+pub fn none(facts: &Facts) -> Result<Vec<Item>, Refusal> {
+    ensure_systemd(facts)?;
+    let there = facts.whole("unit.file").is_some();
+    let remove = vec![
+        Step::run(&["systemctl", "disable", "--now", NAME]),
+        Step::Remove { path: UNIT.to_owned() },
+        Step::run(&["systemctl", "daemon-reload"]),
+    ];
+    Ok(vec![
+        Item::holds(UNIT, !there, "there", "absent", remove),
+        Item::holds(format!("user {USER}"), !facts.is_yes("unit.user"), "there", "absent", vec![Step::run(&["userdel", USER])]),
+    ])
+}
+
+fn ensure_systemd(facts: &Facts) -> Result<(), Refusal> {
+    if facts.is_yes("unit.systemd") {
+        return Ok(());
+    }
+    let advice = "let this machine's own init run: tpl metadata serve";
+    Err(Refusal::new("this machine is not run by systemd").advise(advice))
+}
+
+/// The unit. What the keeper needs of root's rights, and no more: addresses on bridges, low ports, another user for the server.
+fn text(program: &str, arguments: &[String]) -> String {
+    let words: Vec<String> = std::iter::once(program).chain(arguments.iter().map(String::as_str)).map(word).collect();
+    let command = words.join(" ");
+    format!(
+        "\
+# Written by tpl metadata install.
+[Unit]
+Description=Metadata service for the guests of this hypervisor
+After=network.target libvirtd.service virtqemud.service virtnetworkd.service
+
+[Service]
+Type=exec
+ExecStart={command}
+ExecReload=/bin/kill -HUP $MAINPID
+KillMode=mixed
+TimeoutStopSec=30
+Restart=on-failure
+RestartSec=2
+# Nobody's own configuration is read.
+Environment=HOME=/
+StateDirectory=tpl/metadata
+StateDirectoryMode=0700
+UMask=0077
+CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SETUID CAP_SETGID CAP_KILL
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+TasksMax=128
+
+[Install]
+WantedBy=multi-user.target
+"
+    )
+}
+
+/// A word of a command line of systemd's: <https://www.freedesktop.org/software/systemd/man/latest/systemd.service.html#Command%20lines>.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=+@".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '%' | '$' => quoted.extend([c, c]),
+            c if c.is_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::bootstrap::steps;
+
+    fn facts(unit: Option<&str>, state: &str) -> Facts {
+        let file = unit.ok_or("");
+        let answers = [
+            ("unit.systemd", Ok("yes")),
+            ("unit.loose", Ok("")),
+            ("unit.user", Ok(if unit.is_some() { "yes" } else { "" })),
+            ("unit.file", file),
+            ("unit.enabled", Ok(if unit.is_some() { "enabled" } else { "not-found" })),
+            ("unit.active", Ok(state)),
+        ];
+        answers.into_iter().fold(Facts::default(), |facts, (name, answer)| facts.with(name, answer))
+    }
+
+    fn arguments() -> Vec<String> {
+        ["metadata", "serve", "--network", "it's $HOME"].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn what_is_missing_is_made_and_then_nothing() {
+        let program = "/usr/local/bin/tpl";
+        let missing = steps(&items(&facts(None, "inactive"), program, &arguments()).unwrap());
+        let lines: Vec<String> = missing.iter().map(Step::summary).collect();
+        assert_eq!(
+            lines,
+            [
+                "ran useradd --system --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin tpl-metadata",
+                "wrote /etc/systemd/system/tpl-metadata.service",
+                "ran systemctl daemon-reload",
+                "ran systemctl restart tpl-metadata.service",
+                "ran systemctl enable tpl-metadata.service",
+            ]
+        );
+        let text = text(program, &arguments());
+        assert!(text.contains("\nExecStart=/usr/local/bin/tpl metadata serve --network \"it's $$HOME\"\n"), "{text}");
+        assert_eq!(steps(&items(&facts(Some(&text), "active"), program, &arguments()).unwrap()), []);
+        assert_eq!(steps(&none(&facts(Some(&text), "active")).unwrap()).len(), 4);
+        assert_eq!(steps(&none(&facts(None, "inactive")).unwrap()), []);
+    }
+
+    #[test]
+    fn what_must_not_be_is_refused() {
+        let fine = facts(None, "inactive");
+        let loose = fine.clone().with("unit.loose", Ok("/srv is not root's\n/srv/tpl can be changed by others than root"));
+        let table = [
+            (fine.clone().with("unit.systemd", Ok("")), "/usr/bin/tpl", "this machine is not run by systemd"),
+            (fine, "/root/tpl", "/root/tpl is in somebody's home"),
+            (loose, "/srv/tpl", "root would run /srv/tpl from now on: /srv is not root's"),
+        ];
+        for (facts, program, expected) in table {
+            let refused = items(&facts, program, &[]).unwrap_err().to_string();
+            assert!(refused.contains(expected), "{refused}");
+        }
+    }
+
+    #[test]
+    fn words_cannot_leave_their_line() {
+        let table = [
+            ("default", "default"),
+            ("", "\"\""),
+            ("a b", "\"a b\""),
+            ("a\nExecStartPre=x", "\"a\\x0aExecStartPre=x\""),
+            ("%h $A \"\\", "\"%%h $$A \\\"\\\\\""),
+        ];
+        for (text, expected) in table {
+            assert_eq!(word(text), expected);
+        }
+    }
+}
