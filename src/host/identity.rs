@@ -95,6 +95,16 @@ pub fn random_password_hash() -> Result<Secret<String>> {
     password_hash(&password, &salt)
 }
 
+/// Bytes of chance, for a key.
+///
+/// # Errors
+/// The system's source of them fails.
+pub fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    OsRng.try_fill_bytes(&mut bytes).map_err(|error| anyhow!("making a random key: {error}"))?;
+    Ok(bytes)
+}
+
 fn password_hash(password: &str, salt: &[u8]) -> Result<Secret<String>> {
     ensure!(salt.len() == SALT, "hashing a password: the salt has {} bytes, not {SALT}", salt.len());
     let hash = ShaCrypt::SHA512.hash_password_with_salt(password.as_bytes(), salt);

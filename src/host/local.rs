@@ -121,6 +121,38 @@ fn watch_signals() -> Result<Stop> {
     Ok(flag.into())
 }
 
+/// The signals of a service: its end, and whether it is to read its files again, which is told once for each time.
+///
+/// # Errors
+/// They cannot be caught.
+pub fn service_signals() -> Result<(Stop, impl Fn() -> bool)> {
+    let (end, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    for (signal, flag) in [(SIGINT, &end), (SIGTERM, &end), (SIGHUP, &reload)] {
+        signal_hook::flag::register(signal, Arc::clone(flag)).context("catching signals")?;
+    }
+    Ok((end.into(), move || reload.swap(false, Ordering::Relaxed)))
+}
+
+/// A user of this machine and the user's group, by number; none where `/etc/passwd` has no such user.
+///
+/// # Errors
+/// It cannot be read.
+pub fn user(name: &str) -> Result<Option<(u32, u32)>> {
+    let passwd = fs::read_to_string("/etc/passwd").context("reading /etc/passwd")?;
+    let numbers = |line: &str| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then_some(())?;
+        let (uid, gid) = (fields.nth(1)?, fields.next()?);
+        Some((uid.parse().ok()?, gid.parse().ok()?))
+    };
+    Ok(passwd.lines().find_map(numbers))
+}
+
+/// What this machine calls itself.
+pub fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}
+
 impl ThisMachine {
     /// For what waits without asking [`Local`].
     pub fn stop(&self) -> Stop {
@@ -174,8 +206,7 @@ fn private_folder(folder: &Path, uid: u32) -> Result<()> {
 
 /// Where a run is: whose locks can be seen from here. Another user's are in another folder, as if on another machine.
 fn machine_of(uid: u32) -> String {
-    let host =
-        fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned());
+    let host = host_name();
     if uid == 0 { host } else { format!("{host} (user {uid})") }
 }
 

@@ -10,6 +10,7 @@ pub mod hypervisor;
 pub mod identity;
 pub mod image;
 pub mod images;
+pub mod imds;
 pub mod keys;
 pub mod known_hosts;
 pub mod libvirt;

@@ -5,7 +5,7 @@ pub mod streams;
 
 use std::{
     io::{Read, Write as _},
-    os::unix::process::CommandExt as _,
+    os::{fd::OwnedFd, unix::process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -104,6 +104,22 @@ fn command(path: &Path, args: &[&str]) -> Command {
     // A group of its own: an interrupt at the terminal reaches tpl, which ends the program in its own way.
     command.process_group(0);
     command
+}
+
+/// Starts this program itself once more, for that user if one is given, with a socket as its standard input. What it says goes where
+/// this one's goes. Nothing else is handed on to it: no variable, no folder, no other file.
+///
+/// # Errors
+/// It does not start.
+pub fn again(args: &[&str], user: Option<(u32, u32)>, socket: OwnedFd) -> Result<Child> {
+    // Not by its path: that user may not be let into its folder.
+    let mut command = command(Path::new("/proc/self/exe"), args);
+    command.env_clear().env("LC_ALL", "C").current_dir("/").stdin(socket).stdout(Stdio::null()).stderr(Stdio::inherit());
+    if let Some((uid, gid)) = user {
+        // Supplementary groups go with that.
+        command.uid(uid).gid(gid);
+    }
+    command.spawn().context("starting tpl once more")
 }
 
 fn name_of(path: &Path) -> String {

@@ -1,4 +1,4 @@
-//! The real hypervisor: libvirt through the `virt` crate. [`node`], [`stats`], [`leases`] and [`stream`] call what that crate does not
+//! The real hypervisor: libvirt through the `virt` crate. [`node`], [`stats`], [`leases`], [`live`] and [`stream`] call what that crate does not
 //! wrap: one of the two places with FFI.
 
 mod alive;
@@ -7,6 +7,7 @@ mod bytes;
 mod domains;
 mod leases;
 mod listing;
+pub mod live;
 mod networks;
 mod node;
 mod seeds;

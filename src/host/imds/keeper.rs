@@ -1,0 +1,343 @@
+//! The process that has the rights: it holds the addresses on the bridges, speaks with libvirt, reads the files, and tells the server.
+
+use std::{
+    collections::BTreeSet,
+    net::Shutdown,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
+    process::Child,
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use uuid::Uuid;
+
+use super::{
+    bridges::{Bridges, Look},
+    control::{About, Question, Settings, ToServer, receive, send},
+    listen,
+    once::Once,
+    watch::{self, Heard},
+};
+use crate::{
+    core::{
+        imds::{
+            defaults::Defaults,
+            gather::{Said, gather},
+            instance::Kind,
+        },
+        network::Network,
+        units::Span,
+    },
+    host::{local::Stop, process},
+};
+
+/// How often the bridges are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the server has to end by itself.
+const END: Duration = Duration::from_secs(15);
+
+/// What the service is to be.
+pub struct Service<'a> {
+    /// The connection to libvirt.
+    pub uri: &'a str,
+    /// How long that has to answer.
+    pub deadline: Span,
+    /// The networks whose bridges are served.
+    pub networks: &'a [String],
+    /// Bridges that are served besides.
+    pub bridges: &'a [String],
+    /// How far answers go.
+    pub hops: u8,
+    /// The loopback port for health and metrics.
+    pub status_port: u16,
+    /// The user and group that the server runs as; none leaves it this process's.
+    pub user: Option<(u32, u32)>,
+    /// How the server is set.
+    pub settings: Settings,
+    /// What has been handed out once.
+    pub once: Once,
+    /// What other domains are told; read again when somebody asks for it.
+    pub defaults: &'a dyn Fn() -> Result<Defaults>,
+    /// Whether somebody has asked for that.
+    pub reload: &'a dyn Fn() -> bool,
+    /// Notes that a clone is ready; its host keys. Whether there is such a clone.
+    pub ready: &'a dyn Fn(Uuid, &str, Vec<String>) -> Result<bool>,
+}
+
+/// What the keeper hears.
+enum Event {
+    Libvirt(Heard),
+    Asked(Question),
+    /// The server has ended.
+    Ended,
+}
+
+/// Runs the service until somebody asks for its end.
+///
+/// # Errors
+/// It cannot begin: no such network, an address or a port that something else has, a wrong file. Or the server has ended by itself.
+pub fn run(service: &Service<'_>, stop: &Stop) -> Result<()> {
+    let defaults = (service.defaults)()?;
+    let status = listen::on_loopback(service.status_port)?;
+    let (events, heard) = channel();
+    let server = Server::start(service, events.clone())?;
+    server.tell(&ToServer::ListenForStatus, Some(&status.into()))?;
+    let (uri, deadline) = (service.uri.to_owned(), service.deadline);
+    thread::spawn(move || watch::watch(&uri, deadline, &|heard| events.send(Event::Libvirt(heard)).is_ok()));
+    let mut keeper = Keeper {
+        service,
+        server,
+        bridges: Bridges::new(service.hops),
+        defaults,
+        said: None,
+        known: None,
+        waiting: BTreeSet::new(),
+    };
+    let outcome = keeper.follow(&heard, stop);
+    let mut left = keeper.bridges.release_all();
+    left.extend(keeper.server.end().err());
+    for error in left {
+        tracing::error!(error = format!("{error:#}"), "not cleaned up");
+    }
+    outcome
+}
+
+struct Keeper<'a> {
+    service: &'a Service<'a>,
+    server: Server,
+    bridges: Bridges,
+    defaults: Defaults,
+    /// What libvirt said last; none while it says nothing.
+    said: Option<Said>,
+    /// What the server was told last.
+    known: Option<crate::core::imds::directory::Known>,
+    /// Networks and bridges that are not there: said once.
+    waiting: BTreeSet<String>,
+}
+
+impl Keeper<'_> {
+    fn follow(&mut self, heard: &Receiver<Event>, stop: &Stop) -> Result<()> {
+        let mut looked = Instant::now();
+        // Bridges by their names need no libvirt.
+        self.look()?;
+        while stop.go_on().is_ok() {
+            match heard.recv_timeout(LOOK / 4) {
+                Ok(Event::Libvirt(heard)) => self.hear(heard)?,
+                Ok(Event::Asked(question)) => self.answer(question)?,
+                Ok(Event::Ended) => bail!("the server has ended by itself"),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => bail!("nothing is heard any more"),
+            }
+            if (self.service.reload)() {
+                self.reload()?;
+            }
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.look()?;
+            }
+        }
+        tracing::info!("stopping");
+        Ok(())
+    }
+
+    fn hear(&mut self, heard: Heard) -> Result<()> {
+        match heard {
+            Heard::Said(said) => {
+                if self.said.is_none() {
+                    tracing::info!(uri = self.service.uri, "libvirt answers");
+                    self.check_networks(&said)?;
+                    self.server.tell(&ToServer::Libvirt(true), None)?;
+                }
+                self.said = Some(said);
+                self.look()?;
+                self.publish()
+            }
+            Heard::Lost(reason) => {
+                // The server answers on from what it was told.
+                if self.said.take().is_some() || self.waiting.insert("libvirt".to_owned()) {
+                    tracing::warn!(reason, "libvirt does not answer");
+                }
+                self.server.tell(&ToServer::Libvirt(false), None)
+            }
+        }
+    }
+
+    /// A network that nobody has defined is a mistake at the beginning, and no reason to end later.
+    fn check_networks(&self, said: &Said) -> Result<()> {
+        if self.known.is_some() {
+            return Ok(());
+        }
+        for name in self.service.networks {
+            let found = said.networks.iter().find(|network| network.name == *name);
+            let Some(network) = found else {
+                let all: Vec<&str> = said.networks.iter().map(|network| network.name.as_str()).collect();
+                let advice = format!("there are: {}", all.join(", "));
+                return Err(crate::core::error::Refusal::new(format!("there is no network {name}")).advise(advice).into());
+            };
+            if network.active && network.bridge.is_none() {
+                let advice = "its guests are on another machine's wire; --bridge names a bridge of this host";
+                return Err(crate::core::error::Refusal::new(format!("network {name} has no bridge")).advise(advice).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The bridges that are to be served, by what libvirt said last.
+    fn wanted(&self) -> BTreeSet<String> {
+        let of = |network: &Network| {
+            network.bridge.clone().filter(|_| network.active && self.service.networks.contains(&network.name))
+        };
+        let networks = self.said.iter().flat_map(|said| &said.networks).filter_map(of);
+        networks.chain(self.service.bridges.iter().cloned()).collect()
+    }
+
+    fn look(&mut self) -> Result<()> {
+        let mut wanted = self.wanted();
+        if self.said.is_none() {
+            // A libvirt that does not answer says nothing of its networks: they stay.
+            wanted.extend(self.bridges.names().cloned());
+        }
+        let gone: Vec<String> = self.bridges.names().filter(|name| !wanted.contains(*name)).cloned().collect();
+        for name in gone {
+            self.bridges.release(&name)?;
+            self.forget(&name)?;
+        }
+        for name in wanted {
+            match self.bridges.look(&name)? {
+                Look::Same if !self.bridges.names().any(|served| *served == name) => {
+                    if self.waiting.insert(name.clone()) {
+                        tracing::warn!(bridge = name, "waiting for a bridge that is not there");
+                    }
+                }
+                Look::Same => {}
+                Look::New(bridge, listener) => {
+                    self.waiting.remove(&name);
+                    self.server.tell(&ToServer::from(&bridge), Some(&listener.into()))?;
+                    tracing::info!(bridge = name, "serving");
+                    self.publish()?;
+                }
+                Look::Gone => self.forget(&name)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, bridge: &str) -> Result<()> {
+        tracing::info!(bridge, "serving no more");
+        self.server.tell(&ToServer::Forget(bridge.to_owned()), None)
+    }
+
+    /// Tells the server what is known, where that is something new.
+    fn publish(&mut self) -> Result<()> {
+        let Some(said) = &self.said else { return Ok(()) };
+        let bridges = self.bridges.names().cloned().collect();
+        let (known, unreadable) = gather(said, &bridges, &self.defaults, &self.service.settings.host);
+        for error in unreadable {
+            if self.waiting.insert(error.clone()) {
+                tracing::warn!(error, "a domain cannot be read, and is told nothing");
+            }
+        }
+        if self.known.as_ref() != Some(&known) {
+            tracing::info!(domains = known.instances.len(), "domains");
+            let frame = ToServer::Known(known);
+            self.server.tell(&frame, None)?;
+            let ToServer::Known(known) = frame else { return Ok(()) };
+            self.known = Some(known);
+        }
+        Ok(())
+    }
+
+    /// Reads the defaults again. A wrong file changes nothing.
+    fn reload(&mut self) -> Result<()> {
+        match (self.service.defaults)() {
+            Ok(defaults) => {
+                tracing::info!("the defaults are read again");
+                self.defaults = defaults;
+                self.publish()
+            }
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "the defaults are wrong: the old ones stay");
+                Ok(())
+            }
+        }
+    }
+
+    fn answer(&mut self, question: Question) -> Result<()> {
+        let known = self.known.iter().flat_map(|known| &known.instances).find(|instance| instance.uuid == question.instance);
+        let Some(instance) = known else { return self.server.tell(&ToServer::Answer(question.id, false), None) };
+        let answer = match question.about {
+            About::Once(item) => self.service.once.is_first(question.instance, item),
+            // Only what is tpl's own is written into; the log tells of the others.
+            About::Ready(_) if instance.kind != Kind::Clone => {
+                tracing::info!(domain = instance.domain, "ready");
+                Ok(true)
+            }
+            About::Ready(keys) => {
+                tracing::info!(domain = instance.domain, "ready");
+                (self.service.ready)(question.instance, &instance.domain, keys)
+            }
+        };
+        match answer {
+            Ok(answer) => self.server.tell(&ToServer::Answer(question.id, answer), None),
+            Err(error) => {
+                // No answer: the guest is told to ask again later.
+                tracing::error!(error = format!("{error:#}"), domain = instance.domain, "a guest's request cannot be done");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The other process.
+struct Server {
+    child: Child,
+    stream: UnixStream,
+}
+
+impl Server {
+    fn start(service: &Service<'_>, events: Sender<Event>) -> Result<Self> {
+        let (stream, other) = UnixStream::pair().context("making a pair of sockets")?;
+        let child = process::again(&["metadata", "server"], service.user, OwnedFd::from(other))?;
+        let server = Self { child, stream };
+        server.tell(&ToServer::Settings(service.settings.clone()), None)?;
+        let asking = server.stream.try_clone()?;
+        thread::spawn(move || {
+            while let Ok(Some((question, _))) = receive::<Question>(&asking) {
+                if events.send(Event::Asked(question)).is_err() {
+                    return;
+                }
+            }
+            // Whoever has heard enough is gone.
+            let _ = events.send(Event::Ended);
+        });
+        Ok(server)
+    }
+
+    fn tell(&self, frame: &ToServer, along: Option<&OwnedFd>) -> Result<()> {
+        send(&self.stream, frame, along.map(|fd| fd.as_fd())).context("telling the server")
+    }
+
+    /// Lets it end what it is at.
+    fn end(mut self) -> Result<()> {
+        // It may be gone already.
+        let _ = self.tell(&ToServer::Stop, None);
+        let _ = self.stream.shutdown(Shutdown::Write);
+        let begun = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if begun.elapsed() >= END {
+                self.child.kill()?;
+                self.child.wait()?;
+                bail!("the server was not done after {} s, and was ended", END.as_secs());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the server has failed: {status}");
+        Ok(())
+    }
+}

@@ -1,0 +1,20 @@
+//! The metadata service's outside: bridges, sockets, HTTP, and its two processes.
+//!
+//! ```text
+//! keeper (root)  libvirt, files, addresses on bridges ──frames──▶ server (nobody)  HTTP, the kernel's tables
+//! ```
+//! What a guest sends is read by the server alone. It has no file, no connection to libvirt, and no rights; what it knows, the keeper
+//! has sent it, and so it answers on while libvirt does not.
+
+mod bridges;
+pub mod control;
+pub mod keeper;
+pub mod kernel;
+mod listen;
+pub mod log;
+mod metrics;
+pub mod once;
+mod respond;
+mod seats;
+pub mod server;
+mod watch;
