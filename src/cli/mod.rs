@@ -5,6 +5,7 @@ mod clone;
 mod create_vm;
 mod host;
 mod key;
+mod metadata;
 mod portable;
 mod push;
 mod read;
@@ -26,6 +27,7 @@ pub use clone::{CloneArgs, GuestArgs, NameArgs, NetArgs, SizeArgs, WorkArgs};
 pub use create_vm::CreateVmArgs;
 pub use host::{BootstrapArgs, CapArgs, CheckArgs, HostCommand, LoginArgs};
 pub use key::{KeyCommand, KeyGenerateArgs, VerifyArgs};
+pub use metadata::{InstallArgs, MetadataCommand, ServeArgs};
 pub use portable::{ExportArgs, ImportArgs};
 pub use push::{PullArgs, PushArgs};
 
@@ -123,6 +125,9 @@ pub enum Command {
     Destroy(DestroyArgs),
     /// Remove what failed or killed runs have left
     Prune(PruneArgs),
+    /// A metadata service for the guests of this host, as clouds have it at 169.254.169.254
+    #[command(subcommand)]
+    Metadata(MetadataCommand),
     /// One command from a machine that answers SSH to a VM on it: bootstrap, template, a clone with /var on a disk of its own
     CreateVm(Box<CreateVmArgs>),
     /// Make hypervisors of fresh machines, and check that they still are as they were made

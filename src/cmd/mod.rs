@@ -18,6 +18,7 @@ pub mod import;
 pub mod key;
 pub mod kvm;
 pub mod list;
+pub mod metadata;
 pub mod parallel;
 pub mod pipelines;
 pub mod promote;
@@ -57,6 +58,7 @@ pub fn run(cli: &Cli) -> Result<()> {
     match &cli.command {
         Command::SealOps => return seal_ops::run(output),
         Command::Host(command) => return host::run(&cli.global, command, output),
+        Command::Metadata(command) => return metadata::run(&cli.global, command, output),
         Command::CreateVm(args) => return create_vm::run(&cli.global, args, output),
         Command::Schema(args) => return schema::run(args),
         Command::Timings(args) => return timings::run(args, output),
@@ -110,6 +112,7 @@ pub fn run(cli: &Cli) -> Result<()> {
         | Command::Doctor
         | Command::Host(_)
         | Command::CreateVm(_)
+        | Command::Metadata(_)
         | Command::Validate(_)
         | Command::Schema(_)
         | Command::SealOps

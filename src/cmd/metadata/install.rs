@@ -1,0 +1,130 @@
+//! `tpl metadata install`: the service as a unit of systemd's.
+
+use std::{
+    env,
+    path::{self, Path},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use serde::Serialize;
+
+use crate::{
+    cli::{Global, InstallArgs, Output, ServeArgs},
+    cmd::settings,
+    core::{
+        bootstrap::{Item, Step, steps},
+        config::Config,
+        error::{Advised, Invalid, Refusal},
+        imds::unit,
+    },
+    host::{
+        local::{Local as _, ThisMachine},
+        machine::{Machine, journal::Journal, local::LocalMachine},
+    },
+    ui,
+};
+
+/// The folder that the unit's StateDirectory is.
+const STATE: &str = "/var/lib/tpl/metadata";
+
+#[derive(Serialize)]
+struct Report {
+    dry_run: bool,
+    outcome: &'static str,
+    changes: Vec<String>,
+}
+
+/// Runs `tpl metadata install`.
+///
+/// # Errors
+/// [`Refusal`]: not by root, no systemd, or a program that others can change. Else a step fails, or the service does not stay up.
+pub fn run(global: &Global, args: &InstallArgs, output: Output) -> Result<()> {
+    let config = settings::load(global)?;
+    let local = ThisMachine::register()?;
+    if !args.dry_run && !rustix::process::geteuid().is_root() {
+        return Err(Refusal::new("only root can install a service").advise("run it by sudo").into());
+    }
+    super::serve::check(&config, &args.serve)?;
+    let program = env::current_exe().context("finding tpl itself")?;
+    let program = program.to_str().context("tpl's own path is no UTF-8")?;
+    let machine = LocalMachine::new(Arc::new(Journal::none()));
+    let arguments = arguments(&config, &args.serve)?;
+    let items = || -> Result<Vec<Item>> {
+        let facts = machine.ask(&unit::probes(program)).context("asking how it stands")?;
+        Ok(if args.uninstall { unit::none(&facts)? } else { unit::items(&facts, program, &arguments)? })
+    };
+    let todo = steps(&items()?);
+    let (outcome, changes) = match (todo.is_empty(), args.dry_run) {
+        (true, _) => ("unchanged", Vec::new()),
+        (false, true) => ("would-change", todo.iter().map(Step::describe).collect()),
+        (false, false) => ("changed", todo.iter().map(Step::summary).collect()),
+    };
+    if !args.dry_run {
+        for step in &todo {
+            local.go_on()?;
+            perform(&machine, step)?;
+        }
+        if !todo.is_empty() && !args.uninstall {
+            // One that cannot begin says so at once.
+            local.sleep(Duration::from_secs(2));
+        }
+        ensure_done(&items()?)?;
+    }
+    let report = Report { dry_run: args.dry_run, outcome, changes };
+    match output {
+        Output::Json => ui::json(&report),
+        Output::Text => ui::data(&text(&report)),
+    }
+}
+
+fn text(report: &Report) -> String {
+    let lines: String = report.changes.iter().map(|change| format!("  {}\n", change.trim_end())).collect();
+    format!("tpl-metadata.service: {}\n{lines}", report.outcome)
+}
+
+fn perform(machine: &dyn Machine, step: &Step) -> Result<()> {
+    match step {
+        Step::Write { path, mode, content } => machine.write(path, *mode, content),
+        Step::Remove { path } => machine.remove(path),
+        Step::Run { argv, minutes } => {
+            let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+            machine.run(&argv, Duration::from_secs(60 * u64::from(*minutes))).map(drop)
+        }
+        Step::Reboot => machine.reboot(),
+    }
+}
+
+fn ensure_done(items: &[Item]) -> Result<()> {
+    let left: Vec<&str> = items.iter().filter(|item| item.has_drifted()).map(|item| item.what.as_str()).collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    let cause = anyhow!("it is not as it should be after all steps: {}", left.join(", "));
+    Err(Advised::new(cause, "`journalctl -u tpl-metadata` says why").into())
+}
+
+/// What systemd is to run: this call's own settings, with nothing left to what the environment may say at that time.
+fn arguments(config: &Config, args: &ServeArgs) -> Result<Vec<String>> {
+    let mut words: Vec<String> = ["--connect", &config.uri, "metadata", "serve"].map(str::to_owned).to_vec();
+    if args.state.as_path() != Path::new(STATE) {
+        return Err(Invalid::argument(format!("systemd gives the service {STATE}, and no other folder")).into());
+    }
+    let (networks, bridges) = super::serve::served(args, config);
+    let mut add = |name: &str, value: String| words.push(format!("--{name}={value}"));
+    networks.into_iter().for_each(|network| add("network", network));
+    bridges.into_iter().for_each(|bridge| add("bridge", bridge));
+    if let Some(file) = &args.config {
+        let file = path::absolute(file).context("finding the file of --config")?;
+        add("config", file.to_str().context("the path of --config is no UTF-8")?.to_owned());
+    }
+    add("hop-limit", args.hop_limit.to_string());
+    add("status-port", args.status_port.to_string());
+    let user = args.user.as_ref().map_or(unit::USER, |user| user.as_str());
+    add("user", user.to_owned());
+    if args.require_token {
+        words.push("--require-token".to_owned());
+    }
+    Ok(words)
+}

@@ -1,0 +1,26 @@
+//! `tpl metadata`: a metadata service for guests.
+
+mod install;
+mod serve;
+
+use anyhow::Result;
+
+use crate::{
+    cli::{Global, MetadataCommand, Output},
+    host::imds::{kernel::Kernel, log, server},
+};
+
+/// Runs `tpl metadata`.
+///
+/// # Errors
+/// The command's.
+pub fn run(global: &Global, command: &MetadataCommand, output: Output) -> Result<()> {
+    match command {
+        MetadataCommand::Serve(args) => serve::run(global, args),
+        MetadataCommand::Install(args) => install::run(global, args, output),
+        MetadataCommand::Server => {
+            let _log = log::begin();
+            server::run_on_stdin(Box::new(Kernel))
+        }
+    }
+}
