@@ -35,10 +35,7 @@ impl Libvirt {
         let length = seed.expose().len();
         ensure!(length <= MAX_SEED, "it has {length} bytes, and libvirt keeps {MAX_SEED} at most");
         // To define it again would make somebody else's secret tpl's.
-        ensure!(
-            self.any_secret(uuid)?.is_none_or(|(_, owner)| owner.is_some()),
-            "there is a secret {uuid} that is not tpl's"
-        );
+        ensure!(self.any_secret(uuid)?.is_none_or(|(_, owner)| owner.is_some()), "there is a secret {uuid} that is not tpl's");
         let secret = self.connect.define_secret_xml(&secret_xml(uuid, name)?, 0).map_err(plain)?;
         secret.set_value(seed.expose(), 0).map_err(plain)
     }

@@ -18,6 +18,7 @@ pub(super) fn identity() -> CloneIdentity {
             format: VolumeFormat::Qcow2,
         }],
         seed: Some(DiskLocation::File("/images/web01-seed".to_owned())),
+        asks_service: false,
         extra_disks: vec![],
         description: Some("a clone of <debian13>".to_owned()),
         metadata: "<tpl:clone xmlns:tpl='https://example.org/tpl/1'>{\n}</tpl:clone>".to_owned(),
@@ -194,8 +195,7 @@ fn a_clone_has_not_phoned_home_when_its_template_has() {
     let other = "<x:ready xmlns:x='urn:x'/>";
     let clone = changed(&format!("<metadata>{mark}{other}{own}{mark}</metadata>"), |_| {});
     let uuid = identity().uuid;
-    let expected =
-        format!("<domain><name>web01</name><uuid>{uuid}</uuid><metadata>{other}{}</metadata>", identity().metadata);
+    let expected = format!("<domain><name>web01</name><uuid>{uuid}</uuid><metadata>{other}{}</metadata>", identity().metadata);
     assert_eq!(clone, expected);
     let alone = changed(&format!("<metadata>{mark}</metadata>"), |_| {});
     assert_eq!(alone, "", "nothing is left but the clone's own");
