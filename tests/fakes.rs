@@ -23,6 +23,8 @@ mod faults;
 mod fleets;
 #[path = "fakes/guest.rs"]
 mod guest;
+#[path = "fakes/handed.rs"]
+mod handed;
 #[path = "fakes/hypervisor.rs"]
 mod hypervisor;
 #[path = "fakes/images.rs"]

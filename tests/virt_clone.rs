@@ -134,6 +134,7 @@ fn identity(template: &str, folder: &Path) -> CloneIdentity {
         plug: None,
         disks: disks(template, folder),
         seed: None,
+        asks_service: false,
         extra_disks: Vec::new(),
         description: Some("a clone".to_owned()),
         metadata: METADATA.to_owned(),

@@ -10,7 +10,7 @@ use crate::core::{
     pipeline::{PlainText, Word},
     ready::Until,
     units::{ByteSize, Span},
-    vm_spec::{Addressing, DomainName, ExtraDisk, Firmware, GuestFile, GuestUser, IpChoice, Label, MacChoice, Topology},
+    vm_spec::{Addressing, DomainName, ExtraDisk, Firmware, GuestFile, GuestUser, IpChoice, Label, MacChoice, SeedWay, Topology},
 };
 
 /// `tpl clone`.
@@ -49,6 +49,9 @@ pub struct CloneArgs {
     /// Take a snapshot of this name of each, once it is ready
     #[arg(long, value_name = "NAME")]
     pub snapshot: Option<Label>,
+    /// Where their cloud-init reads who they are: volume (a small one of their own) or metadata (from `tpl metadata serve` on their hypervisor; no volume is made) [default: volume]
+    #[arg(long, value_name = "WAY")]
+    pub seed: Option<SeedWay>,
     /// Define the VMs and do not start them
     #[arg(long, conflicts_with = "snapshot")]
     pub no_start: bool,
@@ -193,7 +196,7 @@ pub struct GuestArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Work")]
 pub struct WorkArgs {
-    /// What to wait for after the start: ssh (each answers with its own host key), cloud-init (it has finished), agent (the guest agent answers), tcp:PORT, none
+    /// What to wait for after the start: ssh (each answers with its own host key), cloud-init (it has finished), agent (the guest agent answers), tcp:PORT, phone-home (with --seed metadata: each has told the metadata service that its first boot has ended), none
     #[arg(long, default_value = "ssh", value_name = "UNTIL")]
     pub wait: Until,
     /// How long the VMs have to become ready, all together

@@ -321,6 +321,7 @@ fn clone_args(args: &CreateVmArgs, template: TemplateRef) -> CloneArgs {
         autostart: false,
         description: None,
         snapshot: None,
+        seed: None,
         no_start: false,
         spread: false,
         pack: false,

@@ -30,12 +30,15 @@ enum Leftover<'a> {
     Log(String),
     /// An installer's kernel or initrd whose template was removed from another machine.
     BootFile(String),
+    /// What the metadata service would hand out to a VM that is gone.
+    Seed(Uuid, String),
 }
 
-/// What is in folders of the hypervisor's.
-struct Files<'f> {
+/// What the hypervisor has besides domains and volumes.
+struct Beside<'f> {
     logs: &'f [String],
     boot_files: &'f [String],
+    seeds: &'f [(Uuid, String)],
 }
 
 #[derive(Debug, Serialize)]
@@ -52,15 +55,16 @@ pub fn run(world: World<'_>, args: &PruneArgs, output: Output) -> Result<()> {
     let _lock = world.reserve()?;
     // Who is dead is asked before what they have left is read: what a run finishes in between is no leftover.
     let dead = dead_runs(world, &world.inventory()?)?;
-    // Before the domains: a build defines its own before it puts a file there.
+    // Before the domains: a build defines its own before it puts a file there, a clone's is there before its seed.
     let boot_files = world.hypervisor.boot_files()?;
+    let seeds = world.hypervisor.seeds()?;
     let inventory = world.inventory()?;
     super::list::warn_unreadable(&inventory);
     let logs = world.hypervisor.guest_logs(LOG_FOLDER)?;
     let mut removed = Vec::new();
     let mut failed = Vec::new();
-    let files = Files { logs: &logs, boot_files: &boot_files };
-    for leftover in leftovers(&dead, &inventory, &files, args.template.as_ref()) {
+    let beside = Beside { logs: &logs, boot_files: &boot_files, seeds: &seeds };
+    for leftover in leftovers(&dead, &inventory, &beside, args.template.as_ref()) {
         if let Some(pool) = leftover.pool().filter(|pool| *pool != world.storage.pool()) {
             ui::note(&format!("left alone: {} is in pool {pool}: `tpl prune --pool {pool}` removes it", leftover.describe()));
             continue;
@@ -104,7 +108,7 @@ fn dead_runs(world: World<'_>, inventory: &Inventory) -> Result<BTreeSet<Uuid>> 
 fn leftovers<'a>(
     dead: &BTreeSet<Uuid>,
     inventory: &'a Inventory,
-    files: &Files<'_>,
+    beside: &Beside<'_>,
     only: Option<&TemplateName>,
 ) -> Vec<Leftover<'a>> {
     let mut found = Vec::new();
@@ -141,10 +145,12 @@ fn leftovers<'a>(
             found.push(Leftover::Probe(probe));
         }
     }
-    let ownerless = files.logs.iter().filter(|log| log_owner(log).is_some_and(|owner| !inventory.names.contains(&owner)));
+    let ownerless = beside.logs.iter().filter(|log| log_owner(log).is_some_and(|owner| !inventory.names.contains(&owner)));
     found.extend(ownerless.map(|log| Leftover::Log(log.clone())));
     let is_ownerless = |file: &&String| boot_file_owner(file).is_some_and(|owner| !inventory.names.contains(owner));
-    found.extend(files.boot_files.iter().filter(is_ownerless).map(|file| Leftover::BootFile(file.clone())));
+    found.extend(beside.boot_files.iter().filter(is_ownerless).map(|file| Leftover::BootFile(file.clone())));
+    let is_ownerless = |(uuid, _): &&(Uuid, String)| !inventory.uuids.contains(uuid);
+    found.extend(beside.seeds.iter().filter(is_ownerless).map(|(uuid, name)| Leftover::Seed(*uuid, name.clone())));
     found
 }
 
@@ -154,13 +160,13 @@ fn lasting(manifest: &Manifest) -> Vec<String> {
 }
 
 impl Leftover<'_> {
-    /// The pool of its volumes; a file has none.
+    /// The pool of its volumes; files and seeds have none.
     fn pool(&self) -> Option<&str> {
         match self {
             Self::Build(template) | Self::Scaffolding(template) => Some(&template.manifest.pool),
             Self::Clone(clone) => Some(&clone.record.pool),
             Self::Probe(probe) => Some(&probe.pool),
-            Self::Log(_) | Self::BootFile(_) => None,
+            Self::Log(_) | Self::BootFile(_) | Self::Seed(..) => None,
         }
     }
 
@@ -173,6 +179,7 @@ impl Leftover<'_> {
             Self::Scaffolding(template) => format!("build disks of {}", template.manifest.id()),
             Self::Log(path) => format!("log {path}"),
             Self::BootFile(name) => format!("boot file {}", boot_file(name)),
+            Self::Seed(uuid, name) => format!("seed of {name} ({uuid})"),
         }
     }
 
@@ -183,6 +190,7 @@ impl Leftover<'_> {
             Self::Probe(probe) => remove::probe(world, probe),
             Self::Log(path) => world.hypervisor.remove_log(path),
             Self::BootFile(name) => world.hypervisor.remove_boot_file(name),
+            Self::Seed(uuid, _) => world.hypervisor.remove_seed(*uuid),
             Self::Scaffolding(template) => {
                 let lasting = lasting(&template.manifest);
                 for volume in template.manifest.volumes.iter().filter(|volume| !lasting.contains(volume)) {

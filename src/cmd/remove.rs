@@ -9,6 +9,7 @@ use crate::{
         domain::logs,
         inventory::{Clone, Template},
         manifest::{CloneRecord, Manifest, Metadata, Phase, Probe, State, elsewhere},
+        vm_spec::SeedWay,
     },
 };
 
@@ -27,7 +28,7 @@ pub fn template(world: World<'_>, template: &Template) -> Result<()> {
     whole(world, &template.domain.name, &manifest.volumes, &manifest.pool, &|| Ok(()))
 }
 
-/// Removes a clone, running or not, with what DNS and DHCP servers know of it.
+/// Removes a clone, running or not, with what DNS and DHCP servers know of it, and what the metadata service would hand out to it.
 ///
 /// # Errors
 /// As for [`template`].
@@ -48,7 +49,14 @@ pub fn clone_keeping(world: World<'_>, clone: &Clone, keep: &[String]) -> Result
         let marked = world.hypervisor.write_metadata(&clone.domain.name, &Metadata::Clone(Box::new(going)));
         marked.with_context(|| format!("removing {}", clone.domain.name))?;
     }
-    whole(world, &clone.domain.name, &volumes, &clone.record.pool, &|| dns::forget(world, &clone.record))
+    let forget = || {
+        dns::forget(world, &clone.record)?;
+        match clone.record.seed {
+            SeedWay::Metadata => world.hypervisor.remove_seed(clone.domain.uuid),
+            SeedWay::Volume => Ok(()),
+        }
+    };
+    whole(world, &clone.domain.name, &volumes, &clone.record.pool, &forget)
 }
 
 /// Removes a KVM probe.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use uuid::Uuid;
+
 use super::{
     error::Refusal,
     facts::Domain,
@@ -44,6 +46,8 @@ pub struct Inventory {
     pub probes: Vec<Probe>,
     /// The names of all domains.
     pub names: BTreeSet<String>,
+    /// Their UUIDs.
+    pub uuids: BTreeSet<Uuid>,
     /// The MACs of all domains.
     pub macs: BTreeSet<Mac>,
     /// Domains whose metadata is tpl's and cannot be read: why. They are left alone.
@@ -64,6 +68,7 @@ impl Inventory {
 
     fn take(&mut self, domain: Domain) {
         self.names.insert(domain.name.clone());
+        self.uuids.insert(domain.uuid);
         if let Ok(facts) = domain_facts(&domain.xml) {
             self.macs.extend(facts.macs);
         }

@@ -28,6 +28,7 @@ use super::{
     source::Digest,
     trust::Trust,
     units::ByteSize,
+    vm_spec::SeedWay,
 };
 
 /// How far a template's version has come. Ordered: a later state includes the earlier ones.
@@ -331,6 +332,9 @@ pub struct CloneRecord {
     /// SHA-256 of what its guest was told at the first boot, secrets left out: tells whether a fleet's file asks for another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_digest: Option<String>,
+    /// Where its cloud-init, if it has one, reads its seed.
+    #[serde(default, skip_serializing_if = "SeedWay::is_usual")]
+    pub seed: SeedWay,
 }
 
 /// A VM that shows whether KVM works, and is removed afterwards.

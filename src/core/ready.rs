@@ -3,15 +3,16 @@
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::Serialize;
+use uuid::Uuid;
 
-use super::{facts::DomainState, quoted::quoted};
+use super::{facts::DomainState, metadata::ready::Ready, quoted::quoted, ssh_key::PublicKey};
 
 /// So many lines of a console are shown.
 const CONSOLE_LINES: usize = 5;
 /// So many characters of each.
 const LINE: usize = 160;
 
-/// What is waited for. Reads `ssh`, `cloud-init`, `agent`, `tcp:PORT`, `none`.
+/// What is waited for. Reads `ssh`, `cloud-init`, `agent`, `tcp:PORT`, `phone-home`, `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     /// SSH answers with the VM's own host key.
@@ -22,6 +23,8 @@ pub enum Until {
     Agent,
     /// Something listens on this port.
     Tcp(u16),
+    /// The guest has told the metadata service that its first boot has ended.
+    PhoneHome,
     /// Nothing.
     None,
 }
@@ -35,9 +38,13 @@ impl FromStr for Until {
             "ssh" => Ok(Self::Ssh),
             "cloud-init" => Ok(Self::CloudInit),
             "agent" => Ok(Self::Agent),
+            "phone-home" => Ok(Self::PhoneHome),
             "none" => Ok(Self::None),
             _ => port().ok_or_else(|| {
-                format!("{} is nothing to wait for: there are ssh, cloud-init, agent, tcp:PORT and none", quoted(text))
+                format!(
+                    "{} is nothing to wait for: there are ssh, cloud-init, agent, tcp:PORT, phone-home and none",
+                    quoted(text)
+                )
             }),
         }
     }
@@ -50,6 +57,7 @@ impl fmt::Display for Until {
             Self::CloudInit => f.write_str("cloud-init"),
             Self::Agent => f.write_str("agent"),
             Self::Tcp(port) => write!(f, "tcp:{port}"),
+            Self::PhoneHome => f.write_str("phone-home"),
             Self::None => f.write_str("none"),
         }
     }
@@ -97,6 +105,18 @@ impl Progress {
     }
 }
 
+/// What is missing of a VM's word that it is ready: nothing, if its own instance has said so, with its own host key. `host_key` is
+/// type and key of that, as in `known_hosts`.
+pub fn not_phoned_home(mark: Option<&Ready>, instance: Uuid, host_key: &str) -> Option<String> {
+    let look = "`tpl metadata serve` has to run on its hypervisor, and logs who asks";
+    let Some(mark) = mark else { return Some(format!("has not phoned home: {look}")) };
+    if mark.instance != instance {
+        return Some(format!("has phoned home as another instance, {}: its disk was another machine's", mark.instance));
+    }
+    let is_own = |line: &String| line.parse::<PublicKey>().is_ok_and(|key| key.key() == host_key);
+    (!mark.ssh_host_keys.iter().any(is_own)).then(|| "has phoned home with another host key".to_owned())
+}
+
 /// cloud-init's last word on a console: its stage, or that it has finished.
 pub fn cloud_init_status(console: &str) -> String {
     let told = console.lines().rev().find_map(|line| {
@@ -142,11 +162,36 @@ mod tests {
 
     #[test]
     fn what_is_waited_for() {
-        for text in ["ssh", "cloud-init", "agent", "tcp:80", "none"] {
+        for text in ["ssh", "cloud-init", "agent", "tcp:80", "phone-home", "none"] {
             assert_eq!(text.parse::<Until>().unwrap().to_string(), text);
         }
         for bad in ["", "SSH", "tcp", "tcp:", "tcp:0", "tcp:99999", "tcp:x"] {
             assert!(bad.parse::<Until>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn whose_word_counts() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+        let rsa = "ssh-rsa AAAA root@web";
+        let mark = |instance: u128, keys: &[&str]| Ready {
+            at: "2026-11-21T03:10:00Z".parse().unwrap(),
+            instance: Uuid::from_u128(instance),
+            ssh_host_keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        };
+        let (commented, wrong) = (format!("{key} root@elsewhere\n"), "has phoned home with another host key");
+        let table = [
+            (None, Some("has not phoned home: `tpl metadata serve` has to run on its hypervisor, and logs who asks")),
+            (Some(mark(7, &[rsa, &commented])), None),
+            (
+                Some(mark(8, &[key])),
+                Some("has phoned home as another instance, 00000000-0000-0000-0000-000000000008: its disk was another machine's"),
+            ),
+            (Some(mark(7, &[])), Some(wrong)),
+            (Some(mark(7, &[rsa, "N/A", ""])), Some(wrong)),
+        ];
+        for (mark, expected) in table {
+            assert_eq!(not_phoned_home(mark.as_ref(), Uuid::from_u128(7), key).as_deref(), expected, "{mark:?}");
         }
     }
 

@@ -15,7 +15,7 @@ use super::{
     signing,
     ssh_key::PublicKey,
     units::{ByteSize, Span},
-    vm_spec::{Addressing, DomainName, FileMode, FileSystem, Firmware, GuestPath, IpChoice, Label, MacChoice, Topology},
+    vm_spec::{Addressing, DomainName, FileMode, FileSystem, Firmware, GuestPath, IpChoice, Label, MacChoice, SeedWay, Topology},
 };
 
 /// The dialect; editors know it, and so do all validators of today.
@@ -217,6 +217,10 @@ texts! {
     Addressing, "Addressing": {
         "enum": ["reserve", "static", "dhcp"], "type": "string",
         "description": "reserve: by the libvirt network's DHCP server; static: in the guest; dhcp: from whatever server there is",
+    };
+    SeedWay, "SeedWay": {
+        "enum": ["volume", "metadata"], "type": "string",
+        "description": "where cloud-init reads its seed: on a volume of the VM's own, or from the hypervisor's metadata service",
     };
 }
 

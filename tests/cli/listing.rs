@@ -122,6 +122,7 @@ fn a_clones_plan_takes_free_names_and_addresses() {
             "address": address,
             "network": "default",
             "volumes": [name, format!("{name}-seed")],
+            "seed": "volume",
         })
     };
     // Behind the network's dynamic range.

@@ -12,9 +12,10 @@ use super::{
 type Make = fn(Pool) -> Machine;
 
 /// One VM after the other: the calls must come in the same order each time.
-const CASES: [(Make, &str); 6] = [
+const CASES: [(Make, &str); 7] = [
     (Machine::template_in, "clone --count 2 --jobs 1 --ssh-key KEY"),
     (Machine::template_in, "clone --full --no-start --jobs 1 --ssh-key KEY"),
+    (Machine::template_in, "clone --count 2 --jobs 1 --seed metadata --wait phone-home --ssh-key KEY"),
     // Its address is known, and DNS told, only once it runs.
     (Machine::template_in, "clone --count 2 --jobs 1 --addressing dhcp --wait agent --ssh-key KEY"),
     (

@@ -15,8 +15,13 @@ use tpl::core::{
     facts::{Beside, Domain, DomainState},
     inventory::Inventory,
     manifest::{Manifest, State as Stage},
-    metadata::NAMESPACE,
+    metadata::{
+        NAMESPACE,
+        ready::{self, Ready},
+    },
     network::{Lease, Network, Subnet},
+    secret::Secret,
+    seed::handed::{DOCUMENTS, HandedSeed, READY},
     signing::PublicKey,
 };
 use uuid::Uuid;
@@ -225,7 +230,7 @@ impl Machine {
             secrets: BTreeMap::new(),
             keeps_seeds: true,
             cut_secret: false,
-            phones_home: false,
+            phones_home: true,
             on_network: true,
             agent: true,
             snapshots: BTreeSet::new(),
@@ -367,10 +372,28 @@ impl State {
         for name in running {
             let domain = self.domains.get_mut(&name).unwrap();
             domain.age += 1;
+            if self.phones_home && domain.xml.contains(DOCUMENTS) {
+                self.phone_home(&name);
+                continue;
+            }
             if domain.xml.contains("<kernel>") {
                 let age = domain.age;
                 self.install(&name, age);
             }
+        }
+    }
+
+    /// The guest of the VM `name` tells the metadata service what it has found in its seed.
+    fn phone_home(&mut self, name: &str) {
+        let uuid = self.domains[name].uuid;
+        let Some(secret) = self.secrets.get(&uuid) else { return };
+        let seed = HandedSeed::parse(&Secret::new(secret.value.clone())).unwrap();
+        let user_data = seed.user_data.expose();
+        let key = user_data.lines().find_map(|line| line.trim().strip_prefix("ed25519_public: ")).unwrap();
+        let said = user_data.contains(READY);
+        let mark = Ready { at: self.now, instance: uuid, ssh_host_keys: vec![key.to_owned()] };
+        if said {
+            self.set_element(name, ready::NAMESPACE, &ready::element(&mark)).unwrap();
         }
     }
 

@@ -9,7 +9,7 @@ use tpl::{
         guest::Guest,
         secret::Secret,
         seed::{CardAddress, CardConfig, Seed},
-        vm_spec::{DomainName, ExtraDisk, GuestSpec},
+        vm_spec::{DomainName, ExtraDisk, GuestSpec, SeedWay},
     },
     host::guest_files::resolve,
 };
@@ -110,6 +110,7 @@ runcmd = ["true"]
             cards: &self.cards,
             disks: &disks,
             host_key: (&private, &public),
+            way: SeedWay::Volume,
         })
     }
 }

@@ -193,7 +193,7 @@ impl Missing<'_> {
 
     /// That somebody can log in to each, and that its template can do what its guest is told.
     fn guests_are_possible(&self, templates: &[&Template]) -> Result<(), Invalid> {
-        let mut faults: Vec<String> = Vec::new();
+        let (mut faults, nothing): (Vec<String>, Guest) = Default::default();
         for (vm, template) in self.vms.iter().zip(templates) {
             if self.fleet.guest(&vm.name).is_some_and(|guest| !has_login(guest)) {
                 faults.push(format!(
@@ -201,7 +201,8 @@ impl Missing<'_> {
                     vm.name
                 ));
             }
-            if let Err(invalid) = check_guest(template, &vm.spec, self.until) {
+            let guest = self.fleet.guest(&vm.name).unwrap_or(&nothing);
+            if let Err(invalid) = check_guest(template, &vm.spec, guest, self.until) {
                 faults.extend(invalid.findings.iter().map(|finding| format!("{}: {}", vm.name, finding.message)));
             }
         }

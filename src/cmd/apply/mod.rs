@@ -22,6 +22,7 @@ use crate::{
         clone::{
             self,
             existing::{Existing, has_cloud_init},
+            handed,
             sites::Sites,
             work::{Work, only},
         },
@@ -33,11 +34,13 @@ use crate::{
         config::Config,
         error::{Invalid, Refusal},
         fleet::diff::{self, Action, Difference, Step, diff},
+        manifest::CloneRecord,
         network::Plug,
         placement::Placed,
         ready::Until,
         signing::PublicKey,
         timings::Timing,
+        vm_spec::SeedWay,
     },
     host::known_hosts,
 };
@@ -124,16 +127,18 @@ impl<'w, 'a> Compared<'w, 'a> {
 
     /// That those which are started can be waited for in the way that is asked for.
     fn check_waiting(&self) -> Result<()> {
-        if self.until() != Until::CloudInit {
-            return Ok(());
-        }
-        remote::check_waiting(self.config, Until::CloudInit)?;
-        let without: Vec<&str> =
-            self.off().filter(|there| !has_cloud_init(&there.record)).map(|there| there.record.name.as_str()).collect();
+        let until = self.until();
+        let (can, lacks): (fn(&CloneRecord) -> bool, &str) = match until {
+            Until::CloudInit => (has_cloud_init, "there is no cloud-init in"),
+            Until::PhoneHome => (|record| record.seed == SeedWay::Metadata, "nobody is told by"),
+            Until::Ssh | Until::Agent | Until::Tcp(_) | Until::None => return Ok(()),
+        };
+        remote::check_waiting(self.config, until)?;
+        let without: Vec<&str> = self.off().filter(|there| !can(&there.record)).map(|there| there.record.name.as_str()).collect();
         if without.is_empty() {
             return Ok(());
         }
-        Err(Invalid::argument(format!("--wait cloud-init: there is no cloud-init in {}", without.join(", "))).into())
+        Err(Invalid::argument(format!("--wait {until}: {lacks} {}", without.join(", "))).into())
     }
 
     /// What is waited for, as far as the call goes.
@@ -176,6 +181,7 @@ impl<'w, 'a> Compared<'w, 'a> {
     fn preflight(&self, facts: &Facts) -> Result<Option<ClonePlan>> {
         let Some(missing) = self.missing() else { return Ok(None) };
         let plan = missing.plan(facts)?;
+        handed::check(self.world, &plan.clones)?;
         dns::check_free(self.world, plan.purpose, &plan.clones)?;
         Ok(Some(plan))
     }

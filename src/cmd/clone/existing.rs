@@ -19,6 +19,7 @@ use crate::{
         manifest::{CloneRecord, Metadata},
         names::TemplateId,
         timings::Timing,
+        vm_spec::SeedWay,
     },
     ui::Lines,
 };
@@ -65,7 +66,7 @@ impl Existing {
 /// Whether a VM reads a seed: only those with cloud-init have one. The template may be gone.
 pub fn has_cloud_init(record: &CloneRecord) -> bool {
     let seed = format!("{}-seed", record.name);
-    record.volumes.contains(&seed)
+    record.seed == SeedWay::Metadata || record.volumes.contains(&seed)
 }
 
 /// Lets DNS know of those whose address came by DHCP and is known only now: an earlier call that made them has not waited for it.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::{
-    offline,
+    handed, offline,
     vm::{Made, Vm, tell_dns},
 };
 use crate::{
@@ -17,7 +17,6 @@ use crate::{
         manifest::Purpose,
         progress::Silent,
         secret::Secret,
-        seed::Seed,
     },
     host::seed_image::seed_image,
     offline::write_all,
@@ -66,6 +65,7 @@ pub fn disks<'a>(world: World<'a>, vm: &mut Vm<'a>) -> Result<()> {
         let image = seed(&vm.made)?;
         store(world, vm, name, image.expose())?;
     }
+    handed::keep(world, vm)?;
     if let (Some(name), Some(template)) = (planned.nvram_volume(), &planned.origin.nvram) {
         // A template that never ran has none yet: libvirt then makes the clone's from the firmware's own. One that keeps some is not
         // cloned from another machine (`cmd::remote`), where this path would be somebody else's file.
@@ -98,15 +98,8 @@ fn made<'a>(world: World<'a>, vm: &mut Vm<'a>, volume: String, result: Result<St
 
 fn seed(made: &Made) -> Result<Secret<Vec<u8>>> {
     let planned = &made.planned;
-    let seed = Seed {
-        name: &planned.name,
-        domain: planned.place.config.search.first(),
-        uuid: planned.uuid,
-        guest: &planned.guest,
-        cards: &planned.cards(),
-        disks: &seed_disks(planned.uuid, &planned.extra_disks),
-        host_key: (&made.host_key.private, &made.host_key.public),
-    };
+    let (cards, disks) = (planned.cards(), seed_disks(planned.uuid, &planned.extra_disks));
+    let seed = planned.seed_with((&made.host_key.private, &made.host_key.public), &cards, &disks);
     let make = || seed_image(&seed.meta_data()?, &seed.network_config()?, &seed.user_data()?);
     make().with_context(|| format!("making the seed of {}", planned.name))
 }

@@ -2,6 +2,7 @@
 
 pub mod existing;
 mod failure;
+pub mod handed;
 pub mod make;
 mod offline;
 mod place;
@@ -18,7 +19,15 @@ use anyhow::Result;
 use crate::{
     cli::{CloneArgs, Output, WorkArgs},
     cmd::{timings, world::World},
-    core::{config::Config, error::Invalid, inventory::Template, manifest::IdentityMethod, ready::Until, vm_spec::VmSpec},
+    core::{
+        config::Config,
+        error::Invalid,
+        guest::{Guest, UserData},
+        inventory::Template,
+        manifest::IdentityMethod,
+        ready::Until,
+        vm_spec::{SeedWay, VmSpec},
+    },
     host::known_hosts,
     offline::unsupported,
     ui,
@@ -50,6 +59,7 @@ pub fn run_on(sites: &Sites<'_>, configs: &[&Config], args: &CloneArgs, output: 
     call.ask_for_signatures(sites)?;
     if args.dry_run {
         let placed = call.plan(&sites.facts()?)?;
+        sites.check_seeds(&placed)?;
         sites.check_dns(&placed)?;
         placed.notes.iter().for_each(|note| ui::note(note));
         return match (output, placed.plans.as_slice()) {
@@ -82,6 +92,7 @@ pub fn document(world: World<'_>, config: &Config, args: &CloneArgs) -> Result<s
     call.ask_for_signatures(&sites)?;
     if args.dry_run {
         let placed = call.plan(&sites.facts()?)?;
+        sites.check_seeds(&placed)?;
         sites.check_dns(&placed)?;
         return Ok(serde_json::to_value(report::of_placed(&sites, &placed))?);
     }
@@ -111,19 +122,39 @@ pub fn work<'a>(sites: Sites<'a>, args: &WorkArgs) -> Work<'a> {
 ///
 /// # Errors
 /// [`Invalid`] with all that it cannot.
-pub fn check_guest(template: &Template, spec: &VmSpec, until: Until) -> Result<(), Invalid> {
+pub fn check_guest(template: &Template, spec: &VmSpec, guest: &Guest, until: Until) -> Result<(), Invalid> {
+    let way = spec.seed.unwrap_or_default();
     if template.manifest.identity == IdentityMethod::NoCloud {
-        return Ok(());
+        return check_phone_home(way, guest, until);
     }
     let mut faults = unsupported(&spec.guest);
+    if way == SeedWay::Metadata {
+        faults.push("--seed metadata: the template has no cloud-init, which would ask for a seed".to_owned());
+    }
     if spec.disks.iter().any(|disk| disk.moved) {
         faults.push("move: files are moved to a disk by cloud-init, which the template has not".to_owned());
     }
-    if until == Until::CloudInit {
-        faults.push("--wait cloud-init: the template has no cloud-init".to_owned());
+    if matches!(until, Until::CloudInit | Until::PhoneHome) {
+        faults.push(format!("--wait {until}: the template has no cloud-init"));
     }
     if faults.is_empty() {
         return Ok(());
     }
     Err(Invalid::argument(faults.join("\n")))
+}
+
+/// That somebody is told where one waits for a guest to tell.
+fn check_phone_home(way: SeedWay, guest: &Guest, until: Until) -> Result<(), Invalid> {
+    let theirs = guest.user_data.as_ref().is_some_and(UserData::phones_home);
+    let fault = match (until, way) {
+        (Until::PhoneHome, SeedWay::Volume) => {
+            "--wait phone-home: only a VM that has its seed from the metadata service tells it when it is ready: ask for --seed metadata, \
+             or wait for ssh"
+        }
+        (Until::PhoneHome, SeedWay::Metadata) if theirs => {
+            "--wait phone-home: the user-data has a phone_home of its own, and a guest tells one alone: leave it out, or wait for ssh"
+        }
+        _ => return Ok(()),
+    };
+    Err(Invalid::argument(fault))
 }

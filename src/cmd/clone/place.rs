@@ -74,7 +74,7 @@ impl<'a> Call<'a> {
             None => facts.inventory.default_template(config.template.as_ref())?,
         };
         signature::ensure_cloneable(self.signers.as_deref(), &template.manifest)?;
-        check_guest(template, spec, self.args.work.wait)?;
+        check_guest(template, spec, &self.guest, self.args.work.wait)?;
         template.manifest.ensure_pool(&config.pool)?;
         remote::check_clones(config, template, self.until())?;
         let naming = wishes::naming(self.args, &template.manifest.name)?;
@@ -105,7 +105,7 @@ impl<'a> Call<'a> {
             candidates.iter().map(|one| wishes::deal_macs(wishes::deal(self.spec(one), names.len()))).collect();
         for candidate in &candidates {
             signature::ensure_cloneable(self.signers.as_deref(), &candidate.template.manifest)?;
-            check_guest(candidate.template, self.spec(candidate), self.args.work.wait)?;
+            check_guest(candidate.template, self.spec(candidate), &self.guest, self.args.work.wait)?;
         }
         let requests: Vec<Vec<VmRequest<'_>>> =
             candidates.iter().zip(&specs).map(|(one, specs)| self.requests(&names, one.template, specs)).collect();

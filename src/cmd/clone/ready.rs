@@ -13,6 +13,7 @@ use crate::{
     core::{
         domain::console_log,
         facts::DomainState,
+        metadata,
         ready::{self, Progress, Until},
         ssh_key::PublicKey,
     },
@@ -158,11 +159,18 @@ fn look(world: World<'_>, vm: &mut Awaited, until: Until) -> Result<Option<Strin
             }
             None => Some("the guest agent does not answer yet".to_owned()),
         }),
+        Until::PhoneHome => phoned_home(world, vm),
         Until::CloudInit => {
             let console = console(world, &name)?;
             Ok((!ready::cloud_init_has_finished(&console)).then(|| format!("cloud-init {}", ready::cloud_init_status(&console))))
         }
     }
+}
+
+fn phoned_home(world: World<'_>, vm: &Awaited) -> Result<Option<String>> {
+    let Some(domain) = world.hypervisor.domain(&vm.name)? else { return Ok(Some("is gone".to_owned())) };
+    let mark = metadata::ready::read(&domain.xml).map_err(|error| anyhow!("{}: {error}", vm.name))?;
+    Ok(ready::not_phoned_home(mark.as_ref(), domain.uuid, &host_key(&vm.host_key)))
 }
 
 fn at_its_address(vm: &Awaited, look: impl FnOnce(IpAddr) -> Result<Option<String>>) -> Result<Option<String>> {

@@ -202,5 +202,6 @@ fn of_planned(clone: &PlannedClone) -> serde_json::Value {
         "address": clone.place.address,
         "network": clone.place.network,
         "volumes": clone.volumes(),
+        "seed": clone.origin.has_cloud_init().then_some(clone.seed),
     })
 }

@@ -50,6 +50,7 @@ pub fn reserve<'a>(sites: &Sites<'a>, plan: Planner<'_>) -> Result<Vec<Vm<'a>>> 
     for attempt in 1.. {
         let end = local.now() + PATIENCE;
         let placed = plan_at_rest(sites, plan, end)?;
+        sites.check_seeds(&placed)?;
         if let Err(error) = sites.check_dns(&placed) {
             // What somebody has told the network's DNS since the facts were read is in the next facts, and another address may be
             // free. Whatever is in the way of a second plan, too, stays there.
@@ -187,6 +188,7 @@ fn identity(planned: &PlannedClone, record: &CloneRecord, paths: &[String]) -> R
             format: planned.keeping.format(),
         }],
         seed: planned.seed_volume().map(|volume| file(&volume)).transpose()?,
+        asks_service: planned.is_handed(),
         extra_disks: extra_disks.collect::<Result<_>>()?,
         description: Some(planned.description.clone().unwrap_or_else(|| format!("clone of {}", planned.origin.id))),
         metadata: metadata::element(&Metadata::Clone(Box::new(record.clone()))),

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
+use super::handed;
 use crate::{
     cmd::{
         dns, parallel,
@@ -151,6 +152,15 @@ impl<'a> Sites<'a> {
     /// Each, with its number.
     pub fn iter(&self) -> impl Iterator<Item = (usize, Site<'a>)> {
         self.all.iter().copied().enumerate()
+    }
+
+    /// That each can keep the seeds of its VMs of a call.
+    ///
+    /// # Errors
+    /// [`Refusal`](crate::core::error::Refusal); the hypervisor is named.
+    pub fn check_seeds(&self, placed: &Placed) -> Result<()> {
+        let mut plans = placed.plans.iter().enumerate();
+        plans.try_for_each(|(site, plan)| self.of_one(site, handed::check(self.world(site), &plan.clones)))
     }
 
     /// That no DNS has another's record in the way of a call.

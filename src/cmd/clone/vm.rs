@@ -177,6 +177,7 @@ pub(super) fn record(world: World<'_>, plan: &ClonePlan, planned: &PlannedClone,
         dns: Vec::new(),
         forced: plan.forced.clone(),
         guest_digest: Some(planned.guest.digest()),
+        seed: planned.seed,
     }
 }
 

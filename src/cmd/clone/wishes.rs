@@ -72,6 +72,7 @@ pub fn spec(args: &CloneArgs, config: &Config) -> Result<VmSpec> {
         autostart: args.autostart.then_some(true),
         description: args.description.clone(),
         snapshot: args.snapshot.clone(),
+        seed: args.seed,
         guest: guest(args),
     })
 }

@@ -2,6 +2,7 @@
 //! network, and whether there is room. What there is no room for, or what others have already, is refused here, before anything
 //! is touched.
 
+mod handing;
 mod keeping;
 mod origin;
 mod size;
@@ -25,7 +26,7 @@ use super::{
     naming,
     seed::{CardAddress, CardConfig},
     units::ByteSize,
-    vm_spec::{ExtraDisk, Topology, VmSpec},
+    vm_spec::{ExtraDisk, SeedWay, Topology, VmSpec},
 };
 pub use keeping::{Keeping, check_names};
 pub use origin::Origin;
@@ -108,6 +109,8 @@ pub struct PlannedClone {
     pub description: Option<String>,
     /// A snapshot of this name is taken once it is ready.
     pub snapshot: Option<String>,
+    /// Where its cloud-init, if it has one, reads its seed.
+    pub seed: SeedWay,
 }
 
 impl PlannedClone {
@@ -116,9 +119,9 @@ impl PlannedClone {
         self.name.to_string()
     }
 
-    /// The volume with its identity; none for a guest that has nothing to read it with.
+    /// The volume with its identity; none for a guest that has nothing to read it with, or is told by the metadata service.
     pub fn seed_volume(&self) -> Option<String> {
-        self.origin.has_cloud_init().then(|| format!("{}-seed", self.name))
+        (self.origin.has_cloud_init() && !self.is_handed()).then(|| format!("{}-seed", self.name))
     }
 
     /// The volume with its UEFI variables, if it has some. In a logical pool there is none: firmware writes to a file, which
@@ -201,6 +204,7 @@ pub fn plan(
     let admitted = if forced.is_some() { Ok(()) } else { facts.capacity.admit(&demands) };
     let placed = place(&mut clones, requests, purpose, facts, fresh);
     both(admitted, placed)?;
+    handing::check(&clones)?;
     Ok(ClonePlan { purpose, forced: forced.map(str::to_owned), clones })
 }
 
@@ -259,6 +263,7 @@ fn one(request: &VmRequest<'_>, origin: Arc<Origin>, (purpose, facts): (Purpose,
         autostart: spec.autostart == Some(true),
         description: spec.description.as_ref().map(|text| text.as_str().to_owned()),
         snapshot: spec.snapshot.as_ref().map(ToString::to_string),
+        seed: spec.seed.unwrap_or_default(),
         origin,
     })
 }
@@ -320,6 +325,9 @@ impl PlannedClone {
             self.user,
             self.place.describe(self.origin.plug.as_ref())
         );
+        if self.is_handed() {
+            text.push_str("    its seed from the metadata service\n");
+        }
         for (volume, size) in self.extra_volumes() {
             text.push_str(&format!("    further disk {volume}, {size}\n"));
         }

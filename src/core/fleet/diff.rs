@@ -159,6 +159,9 @@ fn differences(vm: &Declared, existing: &Existing, digest: &dyn Fn(&Declared) ->
     if let Some(autostart) = spec.autostart {
         found.compare("autostart", autostart == existing.autostart, autostart, existing.autostart);
     }
+    if let Some(seed) = spec.seed {
+        found.compare("seed", seed == record.seed, seed.as_str(), record.seed.as_str());
+    }
     if spec.guest != GuestSpec::default() {
         let (wanted, told) = (digest(vm), record.guest_digest.as_deref());
         found.compare("guest", told == Some(&wanted), short(&wanted), told.map_or("unknown", short));

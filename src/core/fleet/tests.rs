@@ -76,7 +76,7 @@ fn what_a_file_says_of_its_vms() {
 #[test]
 fn each_fault_has_its_place() {
     const SPEC: &str = "`vcpus`, `topology`, `memory`, `disk`, `full`, `snapshot_size`, `disks`, `firmware`, `network`, `bridge`, `addressing`, \
-                        `ip`, `prefix`, `gateway`, `nameservers`, `search`, `mac`, `autostart`, `description`, `snapshot`, `guest`";
+                        `ip`, `prefix`, `gateway`, `nameservers`, `search`, `mac`, `autostart`, `description`, `snapshot`, `seed`, `guest`";
     let table = [
         ("", "1:1: a fleet needs VMs: [groups.NAME] with `count`, or [[vms]] with `name`".to_owned()),
         (

@@ -3,7 +3,10 @@
 //! cloud-init tells formats apart by how the text begins, white space before it and capitals aside:
 //! <https://docs.cloud-init.io/en/latest/explanation/format/index.html>.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{
     Deserialize, Deserializer,
@@ -44,6 +47,8 @@ pub const IDENTITY_KEYS: [&str; 8] = [
     "growpart",
     "ssh_genkeytypes",
 ];
+/// The key of the module that tells somebody that a guest is ready.
+const PHONE_HOME: &str = "phone_home";
 /// The keys under which tpl's own lists are put before the operator's. Another type there would lose one of the two.
 const LISTS: [&str; 7] = ["users", "packages", "write_files", "runcmd", "bootcmd", "fs_setup", "mounts"];
 
@@ -64,6 +69,7 @@ pub struct UserData {
     kind: UserDataKind,
     text: Secret<String>,
     overruled: Vec<&'static str>,
+    phones_home: bool,
 }
 
 impl UserData {
@@ -91,8 +97,9 @@ impl UserData {
                 "its first line is none that cloud-init knows: #cloud-config, #!, #include, ## template: jinja …".to_owned(),
             );
         };
-        let overruled = if kind == UserDataKind::CloudConfig { check_cloud_config(file, text)? } else { Vec::new() };
-        Ok(Self { kind, text: Secret::new(text.to_owned()), overruled })
+        let keys = if kind == UserDataKind::CloudConfig { check_cloud_config(file, text)? } else { BTreeSet::new() };
+        let overruled = IDENTITY_KEYS.into_iter().filter(|key| keys.contains(*key)).collect();
+        Ok(Self { kind, text: Secret::new(text.to_owned()), overruled, phones_home: keys.contains(PHONE_HOME) })
     }
 
     /// Its kind.
@@ -108,6 +115,11 @@ impl UserData {
     /// The keys of a cloud-config that say something about the clone's identity, which is tpl's to say: worth a warning.
     pub fn overruled(&self) -> &[&'static str] {
         &self.overruled
+    }
+
+    /// Whether it is a cloud-config that lets the guest tell somebody of the operator's that it is ready.
+    pub fn phones_home(&self) -> bool {
+        self.phones_home
     }
 }
 
@@ -126,7 +138,8 @@ pub(in crate::core) fn declares_mime(text: &str) -> bool {
     window.to_ascii_lowercase().windows(13).any(|word| word == b"mime-version:")
 }
 
-fn check_cloud_config(file: &str, text: &str) -> Result<Vec<&'static str>, Invalid> {
+/// The keys of a cloud-config.
+fn check_cloud_config(file: &str, text: &str) -> Result<BTreeSet<String>, Invalid> {
     let options = serde_saphyr::options! {
         // As PyYAML does.
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
@@ -150,7 +163,7 @@ fn check_cloud_config(file: &str, text: &str) -> Result<Vec<&'static str>, Inval
     if !findings.is_empty() {
         return Err(Invalid { findings });
     }
-    Ok(IDENTITY_KEYS.into_iter().filter(|key| keys.contains_key(*key)).collect())
+    Ok(keys.into_keys().collect())
 }
 
 /// Of what shape a value is.

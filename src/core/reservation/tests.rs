@@ -34,6 +34,7 @@ fn record(name: &str, run: Run, phase: Phase) -> CloneRecord {
         dns: Vec::new(),
         forced: None,
         guest_digest: None,
+        seed: Default::default(),
     }
 }
 

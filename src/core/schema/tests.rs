@@ -60,6 +60,7 @@ fn the_schemas_of_texts_say_what_their_parsers_do() {
     agree::<Firmware>(&["bios", "uefi"], &["", "BIOS"]);
     agree::<FileSystem>(&["ext4", "xfs"], &["", "btrfs"]);
     agree::<Addressing>(&["reserve", "static", "dhcp"], &["", "auto"]);
+    agree::<SeedWay>(&["volume", "metadata"], &["", "disk"]);
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJDYnDuuh7rnNYFBEgcsHmOPVXo4pQ5bEeoHc+C+n3Ml";
     agree::<PublicKey>(&[key, &format!("{key} a b")], &["", "ssh-dss AAAA", &format!("no-pty {key}")]);
 }

@@ -13,6 +13,10 @@ use crate::core::{secret::Secret, xml::edit::escape};
 
 /// What libvirt takes of a secret's value at most, in bytes: `REMOTE_SECRET_VALUE_MAX` in its `remote_protocol.x`.
 pub const MAX_SEED: usize = 64 << 10;
+/// Where cloud-init asks for the documents: each is beside the others under its own name.
+pub const DOCUMENTS: &str = "http://169.254.169.254/nocloud/";
+/// Where it says that its first boot has ended.
+pub const READY: &str = "http://169.254.169.254/tpl/ready";
 /// What the description of each such secret begins with: by this alone tpl knows it as its own.
 const DESCRIPTION: &str = "tpl: seed of ";
 /// The only form there is so far.
@@ -23,7 +27,8 @@ const VERSION: u32 = 1;
 pub struct HandedSeed {
     /// The document `meta-data`.
     pub meta_data: String,
-    /// The document `network-config`; empty if the guest is to configure its network as it does where nobody says how.
+    /// The document `network-config`. Empty as tpl makes it: to ask for it the guest has asked DHCP for an address on its first card,
+    /// as cloud-init does where nobody says how. 22.4 to 24.2 never fetch it; later ones would rename a card that is in use.
     pub network_config: String,
     /// The document `user-data`: it holds what is secret.
     pub user_data: Secret<String>,
@@ -45,6 +50,24 @@ struct Written<'s> {
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
+}
+
+/// The serial number of a machine, by which its cloud-init knows that there is a seed, and where.
+///
+/// By cloud-init's `DataSourceNoCloud.py`, `tools/ds-identify` and `sources/__init__.py`, from 22.4 to 25.x:
+///
+/// - `ds-identify` looks for `ds=nocloud` at the beginning of the SMBIOS serial number, and the data source reads it at both of its
+///   stages. The local one leaves a URL alone, the one behind the network fetches it: `meta-data`, `user-data`, `vendor-data`.
+/// - Of `ds=nocloud` alone old versions make a local source whatever the URL, whose user-data is not worked through once the network
+///   is up, and `ds=nocloud-net` is deprecated since 24.1. `ds=nocloud` that says `dsmode=net` is taken at its word by all. (Between
+///   23.1 and 24.1 the one behind the network overlooks the serial number, however it is spelled, where other sources are configured
+///   beside NoCloud: their pull request 4949.)
+/// - No `i=`: it would go before the service's own `instance-id`, and be wrong in a copy of the domain, which has the serial number
+///   and another UUID. It would not help a later boot either: whether the cached instance is still the machine's is looked up on the
+///   kernel's command line and in the seed folder, never in SMBIOS. Hence [`super::commands::INSTANCE`]. No `h=`: `meta-data` has it.
+/// - `network-config` is fetched since 24.3, and comes too late: see [`HandedSeed::network_config`].
+pub fn serial() -> String {
+    format!("ds=nocloud;dsmode=net;s={DOCUMENTS}")
 }
 
 impl HandedSeed {

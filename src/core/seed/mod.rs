@@ -14,8 +14,14 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{guest::Guest, names::VmName, secret::Secret, vm_spec::DomainName};
+use super::{
+    guest::Guest,
+    names::VmName,
+    secret::Secret,
+    vm_spec::{DomainName, SeedWay},
+};
 pub use disks::SeedDisk;
+use handed::HandedSeed;
 pub use network::{CardAddress, CardConfig};
 
 /// What a clone is told about itself.
@@ -35,6 +41,8 @@ pub struct Seed<'a> {
     pub disks: &'a [SeedDisk],
     /// Its SSH host key, made outside: private half in OpenSSH's PEM form, public half as one line.
     pub host_key: (&'a Secret<String>, &'a str),
+    /// Where it reads this.
+    pub way: SeedWay,
 }
 
 /// The machine-id that systemd derives from the UUID of a KVM or QEMU guest when `/etc/machine-id` is empty.
@@ -72,6 +80,19 @@ impl Seed<'_> {
     pub fn meta_data(&self) -> Result<String> {
         let document = MetaData { instance_id: self.uuid.to_string(), local_hostname: self.name.as_str() };
         yaml(&document).with_context(|| format!("writing meta-data of {}", self.name))
+    }
+
+    /// All of it, for the metadata service.
+    ///
+    /// # Errors
+    /// The YAML writer's own.
+    pub fn handed(&self) -> Result<HandedSeed> {
+        Ok(HandedSeed {
+            meta_data: self.meta_data()?,
+            network_config: String::new(),
+            user_data: self.user_data()?,
+            public_keys: self.guest.keys.iter().map(ToString::to_string).collect(),
+        })
     }
 
     /// The document `user-data`. Secret: it holds the private host key, and what the operator wants kept secret.

@@ -17,7 +17,8 @@ fn user_data(name: &str, domain: Option<&str>, guest: &Guest, disks: &[SeedDisk]
     let (name, domain) = (name.parse().unwrap(), domain.map(|domain| domain.parse().unwrap()));
     let (private, public) = (private(), format!("{KEY} root@{name}"));
     let host_key = (&private, public.as_str());
-    let seed = Seed { name: &name, domain: domain.as_ref(), uuid: UUID, guest, cards: &[], disks, host_key };
+    let seed =
+        Seed { name: &name, domain: domain.as_ref(), uuid: UUID, guest, cards: &[], disks, host_key, way: SeedWay::Volume };
     seed.user_data().unwrap().expose().clone()
 }
 
@@ -33,7 +34,8 @@ fn documents_of_a_plain_clone() {
     let cards = ["52:54:00:00:00:01", "52:54:00:00:00:02"].map(|mac| CardConfig::dhcp(mac.parse().unwrap()));
     let (private, public) = (private(), format!("{KEY} root@web01"));
     let host_key = (&private, public.as_str());
-    let seed = Seed { name: &name, domain: None, uuid: UUID, guest: &guest, cards: &cards, disks: &[], host_key };
+    let seed =
+        Seed { name: &name, domain: None, uuid: UUID, guest: &guest, cards: &cards, disks: &[], host_key, way: SeedWay::Volume };
     assert_eq!(seed.meta_data().unwrap(), "instance-id: 0a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9\nlocal-hostname: web01\n");
     let expected = format!(
         "\

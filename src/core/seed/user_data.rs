@@ -11,13 +11,15 @@ use serde::Serialize;
 use super::{
     commands::{self, once},
     disks::{self, FsSetup},
+    handed::READY,
     mime::{Part, archive},
     moving, network,
 };
 use crate::core::{
-    guest::{File, Guest, PasswordHash, UserDataKind, declares_mime},
+    guest::{File, Guest, PasswordHash, UserData, UserDataKind, declares_mime},
     names::UserName,
     ssh_key::PublicKey,
+    vm_spec::SeedWay,
 };
 
 /// Lists: these entries, then those that were there. Mappings: what both have is merged; what is neither stays as it was, but
@@ -25,6 +27,11 @@ use crate::core::{
 const MERGE_LISTS: &str = "list(prepend)+dict(no_replace,recurse_list,recurse_str)+str()";
 /// Each key replaces what was there.
 const MERGE_REPLACE: &str = "dict(replace)+list()+str()";
+
+/// What was there stays, whatever it is: only keys that are not there are added.
+const MERGE_MISSING: &str = "dict(no_replace)+list()+str()";
+/// So often a guest tries to say that it is ready, three seconds apart.
+const TRIES: u8 = 10;
 
 /// A cloud-config. What is not said is not there: cloud-init's schema has no empty lists in most places.
 #[derive(Serialize, Default)]
@@ -71,6 +78,17 @@ struct CloudConfig<'a> {
     write_files: Vec<WriteFile<'a>>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     runcmd: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phone_home: Option<PhoneHome>,
+}
+
+/// What the guest says once its first boot has ended, and to whom. The names are those of cloud-init's `cc_phone_home.py`; not `all`,
+/// for clones have no other host keys, and it would warn of each that is missing. 22.2 fails without `tries`.
+#[derive(Serialize)]
+struct PhoneHome {
+    url: &'static str,
+    post: [&'static str; 4],
+    tries: u8,
 }
 
 #[derive(Serialize)]
@@ -122,7 +140,7 @@ struct WriteFile<'a> {
 pub(super) fn document(seed: &super::Seed<'_>) -> anyhow::Result<String> {
     let write = |config: &CloudConfig<'_>| Ok::<_, anyhow::Error>(format!("#cloud-config\n{}", super::yaml(config)?));
     let Some(operators) = &seed.guest.user_data else {
-        let text = write(&identity(seed, work(seed)))?;
+        let text = write(&identity(seed, CloudConfig { phone_home: phone_home(seed), ..work(seed) }))?;
         // An operator's text with that word in it would make a message of the document.
         let part = Part { kind: Some("text/cloud-config"), name: "tpl", merge: None, text: &text };
         return Ok(if declares_mime(&text) { archive(&[part]) } else { text });
@@ -137,12 +155,25 @@ pub(super) fn document(seed: &super::Seed<'_>) -> anyhow::Result<String> {
     // Else the operator's could stay.
     identity.fqdn = identity.fqdn.or_else(|| Some(seed.name.to_string()));
     let identity = write(&identity)?;
+    let ready = phone_home(seed).map(|phone_home| write(&CloudConfig { phone_home: Some(phone_home), ..CloudConfig::default() }));
+    let ready = ready.transpose()?;
     let config = Some("text/cloud-config");
-    Ok(archive(&[
+    let mut parts = vec![
         Part { kind, name: "user-data", merge: None, text: operators.text().expose() },
         Part { kind: config, name: "tpl-lists", merge: Some(MERGE_LISTS), text: &lists },
         Part { kind: config, name: "tpl-identity", merge: Some(MERGE_REPLACE), text: &identity },
-    ]))
+    ];
+    parts.extend(ready.iter().map(|text| Part { kind: config, name: "tpl-ready", merge: Some(MERGE_MISSING), text }));
+    Ok(archive(&parts))
+}
+
+/// Whom the clone tells that it is ready: the service that it has its seed from. cloud-init tells one URL alone, and whoever writes
+/// one into their user-data has somebody who waits to hear of the VM, as nobody needs to who lets tpl wait for SSH: theirs stays.
+/// What hides in a MIME message is left in place by the rule that this one is merged by.
+fn phone_home(seed: &super::Seed<'_>) -> Option<PhoneHome> {
+    let theirs = seed.guest.user_data.as_ref().is_some_and(UserData::phones_home);
+    let post = ["instance_id", "hostname", "fqdn", "pub_key_ed25519"];
+    (seed.way == SeedWay::Metadata && !theirs).then_some(PhoneHome { url: READY, post, tries: TRIES })
 }
 
 /// What makes the clone who it is, and lets its disk be as large as it was asked for.
@@ -216,9 +247,11 @@ fn bootcmd(seed: &super::Seed<'_>) -> Vec<Vec<String>> {
     let mirror = |url: &str| once("tpl-apt-mirror", commands::APT_MIRROR, &[url.trim_end_matches('/'), "/etc/apt"]);
     let resolver = |lines: String| once("tpl-resolv-conf", commands::RESOLV_CONF, &[&lines]);
     let mirror = seed.guest.apt_mirror.as_ref().map(|word| mirror(word.as_str()));
-    // Before all else: it restarts the guest.
+    // A restart must find it.
+    let asks = (seed.way == SeedWay::Metadata).then(|| once("tpl-instance", commands::INSTANCE, &[&seed.uuid.to_string()]));
+    // Before all that is left: it restarts the guest.
     let moves = seed.disks.iter().filter_map(moving::command);
-    moves.chain(network::resolv_conf(seed.cards).map(resolver)).chain(mirror).collect()
+    asks.into_iter().chain(moves).chain(network::resolv_conf(seed.cards).map(resolver)).chain(mirror).collect()
 }
 
 fn write_file<'a>(seed: &super::Seed<'_>, file: &'a File) -> WriteFile<'a> {

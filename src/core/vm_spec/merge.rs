@@ -29,6 +29,7 @@ impl VmSpec {
             autostart,
             description,
             snapshot,
+            seed,
             guest,
         } = self;
         // Two ways to say one thing: who says either takes back the other.
@@ -57,6 +58,7 @@ impl VmSpec {
             autostart: autostart.or(base.autostart),
             description: description.or(base.description),
             snapshot: snapshot.or(base.snapshot),
+            seed: seed.or(base.seed),
             guest: guest.over(base.guest),
         }
     }
@@ -135,6 +137,7 @@ mac = "ip"
 autostart = true
 description = "one"
 snapshot = "fresh"
+seed = "metadata"
 [guest]
 user = "ops"
 ssh_key_files = ["a.pub"]
@@ -166,6 +169,7 @@ user_data = "user-data"
             ("network = 'lab'", "bridge = 'br0'", "network = 'lab'"),
             ("addressing = 'dhcp'", "ip = 'next'\naddressing = 'static'", "addressing = 'dhcp'"),
             ("addressing = 'static'", "ip = 'next'", "addressing = 'static'\nip = 'next'"),
+            ("seed = 'volume'", "seed = 'metadata'", "seed = 'volume'"),
             ("autostart = false", "autostart = true", "autostart = false"),
             ("disks = [{ size = '2G' }]", "disks = [{ size = '1G' }, { size = '1G' }]", "disks = [{ size = '2G' }]"),
             ("nameservers = ['192.0.2.1']", "nameservers = ['192.0.2.2']", "nameservers = ['192.0.2.1']"),

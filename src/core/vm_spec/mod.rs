@@ -16,7 +16,9 @@ use super::{
     ssh_key::PublicKey,
     units::ByteSize,
 };
-pub use values::{Addressing, DomainName, FileMode, FileSystem, Firmware, GuestPath, IpChoice, Label, MacChoice, Topology};
+pub use values::{
+    Addressing, DomainName, FileMode, FileSystem, Firmware, GuestPath, IpChoice, Label, MacChoice, SeedWay, Topology,
+};
 
 /// What is asked of one VM.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -62,6 +64,8 @@ pub struct VmSpec {
     pub description: Option<PlainText>,
     /// A snapshot of this name is taken once the VM is ready.
     pub snapshot: Option<Label>,
+    /// Where its cloud-init reads its seed.
+    pub seed: Option<SeedWay>,
     /// What the guest does with itself at its first boot.
     pub guest: GuestSpec,
 }

@@ -68,6 +68,17 @@ pub enum Addressing {
     Dhcp,
 }
 
+/// Where a guest's cloud-init reads its seed: the documents that tell it who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SeedWay {
+    /// On a volume of its own.
+    #[default]
+    Volume,
+    /// From the metadata service of its hypervisor.
+    Metadata,
+}
+
 /// Which addresses VMs get. Reads `next`, `192.168.122.10`, `192.168.122.10-192.168.122.20`, `192.168.122.10-20`, and several
 /// of these with commas between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +100,13 @@ pub enum MacChoice {
     Random,
     /// The operator: one for each network card of each VM, in their order.
     Explicit(Vec<Mac>),
+}
+
+impl SeedWay {
+    /// Whether it is the usual way.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl FromStr for Label {
@@ -254,6 +272,7 @@ words! {
     FileSystem, "file system for extra disks": "ext4" = Ext4, "xfs" = Xfs;
     Firmware, "firmware": "bios" = Bios, "uefi" = Uefi;
     Addressing, "way to an address": "reserve" = Reserve, "static" = Static, "dhcp" = Dhcp;
+    SeedWay, "way to a seed": "volume" = Volume, "metadata" = Metadata;
 }
 
 macro_rules! text {
@@ -285,7 +304,9 @@ macro_rules! deserialised_from_text {
     )*};
 }
 
-deserialised_from_text!(Label, GuestPath, DomainName, FileMode, Topology, FileSystem, Firmware, Addressing, IpChoice, MacChoice);
+deserialised_from_text!(
+    Label, GuestPath, DomainName, FileMode, Topology, FileSystem, Firmware, Addressing, IpChoice, MacChoice, SeedWay
+);
 
 #[cfg(test)]
 mod tests {

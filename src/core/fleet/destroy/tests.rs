@@ -32,6 +32,7 @@ fn record(name: &str, volumes: &[&str]) -> CloneRecord {
         dns: Vec::new(),
         forced: None,
         guest_digest: None,
+        seed: Default::default(),
     }
 }
 

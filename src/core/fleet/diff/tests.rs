@@ -40,6 +40,7 @@ fn made(vm: &Declared) -> Existing {
         dns: Vec::new(),
         forced: None,
         guest_digest: Some(digest(vm)),
+        seed: Default::default(),
     };
     let mac = match (&spec.mac, first) {
         (Some(MacChoice::Explicit(macs)), _) => macs.clone(),

@@ -120,6 +120,7 @@ pub fn template(stripped: &str, manifest: &Manifest, identity: &TemplateIdentity
         plug: identity.plug.cloned(),
         disks: vec![copy],
         seed: None,
+        asks_service: false,
         extra_disks: Vec::new(),
         description: None,
         metadata: metadata::element(&Metadata::Template(Box::new(manifest.clone()))),

@@ -11,6 +11,7 @@ mod disks;
 mod firmware;
 mod interfaces;
 mod shape;
+mod smbios;
 
 use anyhow::{Context as _, Result, ensure};
 use roxmltree::Node;
@@ -48,6 +49,8 @@ pub struct CloneIdentity {
     pub disks: Vec<DiskChange>,
     /// The volume with the NoCloud documents: a further, read-only disk.
     pub seed: Option<DiskLocation>,
+    /// Whether its serial number sends its cloud-init to the metadata service.
+    pub asks_service: bool,
     /// Disks that the template does not have, behind all others.
     pub extra_disks: Vec<ExtraDiskXml>,
     /// What `<description>` says; none removes it.
@@ -146,7 +149,8 @@ fn edited(template_xml: &str, identity: &CloneIdentity) -> Result<String> {
     // Only a running domain has one.
     edits.remove_attribute(domain, "id");
     edits.set_text(name, identity.name.as_str())?;
-    uuid(&mut edits, domain, name, identity.uuid)?;
+    let old = uuid(&mut edits, domain, name, identity.uuid)?;
+    smbios::change(&mut edits, domain, &old, identity)?;
     describe(&mut edits, domain, name, identity)?;
     firmware::change(&mut edits, domain, identity)?;
     labels(&mut edits, domain);
@@ -160,7 +164,8 @@ fn edited(template_xml: &str, identity: &CloneIdentity) -> Result<String> {
     edits.apply()
 }
 
-fn uuid<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, name: Node<'_, 'i>, new: Uuid) -> Result<()> {
+/// Sets the UUID; what it was, in small letters.
+fn uuid<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, name: Node<'_, 'i>, new: Uuid) -> Result<String> {
     let new = new.to_string();
     let mut old = String::new();
     match child(domain, "uuid") {
@@ -174,16 +179,7 @@ fn uuid<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, name: Node<'_, 'i>, new
     if let Some(genid) = child(domain, "genid") {
         edits.set_text(genid, "")?;
     }
-    for system in children(domain, "sysinfo").flat_map(|sysinfo| children(sysinfo, "system")) {
-        for entry in children(system, "entry") {
-            // libvirt refuses a domain whose SMBIOS UUID is another than its own. Some set the serial number to it, too.
-            let value = text(entry).trim().to_ascii_lowercase();
-            if attribute(entry, "name") == Some("uuid") || (!old.is_empty() && value == old) {
-                edits.set_text(entry, &new)?;
-            }
-        }
-    }
-    Ok(())
+    Ok(old)
 }
 
 fn describe<'i>(edits: &mut Edits<'i>, domain: Node<'_, 'i>, name: Node<'_, 'i>, identity: &CloneIdentity) -> Result<()> {

@@ -18,6 +18,7 @@ pub(super) fn identity() -> CloneIdentity {
             format: VolumeFormat::Qcow2,
         }],
         seed: Some(DiskLocation::File("/images/web01-seed".to_owned())),
+        asks_service: false,
         extra_disks: vec![],
         description: Some("a clone of <debian13>".to_owned()),
         metadata: "<tpl:clone xmlns:tpl='https://example.org/tpl/1'>{\n}</tpl:clone>".to_owned(),
