@@ -31,6 +31,7 @@ mod e2e {
     mod firmware;
     mod fleet;
     mod image;
+    mod metadata;
     mod names;
     mod names_in_dns;
     mod offline;

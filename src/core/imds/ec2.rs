@@ -134,4 +134,4 @@ fn folders(leaves: &BTreeMap<String, Answer>) -> Vec<(String, Answer)> {
 
 #[cfg(test)]
 #[path = "ec2_tests.rs"]
-pub mod tests;
+pub(super) mod tests;

@@ -2,7 +2,7 @@ use super::*;
 use crate::core::imds::instance::{Content, Kind};
 
 /// A domain with one of everything.
-pub fn instance() -> Instance {
+pub(in crate::core::imds) fn instance() -> Instance {
     let card = |index: usize, bridge: &str, address: Option<[u8; 4]>| Card {
         index,
         mac: format!("52:54:00:00:00:0{index}").parse().unwrap(),

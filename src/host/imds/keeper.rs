@@ -65,9 +65,12 @@ pub struct Service<'a> {
     pub defaults: &'a dyn Fn() -> Result<Defaults>,
     /// Whether somebody has asked for that.
     pub reload: &'a dyn Fn() -> bool,
-    /// Notes that a clone is ready; its host keys. Whether there is such a clone.
-    pub ready: &'a dyn Fn(Uuid, &str, Vec<String>) -> Result<bool>,
+    /// Notes that a clone is ready. Whether there is such a clone.
+    pub ready: &'a NoteReady<'a>,
 }
+
+/// Takes a clone's UUID, its domain's name, and its SSH host keys.
+pub type NoteReady<'a> = dyn Fn(Uuid, &str, Vec<String>) -> Result<bool> + 'a;
 
 /// What the keeper hears.
 enum Event {
