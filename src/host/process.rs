@@ -114,7 +114,14 @@ fn command(path: &Path, args: &[&str]) -> Command {
 pub fn again(args: &[&str], user: Option<(u32, u32)>, socket: OwnedFd) -> Result<Child> {
     // Not by its path: that user may not be let into its folder.
     let mut command = command(Path::new("/proc/self/exe"), args);
-    command.env_clear().env("LC_ALL", "C").current_dir("/").stdin(socket).stdout(Stdio::null()).stderr(Stdio::inherit());
+    command
+        .arg0("tpl")
+        .env_clear()
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(socket)
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit());
     if let Some((uid, gid)) = user {
         // Supplementary groups go with that.
         command.uid(uid).gid(gid);

@@ -8,25 +8,29 @@ use super::{instance::Instance, request::Document};
 /// What cloud-init takes for user-data that says nothing. It wants the document to be there.
 pub const NOTHING: &str = "#cloud-config\n{}\n";
 
-/// A document of a domain. Of one that has none, what says nothing; network-config is there only where a clone's maker wrote it: without
-/// it each guest asks for its address by itself.
-pub fn document(instance: &Instance, asked: Document) -> Option<String> {
+/// A network-config that says nothing: each guest asks for its address by itself. cloud-init 24.4 and later ask for the document eleven
+/// times where it is not there, a second apart.
+const NO_NETWORK: &str = "{}\n";
+
+/// A document of a domain; what says nothing where it has none.
+pub fn document(instance: &Instance, asked: Document) -> String {
     let content = &instance.content;
     match asked {
-        Document::MetaData => Some(meta_data(instance, true)),
-        Document::UserData => Some(content.user_data.clone().unwrap_or_else(|| NOTHING.to_owned())),
-        Document::VendorData => Some(content.vendor_data.clone().unwrap_or_else(|| NOTHING.to_owned())),
+        Document::MetaData => meta_data(instance, true),
+        Document::UserData => content.user_data.clone().unwrap_or_else(|| NOTHING.to_owned()),
+        Document::VendorData => content.vendor_data.clone().unwrap_or_else(|| NOTHING.to_owned()),
         Document::NetworkConfig => {
-            content.nocloud.as_ref().map(|handed| handed.network_config.clone()).filter(|text| !text.is_empty())
+            let handed = content.nocloud.as_ref().map(|handed| handed.network_config.as_str());
+            handed.filter(|text| !text.is_empty()).unwrap_or(NO_NETWORK).to_owned()
         }
     }
 }
 
 /// The same without what was to be handed out once, and has been.
-pub fn handed_out(instance: &Instance, asked: Document) -> Option<String> {
+pub fn handed_out(instance: &Instance, asked: Document) -> String {
     match asked {
-        Document::MetaData => Some(meta_data(instance, false)),
-        Document::UserData => Some(NOTHING.to_owned()),
+        Document::MetaData => meta_data(instance, false),
+        Document::UserData => NOTHING.to_owned(),
         other => document(instance, other),
     }
 }
@@ -46,22 +50,21 @@ fn meta_data(instance: &Instance, keys: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::imds::ec2::tests::instance;
+    use crate::core::imds::{ec2::tests::instance, instance::Handed};
 
     #[test]
     fn documents() {
         let mut instance = instance();
         let meta = "{\n  \"instance-id\": \"11111111-2222-4333-8444-555555555555\",\n  \"local-hostname\": \"web01.lab.example\"";
         let keys = ",\n  \"public-keys\": [\n    \"ssh-ed25519 AAAA a\",\n    \"ssh-ed25519 BBBB b\"\n  ]";
-        assert_eq!(document(&instance, Document::MetaData), Some(format!("{meta}{keys}\n}}\n")));
-        assert_eq!(handed_out(&instance, Document::MetaData), Some(format!("{meta}\n}}\n")));
-        assert_eq!(document(&instance, Document::UserData).as_deref(), Some("#!/bin/sh\n"));
-        assert_eq!(handed_out(&instance, Document::UserData).as_deref(), Some(NOTHING));
-        assert_eq!(document(&instance, Document::VendorData).as_deref(), Some(NOTHING));
-        assert_eq!(document(&instance, Document::NetworkConfig), None);
-        instance.content.nocloud =
-            Some(super::super::instance::Handed { meta_data: "a: 1\n".into(), network_config: "b: 2\n".into() });
-        assert_eq!(document(&instance, Document::MetaData).as_deref(), Some("a: 1\n"));
-        assert_eq!(handed_out(&instance, Document::NetworkConfig).as_deref(), Some("b: 2\n"));
+        assert_eq!(document(&instance, Document::MetaData), format!("{meta}{keys}\n}}\n"));
+        assert_eq!(handed_out(&instance, Document::MetaData), format!("{meta}\n}}\n"));
+        assert_eq!(document(&instance, Document::UserData), "#!/bin/sh\n");
+        assert_eq!(handed_out(&instance, Document::UserData), NOTHING);
+        assert_eq!(document(&instance, Document::VendorData), NOTHING);
+        assert_eq!(document(&instance, Document::NetworkConfig), NO_NETWORK);
+        instance.content.nocloud = Some(Handed { meta_data: "a: 1\n".into(), network_config: "b: 2\n".into() });
+        assert_eq!(document(&instance, Document::MetaData), "a: 1\n");
+        assert_eq!(handed_out(&instance, Document::NetworkConfig), "b: 2\n");
     }
 }

@@ -110,10 +110,7 @@ fn read(told: &Told, asked: Asked<'_>) -> Reply {
     let instance = &told.instance;
     let (text, later) = match asked {
         Asked::Versions => return Reply::Text(super::request::VERSIONS.join("\n")),
-        Asked::NoCloud(document) => match nocloud::document(instance, document) {
-            Some(text) => (text, nocloud::handed_out(instance, document)),
-            None => return NOT_FOUND,
-        },
+        Asked::NoCloud(document) => (nocloud::document(instance, document), Some(nocloud::handed_out(instance, document))),
         Asked::Ec2(path) => match told.answers.get(path) {
             Some(Answer::Text(text)) => (text.clone(), None),
             Some(Answer::CallersAddress) => return Reply::CallersAddress,
@@ -162,7 +159,7 @@ mod tests {
             ("/2009-04-04/user-data", text("#!/bin/sh\n")),
             ("/nocloud/user-data", text("#!/bin/sh\n")),
             ("/latest/meta-data/local-ipv4", Reply::CallersAddress),
-            ("/nocloud/network-config", NOT_FOUND),
+            ("/nocloud/network-config", text("{}\n")),
             ("/latest/vendor-data", NOT_FOUND),
             ("/healthz", NOT_FOUND),
             ("/tpl/ready", Reply::Refused(405, "this is not asked for by that method")),

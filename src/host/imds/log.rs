@@ -13,7 +13,10 @@ const WRITTEN: usize = 64 << 10;
 
 /// Begins to log, until the guard is dropped.
 pub fn begin() -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(LINES).lossy(true).finish(BufWriter::with_capacity(WRITTEN, std::io::stderr()));
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES)
+        .lossy(true)
+        .finish(BufWriter::with_capacity(WRITTEN, std::io::stderr()));
     let subscriber = fmt().json().flatten_event(true).with_current_span(false).with_span_list(false).with_target(false);
     // In a process that logs already, which only tests are, that stays.
     let _ = tracing::subscriber::set_global_default(subscriber.with_writer(writer).finish());
