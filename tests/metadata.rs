@@ -160,8 +160,10 @@ fn what_is_for_once_is_handed_out_once() {
     fs::write(lab.folder.path().join("user-data"), "#!/bin/sh\necho secret\n").unwrap();
     let config = lab.folder.path().join("metadata.toml");
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ operator";
-    let text =
-        format!("[defaults]\nssh_keys = [\"{key}\"]\nuser_data = \"user-data\"\n[[rule]]\nname = \"bra-*\"\none_shot = true\n");
+    let text = format!(
+        "[defaults]\nssh_keys = [\"{key}\"]\nuser_data = \"user-data\"\n[[rule]]\nname = \"bra-*\"\none_shot = true\n\
+         one_shot_window = \"0s\"\n[[rule]]\nname = \"bra-3\"\none_shot_window = \"4s\"\n"
+    );
     fs::write(&config, text).unwrap();
     let args = ["--config", config.to_str().unwrap()];
     let service = lab.serve(&args);
@@ -177,6 +179,11 @@ fn what_is_for_once_is_handed_out_once() {
     assert_eq!(lab.get(once, "/nocloud/user-data").body, "#cloud-config\n{}\n");
     assert!(!lab.get(once, "/nocloud/meta-data").body.contains("ssh-ed25519"));
     assert!(!service.log().contains("secret") && !service.log().contains("AAAAC3"));
+    // Within its window it is handed out again, as cloud-init asks twice.
+    let twice = lab.guest("bra-3");
+    assert_eq!([0, 0].map(|_| lab.get(twice, "/latest/user-data").status), [200, 200]);
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert_eq!(lab.get(twice, "/latest/user-data").status, 404);
     // Also by another service.
     assert_eq!(service.end("-TERM"), Some(0));
     let _service = lab.serve(&args);

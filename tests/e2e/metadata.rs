@@ -40,8 +40,9 @@ impl Lab {
         let key = fs::read_to_string(format!("{}.pub", login_key().display())).unwrap();
         let user_data = "#cloud-config\nwrite_files:\n- path: /etc/tpl-e2e-user-data\n  content: it was applied\n";
         fs::write(folder().join("md-user-data"), user_data).unwrap();
-        let rule =
-            format!("[[rule]]\nname = \"tpl-e2e-*\"\nssh_keys = [{key:?}]\nuser_data = \"md-user-data\"\none_shot = true\n");
+        let rule = format!(
+            "[[rule]]\nname = \"tpl-e2e-*\"\nssh_keys = [{key:?}]\nuser_data = \"md-user-data\"\none_shot = true\none_shot_window = \"60s\"\n"
+        );
         fs::write(&config, rule.replace("\\n", "")).unwrap();
         let mut lab = Self { service: None, log: folder().join("md.log"), config };
         lab.start();

@@ -11,7 +11,10 @@
 //! ```
 //! Each rule that fits a domain adds to what is before it, key by key: the last one that says something counts.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,8 +29,12 @@ use crate::core::{
     guest::{PasswordHash, UserData},
     pipeline::PlainText,
     ssh_key::PublicKey,
+    units::Span,
     vm_spec::DomainName,
 };
+
+/// How long after the first time it is handed out again what is for once, unless the file says so.
+const WINDOW: Span = Span(Duration::from_secs(120));
 
 /// What can be handed out once only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -86,6 +93,8 @@ struct Entry {
     search: Option<DomainName>,
     /// Whether keys, password and user-data are handed out once only.
     one_shot: Option<bool>,
+    /// How long after the first time they are handed out again. cloud-init's datasource Ec2 reads everything twice at a first boot.
+    one_shot_window: Option<Span>,
 }
 
 /// Names with `*` for any text and `?` for any one character in them.
@@ -138,6 +147,7 @@ struct Settings {
     vendor_data: Option<UserData>,
     search: Option<DomainName>,
     one_shot: Option<bool>,
+    window: Option<Span>,
 }
 
 /// Reads a file beside the configuration, one for its owner's eyes alone where that is so: its bytes, or what is wrong.
@@ -183,6 +193,7 @@ impl Defaults {
             vendor_data: told.vendor_data.map(|data| data.text().expose().clone()),
             nocloud: None,
             once: if told.one_shot.unwrap_or_default() { Item::ALL.into() } else { [].into() },
+            again: told.window.unwrap_or(WINDOW).0.as_secs(),
         };
     }
 }
@@ -201,8 +212,8 @@ impl Entry {
             let parsed = read(&path, true).and_then(parse);
             parsed.map_err(|message| findings.extend(Invalid::file(&path.display().to_string(), message).findings)).ok()
         });
-        let settings =
-            Settings { keys: self.ssh_keys, password, user_data, vendor_data, search: self.search, one_shot: self.one_shot };
+        let (search, one_shot, window) = (self.search, self.one_shot, self.one_shot_window);
+        let settings = Settings { keys: self.ssh_keys, password, user_data, vendor_data, search, one_shot, window };
         Rule { host: self.host, network: self.network, name: self.name, settings }
     }
 }
@@ -229,6 +240,7 @@ impl Settings {
             vendor_data: self.vendor_data.or(earlier.vendor_data),
             search: self.search.or(earlier.search),
             one_shot: self.one_shot.or(earlier.one_shot),
+            window: self.window.or(earlier.window),
         }
     }
 }

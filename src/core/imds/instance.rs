@@ -87,6 +87,8 @@ pub struct Content {
     pub nocloud: Option<Handed>,
     /// What is handed out once only.
     pub once: BTreeSet<Item>,
+    /// For how many seconds after the first time it still is.
+    pub again: u64,
 }
 
 impl std::fmt::Debug for Content {

@@ -76,8 +76,8 @@ pub struct Question {
 /// What the server cannot do by itself.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum About {
-    /// Is this the first time that the item is handed out to the instance?
-    Once(Item),
+    /// Is this the first time that the item is handed out to the instance, or so many seconds after it at most?
+    Once(Item, u64),
     /// The instance is ready; its SSH host keys.
     Ready(Vec<String>),
 }

@@ -274,7 +274,7 @@ impl Keeper<'_> {
         let known = self.known.iter().flat_map(|known| &known.instances).find(|instance| instance.uuid == question.instance);
         let Some(instance) = known else { return self.server.tell(&ToServer::Answer(question.id, false), None) };
         let answer = match question.about {
-            About::Once(item) => self.service.once.is_first(question.instance, item),
+            About::Once(item, again) => self.service.once.take(question.instance, item, Duration::from_secs(again)),
             // Only what is tpl's own is written into; the log tells of the others.
             About::Ready(_) if instance.kind != Kind::Clone => {
                 tracing::info!(domain = instance.domain, "ready");

@@ -7,6 +7,7 @@ use std::{
     io::ErrorKind,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -29,11 +30,11 @@ impl Once {
         Ok(Self(folder))
     }
 
-    /// Whether this is the first time. Once it is said it is said, also after a power cut.
+    /// Whether this is the first time, or so long after it at most. Once it is said it is said, also after a power cut.
     ///
     /// # Errors
     /// It cannot be written down: then it must not be handed out.
-    pub fn is_first(&self, instance: Uuid, item: Item) -> Result<bool> {
+    pub fn take(&self, instance: Uuid, item: Item, again: Duration) -> Result<bool> {
         let path = self.0.join(format!("{instance}.{}", item.as_str()));
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
             Ok(file) => {
@@ -41,7 +42,11 @@ impl Once {
                 File::open(&self.0)?.sync_all().with_context(|| format!("writing {}", path.display()))?;
                 Ok(true)
             }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let first = fs::metadata(&path)?.modified()?;
+                // A clock that was put back has not seen the first time yet.
+                Ok(first.elapsed().is_ok_and(|since| since < again))
+            }
             Err(error) => Err(error).with_context(|| format!("writing {}", path.display())),
         }
     }
@@ -72,11 +77,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let once = Once::in_folder(folder.path().join("a/b")).unwrap();
         let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        assert!(once.is_first(one, Item::Keys).unwrap() && once.is_first(one, Item::UserData).unwrap());
-        assert!(once.is_first(other, Item::Keys).unwrap() && !once.is_first(one, Item::Keys).unwrap());
+        let take = |instance, item| once.take(instance, item, Duration::ZERO).unwrap();
+        assert!(take(one, Item::Keys) && take(one, Item::UserData));
+        assert!(take(other, Item::Keys) && !take(one, Item::Keys));
+        assert!(once.take(one, Item::Keys, Duration::from_secs(3600)).unwrap());
         fs::write(folder.path().join("a/b/notes"), "").unwrap();
         Once::in_folder(folder.path().join("a/b")).unwrap().keep_only(&[other].into()).unwrap();
-        assert!(once.is_first(one, Item::Keys).unwrap() && !once.is_first(other, Item::Keys).unwrap());
+        assert!(take(one, Item::Keys) && !take(other, Item::Keys));
         assert!(folder.path().join("a/b/notes").exists());
     }
 
@@ -85,6 +92,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let once = Once::in_folder(folder.path().join("x")).unwrap();
         fs::remove_dir(folder.path().join("x")).unwrap();
-        assert!(once.is_first(Uuid::nil(), Item::Keys).is_err());
+        assert!(once.take(Uuid::nil(), Item::Keys, Duration::ZERO).is_err());
     }
 }

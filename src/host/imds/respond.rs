@@ -92,7 +92,7 @@ async fn known(shared: &Shared, origin: &Origin, told: &Told, request: Request<I
         Reply::CallersAddress => (200, origin.address.to_string().into_bytes(), None),
         Reply::Token(token, ttl) => (200, token.into_bytes(), Some(ttl)),
         Reply::Refused(status, text) => plain(status, text),
-        Reply::Once(item, first, later) => match shared.ask(instance, About::Once(item)).await {
+        Reply::Once(item, first, later) => match shared.ask(instance, About::Once(item, told.instance.content.again)).await {
             Some(true) => (200, first.into_bytes(), None),
             Some(false) => later.map_or_else(|| plain(404, "this was handed out"), |later| (200, later.into_bytes(), None)),
             None => plain(503, "ask again later"),
