@@ -210,9 +210,8 @@ mod tests {
     fn told(guest: &Guest, way: SeedWay) -> HandedSeed {
         let (name, private, public) = ("web01".parse().unwrap(), Secret::new("x\n".to_owned()), format!("{KEY} root@web01"));
         let host_key = (&private, public.as_str());
-        Seed { name: &name, domain: None, uuid: UUID, guest, cards: &[], disks: &[], host_key, way: SeedWay::Metadata }
-            .handed()
-            .unwrap()
+        let seed = Seed { name: &name, domain: None, uuid: UUID, guest, cards: &[], disks: &[], host_key, way };
+        seed.handed().unwrap()
     }
 
     #[test]
