@@ -55,6 +55,8 @@ mod ready;
 mod remote;
 #[path = "fakes/run.rs"]
 mod run;
+#[path = "fakes/secrets.rs"]
+mod secrets;
 #[path = "fakes/sequences.rs"]
 mod sequences;
 #[path = "fakes/shell.rs"]

@@ -13,5 +13,7 @@ mod network;
 mod races;
 #[path = "libvirt/round_trips.rs"]
 mod round_trips;
+#[path = "libvirt/seeds.rs"]
+mod seeds;
 #[path = "libvirt/things.rs"]
 mod things;

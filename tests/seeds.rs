@@ -10,6 +10,8 @@
 mod clone;
 #[path = "seeds/commands.rs"]
 mod commands;
+#[path = "seeds/handed.rs"]
+mod handed;
 #[path = "seeds/hostile.rs"]
 mod hostile;
 #[path = "seeds/merge.rs"]

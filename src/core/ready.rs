@@ -113,7 +113,8 @@ pub fn not_phoned_home(mark: Option<&Ready>, instance: Uuid, host_key: &str) -> 
     if mark.instance != instance {
         return Some(format!("has phoned home as another instance, {}: its disk was another machine's", mark.instance));
     }
-    let is_own = |line: &String| line.parse::<PublicKey>().is_ok_and(|key| key.key() == host_key);
+    // As the file of the key holds it: with the end of its line.
+    let is_own = |line: &String| line.trim().parse::<PublicKey>().is_ok_and(|key| key.key() == host_key);
     (!mark.ssh_host_keys.iter().any(is_own)).then(|| "has phoned home with another host key".to_owned())
 }
 

@@ -64,7 +64,7 @@ fn templates_and_vms_are_listed() {
     let vm = |name: &str, digit: u8, state: &str, addresses: &str| {
         format!(
             "  {{\n    \"name\": \"{name}\",\n    \"uuid\": \"{digit}0000000-0000-4000-8000-000000000000\",\n    \"template\": \"debian13\",\n    \
-             \"version\": \"20261121-031000\",\n    \"state\": \"{state}\",\n    \"addresses\": {addresses},\n    \"room\": null\n  }}"
+             \"version\": \"20261121-031000\",\n    \"state\": \"{state}\",\n    \"addresses\": {addresses},\n    \"phoned_home\": null,\n    \"room\": null\n  }}"
         )
     };
     let vms =

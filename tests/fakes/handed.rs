@@ -12,8 +12,9 @@ use tpl::core::{
 use uuid::Uuid;
 
 use super::{
-    machine::{FakeSecret, Machine},
+    machine::Machine,
     run::{Fault, Step},
+    secrets::FakeSecret,
 };
 
 const CLONE: &str = "clone --name web --jobs 1 --seed metadata --wait none --ssh-key KEY";
@@ -229,7 +230,8 @@ fn a_word_that_is_not_the_vms_own_does_not_count() {
         machine.state().phones_home = false;
         let (run, elsewhere) = (machine.run(), machine.clone());
         run.before(Step::ReadAddresses, move || {
-            let (at, own) = (elsewhere.state().now, uuid(&elsewhere, "web"));
+            let at = elsewhere.state().now;
+            let own = uuid(&elsewhere, "web");
             let instance = instance.map_or(own, Uuid::from_u128);
             let mark = Ready { at, instance, ssh_host_keys: vec!["ssh-ed25519 AAAA root@web".to_owned()] };
             elsewhere.state().set_element("web", ready::NAMESPACE, &ready::element(&mark)).unwrap();
@@ -251,7 +253,7 @@ fn the_mark_and_tpls_own_metadata_do_not_overwrite_each_other() {
 
 #[test]
 fn a_fleet_says_it_too() {
-    let fleet = "[defaults]\nseed = 'metadata'\n[groups.web]\ncount = 2\n[[vms]]\nname = 'db'\nseed = 'volume'\n";
+    let fleet = "[defaults]\nseed = 'metadata'\nguest.ssh_key_files = ['key.pub']\n[groups.web]\ncount = 2\n[[vms]]\nname = 'db'\nseed = 'volume'\n";
     let machine = Machine::with_template().apart();
     let file = machine.folder.path().join("fleet.toml");
     fs::write(&file, fleet).unwrap();

@@ -1,4 +1,4 @@
-//! Domains in memory. Their networks are in `networks.rs`.
+//! Domains in memory. Their networks are in `networks.rs`, their seeds in `secrets.rs`.
 
 use std::{collections::BTreeMap, io::Read, net::IpAddr};
 
@@ -15,7 +15,6 @@ use tpl::{
         },
         network::{Lease, Network, Reservation},
         secret::Secret,
-        seed::handed::{MAX_SEED, owner, secret_xml},
         units::ByteSize,
         xml::read::domain_facts,
     },
@@ -24,7 +23,7 @@ use tpl::{
 use uuid::Uuid;
 
 use super::{
-    machine::{FakeDomain, FakeSecret, GROUP, POOL, Pool, State},
+    machine::{FakeDomain, GROUP, POOL, Pool, State},
     run::{FakeRun, Step},
 };
 
@@ -144,51 +143,23 @@ impl Hypervisor for FakeRun {
     }
 
     fn keeps_seeds(&self) -> Result<bool> {
-        self.step(Step::ReadHost, "seeds")?;
-        Ok(self.machine.state().keeps_seeds)
+        self.has_secrets()
     }
 
     fn store_seed(&self, uuid: Uuid, name: &str, seed: &Secret<Vec<u8>>) -> Result<()> {
-        self.step(Step::StoreSeed, name)?;
-        let mut state = self.machine.state();
-        ensure!(state.keeps_seeds, "there are no secrets here");
-        ensure!(seed.expose().len() <= MAX_SEED, "a secret of {} bytes", seed.expose().len());
-        let old = state.secrets.get(&uuid).map(|secret| owner(&secret.xml)).transpose()?;
-        ensure!(old != Some(None), "there is a secret {uuid} that is not tpl's");
-        state.secrets.insert(uuid, FakeSecret { xml: secret_xml(uuid, name)?, value: seed.expose().clone() });
-        // The definition is one call, the value the next.
-        let cut = std::mem::take(&mut state.cut_secret);
-        if cut {
-            state.secrets.get_mut(&uuid).unwrap().value.clear();
-        }
-        ensure!(!cut, "the connection is broken");
-        Ok(())
+        self.put_seed(uuid, name, seed)
     }
 
     fn seed(&self, uuid: Uuid) -> Result<Option<Secret<Vec<u8>>>> {
-        self.step(Step::ReadSeed, &uuid.to_string())?;
-        let state = self.machine.state();
-        let Some(secret) = state.secrets.get(&uuid) else { return Ok(None) };
-        let there = owner(&secret.xml)?.is_some() && !secret.value.is_empty();
-        Ok(there.then(|| Secret::new(secret.value.clone())))
+        self.find_seed(uuid)
     }
 
     fn remove_seed(&self, uuid: Uuid) -> Result<()> {
-        self.step(Step::RemoveSeed, "")?;
-        let mut state = self.machine.state();
-        let Some(secret) = state.secrets.get(&uuid) else { return Ok(()) };
-        if owner(&secret.xml)?.is_some() {
-            state.secrets.remove(&uuid);
-        }
-        Ok(())
+        self.take_seed(uuid)
     }
 
     fn seeds(&self) -> Result<Vec<(Uuid, String)>> {
-        self.step(Step::ListSeeds, "")?;
-        let state = self.machine.state();
-        let all = state.secrets.iter().map(|(uuid, secret)| Ok((*uuid, owner(&secret.xml)?)));
-        let all = all.collect::<Result<Vec<_>>>()?;
-        Ok(all.into_iter().filter_map(|(uuid, name)| Some((uuid, name?))).collect())
+        self.all_seeds()
     }
 
     fn network(&self, name: &str) -> Result<Option<Network>> {

@@ -15,18 +15,14 @@ use tpl::core::{
     facts::{Beside, Domain, DomainState},
     inventory::Inventory,
     manifest::{Manifest, State as Stage},
-    metadata::{
-        NAMESPACE,
-        ready::{self, Ready},
-    },
+    metadata::NAMESPACE,
     network::{Lease, Network, Subnet},
-    secret::Secret,
-    seed::handed::{DOCUMENTS, HandedSeed, READY},
+    seed::handed::DOCUMENTS,
     signing::PublicKey,
 };
 use uuid::Uuid;
 
-use super::{players, shell::Program};
+use super::{players, secrets::FakeSecret, shell::Program};
 
 /// Where the fake pool says that its volumes are.
 pub const POOL: &str = "/pool";
@@ -85,13 +81,6 @@ pub struct FakeDomain {
     pub xml: String,
     /// For how many ticks of the clock it has been running.
     pub age: u32,
-}
-
-/// A secret of libvirt's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FakeSecret {
-    pub xml: String,
-    pub value: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -380,20 +369,6 @@ impl State {
                 let age = domain.age;
                 self.install(&name, age);
             }
-        }
-    }
-
-    /// The guest of the VM `name` tells the metadata service what it has found in its seed.
-    fn phone_home(&mut self, name: &str) {
-        let uuid = self.domains[name].uuid;
-        let Some(secret) = self.secrets.get(&uuid) else { return };
-        let seed = HandedSeed::parse(&Secret::new(secret.value.clone())).unwrap();
-        let user_data = seed.user_data.expose();
-        let key = user_data.lines().find_map(|line| line.trim().strip_prefix("ed25519_public: ")).unwrap();
-        let said = user_data.contains(READY);
-        let mark = Ready { at: self.now, instance: uuid, ssh_host_keys: vec![key.to_owned()] };
-        if said {
-            self.set_element(name, ready::NAMESPACE, &ready::element(&mark)).unwrap();
         }
     }
 

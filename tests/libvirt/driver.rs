@@ -42,6 +42,11 @@ fn what_the_test_driver_can_do() {
     let network = driver.network("default").unwrap().unwrap();
     assert_eq!((network.reservations, network.hosts), (vec![], vec![]));
 
+    // It has no secrets.
+    let uuid = uuid::Uuid::new_v4();
+    assert_eq!((driver.keeps_seeds().unwrap(), driver.seeds().unwrap(), driver.seed(uuid).unwrap()), (false, vec![], None));
+    driver.remove_seed(uuid).unwrap();
+
     let address = [192, 168, 122, 3].into();
     assert_eq!(driver.neighbours("test").unwrap(), [address]);
     assert_eq!(driver.agent_addresses("test").unwrap(), Some(vec![address]));

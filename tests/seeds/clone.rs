@@ -25,6 +25,7 @@ pub struct Wishes {
     disks: Vec<ExtraDisk>,
     cards: Vec<CardConfig>,
     domain: Option<DomainName>,
+    way: SeedWay,
 }
 
 #[derive(Deserialize)]
@@ -47,7 +48,13 @@ impl Wishes {
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         }
         let spec: GuestSpec = toml::from_str(spec).unwrap();
-        Self { guest: resolve(&spec, folder.path()).unwrap(), disks: Vec::new(), cards: Vec::new(), domain: None }
+        Self {
+            guest: resolve(&spec, folder.path()).unwrap(),
+            disks: Vec::new(),
+            cards: Vec::new(),
+            domain: None,
+            way: SeedWay::Volume,
+        }
     }
 
     /// One of everything.
@@ -90,6 +97,11 @@ runcmd = ["true"]
         wishes
     }
 
+    /// The same with the seed from the metadata service.
+    pub fn handed(self) -> Self {
+        Self { way: SeedWay::Metadata, ..self }
+    }
+
     pub fn user_data(&self) -> String {
         self.with_seed(|seed| seed.user_data().unwrap().expose().clone())
     }
@@ -110,7 +122,7 @@ runcmd = ["true"]
             cards: &self.cards,
             disks: &disks,
             host_key: (&private, &public),
-            way: SeedWay::Volume,
+            way: self.way,
         })
     }
 }

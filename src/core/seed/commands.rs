@@ -24,13 +24,13 @@ done
 /// Writes `$1` into `/etc/resolv.conf`, unless that is a link: then something in the guest manages it.
 pub const RESOLV_CONF: &str = "[ -L /etc/resolv.conf ] || printf %s \"$1\" >/etc/resolv.conf\n";
 
-/// Lets cloud-init know at later boots that it is still the instance `$1`, without a network: else it asks the metadata service at
+/// Lets cloud-init know at later boots, by the seed folder `$2`, that it is still the instance `$1`, without a network: else it asks the metadata service at
 /// each, and where that does not answer takes the machine for a new one of nobody's, with other host keys.
 ///
 /// A seed folder without `user-data` is no seed to it, but is looked into for this.
 pub const INSTANCE: &str = r#"set -eu
-mkdir -p /var/lib/cloud/seed/nocloud
-printf 'instance-id: %s\n' "$1" >/var/lib/cloud/seed/nocloud/meta-data
+mkdir -p "$2"
+printf 'instance-id: %s\n' "$1" >"$2/meta-data"
 "#;
 
 /// A command that runs once in a clone's life, under a name of its own.

@@ -58,8 +58,8 @@ struct Versioned {
 ///
 /// - `ds-identify` looks for `ds=nocloud` at the beginning of the SMBIOS serial number, and the data source reads it at both of its
 ///   stages. The local one leaves a URL alone, the one behind the network fetches it: `meta-data`, `user-data`, `vendor-data`.
-/// - Of `ds=nocloud` alone old versions make a local source whatever the URL, whose user-data is not worked through once the network
-///   is up, and `ds=nocloud-net` is deprecated since 24.1. `ds=nocloud` that says `dsmode=net` is taken at its word by all. (Between
+/// - Of `ds=nocloud` alone 22.4 makes a local source whatever the URL, and `main.py` leaves a local source's documents alone once the
+///   network is up; `ds=nocloud-net` is deprecated since 24.1. `ds=nocloud` that says `dsmode=net` is taken at its word by all. (Between
 ///   23.1 and 24.1 the one behind the network overlooks the serial number, however it is spelled, where other sources are configured
 ///   beside NoCloud: their pull request 4949.)
 /// - No `i=`: it would go before the service's own `instance-id`, and be wrong in a copy of the domain, which has the serial number
@@ -138,6 +138,14 @@ pub fn owner(secret_xml: &str) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::{
+        guest::{Guest, UserData},
+        seed::{Seed, commands::INSTANCE},
+        vm_spec::SeedWay,
+    };
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    const UUID: Uuid = Uuid::from_u128(0x0a1b_2c3d_4e5f_4071_8293_a4b5_c6d7_e8f9);
 
     fn seed() -> HandedSeed {
         HandedSeed {
@@ -164,7 +172,7 @@ mod tests {
             ("", "it cannot be read at line 1 column 0"),
             ("hunter2", "it cannot be read at line 1 column 1"),
             ("{\"version\":2,\"x\":1}", "it has version 2, and this tpl knows 1 alone"),
-            ("{\"version\":1,\"meta-data\":[\"hunter2\"]}", "it cannot be read at line 1 column 27"),
+            ("{\"version\":1,\"meta-data\":[\"hunter2\"]}", "it cannot be read at line 1 column 25"),
             ("{\"version\":\"hunter2\"}", "it cannot be read at line 1 column 20"),
         ];
         for (text, expected) in table {
@@ -192,5 +200,69 @@ mod tests {
             assert_eq!(owner(&xml).unwrap().as_deref(), name, "{xml}");
         }
         assert_eq!(owner("<").unwrap_err().to_string(), "reading the XML of a secret: it is not well-formed");
+    }
+
+    /// What a clone is told that has its seed from the metadata service.
+    fn handed(guest: &Guest) -> HandedSeed {
+        told(guest, SeedWay::Metadata)
+    }
+
+    fn told(guest: &Guest, way: SeedWay) -> HandedSeed {
+        let (name, private, public) = ("web01".parse().unwrap(), Secret::new("x\n".to_owned()), format!("{KEY} root@web01"));
+        let host_key = (&private, public.as_str());
+        let seed = Seed { name: &name, domain: None, uuid: UUID, guest, cards: &[], disks: &[], host_key, way };
+        seed.handed().unwrap()
+    }
+
+    #[test]
+    fn who_is_told_by_the_metadata_service_tells_it_when_it_is_ready() {
+        let guest =
+            Guest { keys: vec![format!("{KEY} ops").parse().unwrap()], runcmd: vec!["true".to_owned()], ..Guest::default() };
+        let seed = handed(&guest);
+        assert_eq!(seed.meta_data, "instance-id: 0a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9\nlocal-hostname: web01\n");
+        assert_eq!((seed.network_config.as_str(), seed.public_keys), ("", vec![format!("{KEY} ops")]));
+        let document: serde_json::Value = serde_saphyr::from_str(seed.user_data.expose()).unwrap();
+        let expected = serde_json::json!({
+            "url": "http://169.254.169.254/tpl/ready",
+            "post": ["instance_id", "hostname", "fqdn", "pub_key_ed25519"],
+            "tries": 10,
+        });
+        assert_eq!((&document["phone_home"], &document["runcmd"][0]), (&expected, &"true".into()));
+        let once = [
+            "cloud-init-per",
+            "instance",
+            "tpl-instance",
+            "sh",
+            "-c",
+            INSTANCE,
+            "sh",
+            &UUID.to_string(),
+            "/var/lib/cloud/seed/nocloud",
+        ];
+        assert_eq!(document["bootcmd"], serde_json::json!([once]));
+        // With a volume there is neither.
+        let plain = told(&guest, SeedWay::Volume).user_data.expose().clone();
+        assert!(!plain.contains("phone_home") && !plain.contains("bootcmd"), "{plain}");
+    }
+
+    #[test]
+    fn an_operators_own_phone_home_stays() {
+        let of = |text: &str| {
+            let user_data = UserData::parse("user-data", text.as_bytes()).unwrap();
+            handed(&Guest { user_data: Some(user_data), ..Guest::default() }).user_data.expose().clone()
+        };
+        let last = |text: &str| text.rsplit("--==tpl-part-0==\n").next().unwrap().to_owned();
+        // A script, and what may hide in a message: keys that are there stay.
+        for text in
+            ["#!/bin/sh\n", "Content-Type: text/cloud-config\nMIME-Version: 1.0\n\n#cloud-config\nphone_home: { url: x }\n"]
+        {
+            let part = last(&of(text));
+            let head = "Content-Type: text/cloud-config; charset=\"utf-8\"\nContent-Transfer-Encoding: 7bit\n\
+                        Content-Disposition: attachment; filename=\"tpl-ready\"\nMerge-Type: dict(no_replace)+list()+str()\n\n\
+                        #cloud-config\nphone_home:\n";
+            assert!(part.starts_with(head) && part.contains("/tpl/ready"), "{part}");
+        }
+        let own = of("#cloud-config\nphone_home: { url: 'http://seen.example/' }\n");
+        assert!(last(&own).contains("filename=\"tpl-identity\"") && !own.contains("/tpl/ready"), "{own}");
     }
 }

@@ -248,7 +248,8 @@ fn bootcmd(seed: &super::Seed<'_>) -> Vec<Vec<String>> {
     let resolver = |lines: String| once("tpl-resolv-conf", commands::RESOLV_CONF, &[&lines]);
     let mirror = seed.guest.apt_mirror.as_ref().map(|word| mirror(word.as_str()));
     // A restart must find it.
-    let asks = (seed.way == SeedWay::Metadata).then(|| once("tpl-instance", commands::INSTANCE, &[&seed.uuid.to_string()]));
+    let known = || once("tpl-instance", commands::INSTANCE, &[&seed.uuid.to_string(), "/var/lib/cloud/seed/nocloud"]);
+    let asks = (seed.way == SeedWay::Metadata).then(known);
     // Before all that is left: it restarts the guest.
     let moves = seed.disks.iter().filter_map(moving::command);
     asks.into_iter().chain(moves).chain(network::resolv_conf(seed.cards).map(resolver)).chain(mirror).collect()

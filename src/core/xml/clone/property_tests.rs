@@ -112,6 +112,7 @@ impl<'d, 'i> Edited<'d, 'i> {
             ["name" | "uuid" | "genid" | "description"] => self.content(node),
             ["metadata", _] if node.tag_name().namespace() == Some("https://example.org/tpl/1") => self.element(node),
             ["sysinfo", "system", "entry"] if matches!(attribute(node, "name"), Some("uuid" | "serial")) => self.content(node),
+            ["os", "smbios"] if self.reshaped => self.values(node, &["mode"]),
             ["os", "nvram"] if child(node, "source").is_none() => self.content(node),
             ["os", "nvram"] => self.values(node, &["type"]),
             ["os", "nvram", "source"] => self.values(node, &["file"]),
@@ -133,9 +134,11 @@ impl<'d, 'i> Edited<'d, 'i> {
     /// Where something may be put in.
     fn place(&mut self, node: Node<'d, 'i>, path: &[&str]) {
         match path {
+            ["os"] if self.reshaped => (self.at(node.range().end), self.inside(node)).0,
             ["uuid" | "os" | "features"] | ["devices", "interface", "mac"] => self.at(node.range().end),
             // Behind it if it is the last, and a driver as its first child.
             ["devices", "disk"] => (self.at(node.range().end), self.inside(node)).0,
+            ["sysinfo"] | ["sysinfo", "system"] if self.reshaped => self.inside(node),
             // As its first child, or its last.
             ["metadata" | "devices" | "cpu"] | ["devices", "interface"] => self.inside(node),
             // As its last attribute.
@@ -286,6 +289,7 @@ fn fitting(facts: &DomainFacts, reshaped: bool) -> CloneIdentity {
     if reshaped {
         (new.vcpus, new.topology) = (Some(6), Some(Topology { sockets: 1, cores: 3, threads: 2 }));
         new.memory = Some(ByteSize::mib(512));
+        new.asks_service = true;
         new.plug = Some(Plug::Bridge("br1".to_owned())).filter(|_| facts.interfaces > 0);
         new.extra_disks = vec![ExtraDiskXml { location: file("data"), format: VolumeFormat::Raw, serial: "data".to_owned() }];
     }
