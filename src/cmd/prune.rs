@@ -13,6 +13,7 @@ use crate::{
         build_plan,
         domain::{LOG_FOLDER, boot_file, boot_file_owner, log_owner},
         error::UndoIncomplete,
+        facts::is_local,
         inventory::{Clone, Inventory, Template},
         manifest::{Manifest, Metadata, Probe, Purpose, State},
         names::TemplateName,
@@ -32,6 +33,8 @@ enum Leftover<'a> {
     BootFile(String),
     /// What the metadata service would hand out to a VM that is gone.
     Seed(Uuid, String),
+    /// The address of a metadata service that was killed, on a bridge of this machine.
+    Address(String),
 }
 
 /// What the hypervisor has besides domains and volumes.
@@ -39,6 +42,8 @@ struct Beside<'f> {
     logs: &'f [String],
     boot_files: &'f [String],
     seeds: &'f [(Uuid, String)],
+    /// Bridges with the address of a service that is not there.
+    bridges: &'f [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -63,7 +68,8 @@ pub fn run(world: World<'_>, args: &PruneArgs, output: Output) -> Result<()> {
     let logs = world.hypervisor.guest_logs(LOG_FOLDER)?;
     let mut removed = Vec::new();
     let mut failed = Vec::new();
-    let beside = Beside { logs: &logs, boot_files: &boot_files, seeds: &seeds };
+    let bridges = if is_local(world.hypervisor.uri()) { world.local.abandoned_bridges()? } else { Vec::new() };
+    let beside = Beside { logs: &logs, boot_files: &boot_files, seeds: &seeds, bridges: &bridges };
     for leftover in leftovers(&dead, &inventory, &beside, args.template.as_ref()) {
         if let Some(pool) = leftover.pool().filter(|pool| *pool != world.storage.pool()) {
             ui::note(&format!("left alone: {} is in pool {pool}: `tpl prune --pool {pool}` removes it", leftover.describe()));
@@ -151,6 +157,7 @@ fn leftovers<'a>(
     found.extend(beside.boot_files.iter().filter(is_ownerless).map(|file| Leftover::BootFile(file.clone())));
     let is_ownerless = |(uuid, _): &&(Uuid, String)| !inventory.uuids.contains(uuid);
     found.extend(beside.seeds.iter().filter(is_ownerless).map(|(uuid, name)| Leftover::Seed(*uuid, name.clone())));
+    found.extend(beside.bridges.iter().cloned().map(Leftover::Address));
     found
 }
 
@@ -166,7 +173,7 @@ impl Leftover<'_> {
             Self::Build(template) | Self::Scaffolding(template) => Some(&template.manifest.pool),
             Self::Clone(clone) => Some(&clone.record.pool),
             Self::Probe(probe) => Some(&probe.pool),
-            Self::Log(_) | Self::BootFile(_) | Self::Seed(..) => None,
+            Self::Log(_) | Self::BootFile(_) | Self::Seed(..) | Self::Address(_) => None,
         }
     }
 
@@ -180,6 +187,7 @@ impl Leftover<'_> {
             Self::Log(path) => format!("log {path}"),
             Self::BootFile(name) => format!("boot file {}", boot_file(name)),
             Self::Seed(uuid, name) => format!("seed of {name} ({uuid})"),
+            Self::Address(bridge) => format!("the metadata service's address on {bridge}"),
         }
     }
 
@@ -191,6 +199,7 @@ impl Leftover<'_> {
             Self::Log(path) => world.hypervisor.remove_log(path),
             Self::BootFile(name) => world.hypervisor.remove_boot_file(name),
             Self::Seed(uuid, _) => world.hypervisor.remove_seed(*uuid),
+            Self::Address(bridge) => world.local.release_bridge(bridge),
             Self::Scaffolding(template) => {
                 let lasting = lasting(&template.manifest);
                 for volume in template.manifest.volumes.iter().filter(|volume| !lasting.contains(volume)) {

@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use uuid::Uuid;
 
+use super::imds::{bridges, kernel};
 use crate::core::{digest::hex, manifest::Run};
 
 /// How long a run on another machine, whose lock cannot be seen from here, is taken to be alive.
@@ -44,6 +45,20 @@ pub trait Local: Sync {
     /// # Errors
     /// The lock folder cannot be read.
     fn is_alive(&self, run: &Run) -> Result<bool>;
+    /// The bridges that have the address of a metadata service that was killed. None for those who could not take it away.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    fn abandoned_bridges(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+    /// Takes that address from a bridge. One that is not there is no error.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    fn release_bridge(&self, _bridge: &str) -> Result<()> {
+        Ok(())
+    }
     /// Takes the lock called `name`, waiting for it up to `patience`. Inside: what its holder wrote about itself.
     ///
     /// # Errors
@@ -256,6 +271,15 @@ impl Local for ThisMachine {
 
     fn run(&self) -> &Run {
         &self.run
+    }
+
+    fn abandoned_bridges(&self) -> Result<Vec<String>> {
+        let abandoned = bridges::abandoned().context("looking for addresses of metadata services that are gone")?;
+        Ok(abandoned.into_iter().map(|bridge| bridge.name).collect())
+    }
+
+    fn release_bridge(&self, bridge: &str) -> Result<()> {
+        kernel::bridge(bridge)?.map_or(Ok(()), |bridge| kernel::remove_address(&bridge))
     }
 
     fn is_alive(&self, run: &Run) -> Result<bool> {

@@ -175,7 +175,8 @@ impl Lab {
             )
         };
         let domains: String = self.guests.iter().filter(|guest| guest.known).map(domain).collect();
-        let node = format!("<node>{domains}{}{}</node>", reserved("bra"), reserved("brb"));
+        let pool = "<pool type='dir'><name>default</name><target><path>/nowhere</path></target></pool>";
+        let node = format!("<node>{domains}{}{}{pool}</node>", reserved("bra"), reserved("brb"));
         fs::write(self.folder.path().join("node.xml"), node).unwrap();
     }
 
@@ -226,6 +227,13 @@ impl Lab {
         let log = self.folder.path().join("refused");
         let code = self.command(&log, args).status().unwrap().code().unwrap_or(-1);
         (code, fs::read_to_string(log).unwrap())
+    }
+
+    /// What `tpl prune` prints there.
+    pub fn prune(&self) -> String {
+        let mut tpl = Command::new("ip");
+        tpl.args(["netns", "exec", &self.namespace(""), env!("CARGO_BIN_EXE_tpl"), "--connect", &self.uri(), "prune"]);
+        String::from_utf8(tpl.output().unwrap().stdout).unwrap()
     }
 
     /// Runs this on a thread inside a guest.

@@ -39,6 +39,25 @@ fn what_a_killed_one_leaves_the_next_one_takes_away() {
     assert!(!lab.has_address("bra"));
 }
 
+/// So does `tpl prune`, and it leaves alone what a service has that runs.
+#[test]
+fn what_a_killed_one_leaves_is_pruned() {
+    let lab = Lab::new();
+    let service = lab.serve(&[]);
+    assert!(!lab.prune().contains("address"));
+    assert!(lab.has_address("bra"));
+    let server = service.server();
+    assert_eq!(service.end("-KILL"), None);
+    (0..200)
+        .take_while(|_| fs::exists(format!("/proc/{server}")).unwrap())
+        .for_each(|_| thread::sleep(Duration::from_millis(50)));
+    let pruned = lab.prune();
+    for bridge in ["bra", "brb"] {
+        assert!(pruned.contains(&format!("the metadata service's address on {bridge} removed\n")), "{pruned}");
+        assert!(!lab.has_address(bridge));
+    }
+}
+
 #[test]
 fn there_is_one_for_each_bridge() {
     let lab = Lab::new();

@@ -9,6 +9,15 @@ use super::{
     listen,
 };
 
+/// The bridges that have the address of a service that was killed: it is there, and nobody listens.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn abandoned() -> Result<Vec<Bridge>> {
+    let all = kernel::labelled()?;
+    Ok(all.into_iter().filter(|bridge| listen::on_bridge(bridge, 1).is_ok()).collect())
+}
+
 /// The bridges that are served now.
 #[derive(Debug)]
 pub struct Bridges {

@@ -207,25 +207,41 @@ impl Keeper<'_> {
         }
         let gone: Vec<String> = self.bridges.names().filter(|name| !wanted.contains(*name)).cloned().collect();
         for name in gone {
-            self.bridges.release(&name)?;
+            if let Err(error) = self.bridges.release(&name) {
+                tracing::error!(bridge = name, error = format!("{error:#}"), "a bridge keeps the address");
+            }
             self.forget(&name)?;
         }
         for name in wanted {
-            match self.bridges.look(&name)? {
-                Look::Same if !self.bridges.names().any(|served| *served == name) => {
-                    if self.waiting.insert(name.clone()) {
-                        tracing::warn!(bridge = name, "waiting for a bridge that is not there");
-                    }
+            match self.serve(&name) {
+                // At the beginning that is a mistake of whoever has started it.
+                Err(error) if self.known.is_none() => return Err(error),
+                // Later it is one bridge's misfortune, and tried again.
+                Err(error) if self.waiting.insert(name.clone()) => {
+                    tracing::error!(bridge = name, error = format!("{error:#}"), "a bridge cannot be served");
                 }
-                Look::Same => {}
-                Look::New(bridge, listener) => {
-                    self.waiting.remove(&name);
-                    self.server.tell(&ToServer::from(&bridge), Some(&listener.into()))?;
-                    tracing::info!(bridge = name, "serving");
-                    self.publish()?;
-                }
-                Look::Gone => self.forget(&name)?,
+                _ => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Looks at a bridge that is to be served.
+    fn serve(&mut self, name: &str) -> Result<()> {
+        match self.bridges.look(name)? {
+            Look::Same if !self.bridges.names().any(|served| *served == name) => {
+                if self.waiting.insert(name.to_owned()) {
+                    tracing::warn!(bridge = name, "waiting for a bridge that is not there");
+                }
+            }
+            Look::Same => {}
+            Look::New(bridge, listener) => {
+                self.waiting.remove(name);
+                self.server.tell(&ToServer::from(&bridge), Some(&listener.into()))?;
+                tracing::info!(bridge = name, "serving");
+                self.publish()?;
+            }
+            Look::Gone => self.forget(name)?,
         }
         Ok(())
     }

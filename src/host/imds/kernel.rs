@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage, AddressScope},
@@ -27,6 +29,8 @@ use crate::core::{
 
 /// The largest answer to one question, and more.
 const ANSWER: usize = 8192;
+/// The largest part of a list.
+const DUMPED: usize = 64 << 10;
 /// What marks an address as the service's own, behind the bridge's name: `virbr0:tpl`.
 const LABEL: &str = ":tpl";
 /// The kernel's limit on a label in bytes, without the NUL.
@@ -119,6 +123,45 @@ pub fn remove_address(bridge: &Bridge) -> Result<()> {
     }
 }
 
+/// The bridges that have the service's address on them, with its label.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn labelled() -> Result<Vec<Bridge>> {
+    let mut question = AddressMessage::default();
+    question.header.family = AddressFamily::Inet;
+    let message = RouteNetlinkMessage::GetAddress(question);
+    let socket = open_socket()?;
+    socket.send(&written(message, NLM_F_REQUEST | NLM_F_DUMP), 0)?;
+    let mut found = Vec::new();
+    loop {
+        // Several messages in one, each behind the one before.
+        let mut bytes = Vec::with_capacity(DUMPED);
+        socket.recv(&mut bytes, 0)?;
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)?;
+            let length = usize::try_from(message.header.length)?.next_multiple_of(4).max(4);
+            match message.payload {
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address)) => found.extend(labelled_bridge(&address)),
+                NetlinkPayload::Done(_) => return Ok(found),
+                NetlinkPayload::Error(error) => bail!("listing addresses: {error}"),
+                _ => {}
+            }
+            rest = rest.get(length..).unwrap_or_default();
+        }
+    }
+}
+
+fn labelled_bridge(message: &AddressMessage) -> Option<Bridge> {
+    let is_ours = message.attributes.contains(&AddressAttribute::Local(IpAddr::V4(ADDRESS)));
+    let name = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Label(label) => label.strip_suffix(LABEL),
+        _ => None,
+    });
+    name.filter(|_| is_ours).map(|name| Bridge { name: name.to_owned(), index: message.header.index })
+}
+
 /// Whether the address on that bridge has a label, by which it is known to be the service's.
 pub fn has_label(bridge: &Bridge) -> bool {
     bridge.name.len() + LABEL.len() <= MAX_LABEL
@@ -202,12 +245,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failed {
 
 /// One question and its answer; none is a mere acknowledgement.
 fn ask(question: RouteNetlinkMessage, flags: u16) -> Result<Option<RouteNetlinkMessage>, Failed> {
-    let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(question));
-    message.header.flags = flags;
-    message.header.sequence_number = 1;
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
+    let bytes = written(question, flags);
     let answer = SOCKET.with_borrow_mut(|socket| -> Result<Vec<u8>> {
         let open = match socket.take() {
             Some(open) => open,
@@ -228,6 +266,17 @@ fn ask(question: RouteNetlinkMessage, flags: u16) -> Result<Option<RouteNetlinkM
         },
         _ => Err(anyhow!("the kernel answers something else").into()),
     }
+}
+
+/// A message as it goes out.
+fn written(message: RouteNetlinkMessage, flags: u16) -> Vec<u8> {
+    let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(message));
+    message.header.flags = flags;
+    message.header.sequence_number = 1;
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
 }
 
 fn open_socket() -> Result<Socket> {

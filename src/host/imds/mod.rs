@@ -6,7 +6,7 @@
 //! What a guest sends is read by the server alone. It has no file, no connection to libvirt, and no rights; what it knows, the keeper
 //! has sent it, and so it answers on while libvirt does not.
 
-mod bridges;
+pub mod bridges;
 pub mod control;
 pub mod keeper;
 pub mod kernel;

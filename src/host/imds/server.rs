@@ -63,6 +63,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const QUESTIONS: usize = 256;
 /// Lines a second about callers that nobody knows.
 const STRANGERS: u64 = 20;
+/// The most threads that answer.
+const WORKERS: usize = 4;
 /// How long to wait when no connection can be taken: there are too many files open.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -163,7 +165,11 @@ pub fn run(keeper: UnixStream, sightings: Box<dyn Sightings>) -> Result<()> {
     let shared = Arc::new(Shared::new(settings, sightings, sender));
     let asker = keeper.try_clone()?;
     thread::spawn(move || ask_all(&asker, &questions));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the server")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
+        .enable_all()
+        .build()
+        .context("starting the server")?;
     let (stop, stopped) = watch::channel(false);
     let mut server = Server { shared, runtime: &runtime, stopped, bridges: HashMap::new(), early: Vec::new() };
     let outcome = server.follow(&keeper);
@@ -173,6 +179,11 @@ pub fn run(keeper: UnixStream, sightings: Box<dyn Sightings>) -> Result<()> {
     runtime.block_on(async { tokio::time::timeout(GRACE + GRACE, stop.closed()).await }).ok();
     runtime.shutdown_background();
     outcome
+}
+
+/// Threads that answer: as many as there are processors, and no more than a few, which is enough for all guests of a host.
+fn workers() -> usize {
+    thread::available_parallelism().map_or(WORKERS, |count| count.get().min(WORKERS))
 }
 
 /// Sends questions on. When that fails, the keeper is gone, and whoever reads from it ends the server.
