@@ -30,7 +30,7 @@ pub struct ServeArgs {
     /// The file with what domains are told that tpl has not made; read again on SIGHUP [default: /etc/tpl/metadata.toml, where it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Answer EC2's requests only with a token (IMDSv2)
+    /// Answer only with a token (IMDSv2); NoCloud, which knows none, is then for tpl's clones alone
     #[arg(long)]
     pub require_token: bool,
     /// How many hops answers go; 1 is the guest itself, 2 lets its containers have them too

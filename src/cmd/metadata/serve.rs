@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -52,10 +52,12 @@ pub fn run(global: &Global, args: &ServeArgs) -> Result<()> {
     check(&config, args)?;
     let user = user(args)?;
     let once = Once::in_folder(args.state.clone())?;
-    once.keep_only(&defined(&config)?).context("forgetting what was handed out to domains that are gone")?;
     let (networks, bridges) = served(args, &config);
     let (stop, reload) = local::service_signals()?;
     let _log = log::begin();
+    if let Err(error) = defined(&config).and_then(|defined| once.keep_only(&defined)) {
+        tracing::warn!(error = format!("{error:#}"), "what was handed out to domains that are gone is not forgotten yet");
+    }
     let service = Service {
         uri: &config.uri,
         deadline: config.connect_timeout,

@@ -13,13 +13,13 @@ use super::{
 /// The methods that make a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// GET, or HEAD, which is the same without the body.
+    /// GET.
     Get,
     /// PUT.
     Put,
     /// POST.
     Post,
-    /// Any other.
+    /// Any other; HEAD too, which would have handed out what it does not show.
     Other,
 }
 

@@ -45,8 +45,8 @@ pub enum ToServer {
     Known(Known),
     /// Whether libvirt answers.
     Libvirt(bool),
-    /// The answer to a question.
-    Answer(u64, bool),
+    /// The answer to a question; none where it cannot be done.
+    Answer(u64, Option<bool>),
     /// Time to end.
     Stop,
 }

@@ -288,7 +288,7 @@ impl Keeper<'_> {
 
     fn answer(&mut self, question: Question) -> Result<()> {
         let known = self.known.iter().flat_map(|known| &known.instances).find(|instance| instance.uuid == question.instance);
-        let Some(instance) = known else { return self.server.tell(&ToServer::Answer(question.id, false), None) };
+        let Some(instance) = known else { return self.server.tell(&ToServer::Answer(question.id, Some(false)), None) };
         let answer = match question.about {
             About::Once(item, again) => self.service.once.take(question.instance, item, Duration::from_secs(again)),
             // Only what is tpl's own is written into; the log tells of the others.
@@ -302,11 +302,11 @@ impl Keeper<'_> {
             }
         };
         match answer {
-            Ok(answer) => self.server.tell(&ToServer::Answer(question.id, answer), None),
+            Ok(answer) => self.server.tell(&ToServer::Answer(question.id, Some(answer)), None),
             Err(error) => {
-                // No answer: the guest is told to ask again later.
+                // The guest is told to ask again later.
                 tracing::error!(error = format!("{error:#}"), domain = instance.domain, "a guest's request cannot be done");
-                Ok(())
+                self.server.tell(&ToServer::Answer(question.id, None), None)
             }
         }
     }

@@ -77,7 +77,7 @@ pub struct Shared {
     sightings: Box<dyn Sightings>,
     seats: Arc<Seats>,
     questions: SyncSender<Question>,
-    answers: Mutex<HashMap<u64, oneshot::Sender<bool>>>,
+    answers: Mutex<HashMap<u64, oneshot::Sender<Option<bool>>>>,
     numbers: AtomicU64,
     strangers: Mutex<(Instant, u64)>,
 }
@@ -117,7 +117,7 @@ impl Shared {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
         let sent = self.questions.try_send(Question { id, instance, about });
         let answer = match sent {
-            Ok(()) => tokio::time::timeout(PATIENCE, receiver).await.ok().and_then(Result::ok),
+            Ok(()) => tokio::time::timeout(PATIENCE, receiver).await.ok().and_then(Result::ok).flatten(),
             Err(_) => None,
         };
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{
     core::{imds::gather::Said, seed::handed::HandedSeed, units::Span},
@@ -10,7 +10,7 @@ use crate::{
         hypervisor::Hypervisor as _,
         libvirt::{
             Libvirt,
-            live::{changes, wait_for_change},
+            live::{Watching, changes, wait_for_change},
         },
     },
 };
@@ -46,7 +46,7 @@ pub fn watch(uri: &str, deadline: Span, tell: &dyn Fn(Heard) -> bool) {
 
 /// Follows one connection to its end. The error is none where nobody listens any more.
 fn follow(uri: &str, deadline: Span, tell: &dyn Fn(Heard) -> bool) -> Result<(), Option<anyhow::Error>> {
-    let libvirt = Libvirt::watching(uri, deadline)?;
+    let libvirt = Watching::open(uri, deadline)?;
     let mut seen = changes();
     loop {
         if !tell(Heard::Said(read(&libvirt)?)) {
@@ -74,15 +74,17 @@ fn read(libvirt: &Libvirt) -> Result<Said> {
             Err(error) => bail!(error),
         }
     }
+    // Before the seeds: a clone's is there before it starts.
+    let domains = libvirt.running()?;
     let mut seeds = BTreeMap::new();
     for (uuid, name) in libvirt.seeds()? {
-        let read = |value| HandedSeed::parse(&value).with_context(|| format!("reading the seed of {name}"));
-        // One that has vanished meanwhile, or is of a later tpl's making, is nobody's misfortune but its own.
-        match libvirt.seed(uuid)?.map(read) {
-            Some(Ok(seed)) => drop(seeds.insert(uuid, seed)),
-            Some(Err(error)) => tracing::warn!(domain = name, error = format!("{error:#}"), "its seed cannot be read"),
-            None => {}
+        let read = libvirt.seed(uuid).and_then(|value| value.map(|value| HandedSeed::parse(&value)).transpose());
+        match read {
+            Ok(seed) => seeds.extend(seed.map(|seed| (uuid, seed))),
+            Err(error) if libvirt.is_lost() => bail!(error),
+            // One that is of a later tpl's making, or that may not be read, is nobody's misfortune but its own.
+            Err(error) => tracing::warn!(domain = name, error = format!("{error:#}"), "its seed cannot be read"),
         }
     }
-    Ok(Said { domains: libvirt.running()?, networks, leases, seeds })
+    Ok(Said { domains, networks, leases, seeds })
 }

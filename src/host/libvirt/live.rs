@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the registration of events is not wrapped by the virt crate")]
 
 use std::{
+    ops::Deref,
     ptr,
     sync::{Condvar, Mutex, PoisonError},
     time::Duration,
@@ -51,22 +52,30 @@ unsafe extern "C" fn network_changed(_: sys::virConnectPtr, _: sys::virNetworkPt
     changed();
 }
 
-impl Libvirt {
-    /// Connects so that it is noticed when domains and networks change: see [`wait_for_change`].
+/// A connection that changes are noticed by: see [`wait_for_change`].
+pub struct Watching {
+    libvirt: Libvirt,
+    domains: Vec<i32>,
+    networks: Vec<i32>,
+}
+
+impl Watching {
+    /// Connects.
     ///
     /// # Errors
     /// As for [`Libvirt::open`].
-    pub fn watching(uri: &str, deadline: Span) -> Result<Self> {
+    pub fn open(uri: &str, deadline: Span) -> Result<Self> {
         alive::prepare();
-        let libvirt = Self::open(uri, deadline)?;
+        let libvirt = Libvirt::open(uri, deadline)?;
         alive::keep(&libvirt.connect)?;
-        libvirt.subscribe().with_context(|| format!("watching the domains of {uri}"))?;
-        Ok(libvirt)
+        let mut watching = Self { libvirt, domains: Vec::new(), networks: Vec::new() };
+        watching.subscribe().with_context(|| format!("watching the domains of {uri}"))?;
+        Ok(watching)
     }
 
-    fn subscribe(&self) -> Result<()> {
+    fn subscribe(&mut self) -> Result<()> {
         // SAFETY: the handle is used while the connection is there, which it belongs to.
-        let (connect, nothing) = (unsafe { self.connect.as_ptr() }, ptr::null_mut());
+        let (connect, nothing) = (unsafe { self.libvirt.connect.as_ptr() }, ptr::null_mut());
         for event in OF_DOMAINS {
             // SAFETY: the connection is open; no domain asks for all; the callback has the type that libvirt names for all events,
             // and looks at none of its arguments, which differ between them; nothing is handed to it that would have to live.
@@ -74,16 +83,42 @@ impl Libvirt {
                 let event = i32::try_from(event).unwrap_or_default();
                 sys::virConnectDomainEventRegisterAny(connect, ptr::null_mut(), event, Some(domain_changed), nothing, None)
             };
-            registered(id)?;
+            self.domains.extend(registered(id)?);
         }
         // SAFETY: as above, for networks.
         let id = unsafe {
             let event = i32::try_from(sys::VIR_NETWORK_EVENT_ID_LIFECYCLE).unwrap_or_default();
             sys::virConnectNetworkEventRegisterAny(connect, ptr::null_mut(), event, Some(network_changed), nothing, None)
         };
-        registered(id)
+        self.networks.extend(registered(id)?);
+        Ok(())
     }
+}
 
+impl Deref for Watching {
+    type Target = Libvirt;
+
+    fn deref(&self) -> &Libvirt {
+        &self.libvirt
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        // SAFETY: the connection is still there; each number is one that it has given out. Each holds the connection open.
+        unsafe {
+            let connect = self.libvirt.connect.as_ptr();
+            for id in &self.domains {
+                sys::virConnectDomainEventDeregisterAny(connect, *id);
+            }
+            for id in &self.networks {
+                sys::virConnectNetworkEventDeregisterAny(connect, *id);
+            }
+        }
+    }
+}
+
+impl Libvirt {
     /// The live XML of all running domains, in no order. One that vanishes meanwhile is left out.
     ///
     /// # Errors
@@ -94,13 +129,13 @@ impl Libvirt {
     }
 }
 
-/// A driver that tells of no such events is asked again and again in any case.
-fn registered(id: i32) -> Result<()> {
+/// The number of a registration. A driver that tells of no such events is asked again and again in any case.
+fn registered(id: i32) -> Result<Option<i32>> {
     if id >= 0 {
-        return Ok(());
+        return Ok(Some(id));
     }
     let error = Error::last_error();
-    if unsupported(&error) { Ok(()) } else { Err(plain(error)) }
+    if unsupported(&error) { Ok(None) } else { Err(plain(error)) }
 }
 
 #[cfg(test)]
