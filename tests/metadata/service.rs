@@ -117,6 +117,18 @@ fn a_bridge_that_comes_again_is_served_again() {
     assert_eq!(service.end("-TERM"), Some(0));
 }
 
+/// Somebody who manages bridges may take away what they do not know.
+#[test]
+fn an_address_that_is_taken_away_comes_back() {
+    let lab = Lab::new();
+    let service = lab.serve(&[]);
+    lab.host(&["addr", "del", "169.254.169.254/32", "dev", "bra"]);
+    (0..100).take_while(|_| !lab.has_address("bra")).for_each(|_| thread::sleep(Duration::from_millis(100)));
+    assert_eq!(lab.get(lab.guest("bra-1"), ID).body, lab.guest("bra-1").uuid);
+    assert_eq!(service.end("-TERM"), Some(0));
+    assert!(!lab.has_address("bra"));
+}
+
 /// What is under way when it ends is answered; what comes later is not.
 #[test]
 fn it_ends_in_its_own_time() {

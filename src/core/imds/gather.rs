@@ -12,7 +12,6 @@ use super::{
     nocloud::NOTHING,
 };
 use crate::core::{
-    metadata::ready,
     network::{Lease, Network},
     seed::handed::HandedSeed,
 };
@@ -39,7 +38,7 @@ pub fn gather(said: &Said, bridges: &BTreeSet<String>, defaults: &Defaults, host
         match Instance::read(xml) {
             Ok(mut instance) if instance.cards.iter().any(|card| bridges.contains(&card.bridge)) => {
                 if let Some(seed) = said.seeds.get(&instance.uuid).filter(|_| instance.kind == Kind::Clone) {
-                    instance.content = of_clone(seed, has_phoned_home(xml, instance.uuid));
+                    instance.content = of_clone(seed, instance.ready);
                 }
                 instances.push(instance);
             }
@@ -59,10 +58,6 @@ pub fn gather(said: &Said, bridges: &BTreeSet<String>, defaults: &Defaults, host
     // The same each time, whatever the order of the answers.
     instances.sort_by_key(|instance| instance.uuid);
     (Known { instances, owners }, unreadable)
-}
-
-fn has_phoned_home(xml: &str, instance: Uuid) -> bool {
-    ready::read(xml).is_ok_and(|ready| ready.is_some_and(|ready| ready.instance == instance))
 }
 
 /// What a clone's maker wrote for it. Once it is ready it has its secrets, and anybody in it could ask for them again.

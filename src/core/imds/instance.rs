@@ -10,7 +10,7 @@ use super::defaults::Item;
 use crate::core::{
     mac::Mac,
     manifest::{Metadata, Purpose},
-    metadata,
+    metadata::{self, ready},
     xml::{attribute, child, children, parse_domain},
 };
 
@@ -36,6 +36,8 @@ pub struct Instance {
     pub architecture: String,
     /// Whose it is.
     pub kind: Kind,
+    /// Whether it has reported that it is ready.
+    pub ready: bool,
     /// The template that it was cloned from.
     pub template: Option<String>,
     /// Its network cards on bridges, in order.
@@ -134,6 +136,7 @@ impl Instance {
             memory: facts.memory.0 >> 20,
             architecture,
             kind,
+            ready: ready::read(xml).is_ok_and(|ready| ready.is_some_and(|ready| ready.instance == facts.uuid)),
             template: clone.map(|clone| format!("{}@{}", clone.template, clone.version)),
             cards,
             content: Content::default(),

@@ -57,7 +57,13 @@ impl Bridges {
         let now = kernel::bridge(name)?;
         let held = self.served.get(name).map(|held| &held.bridge);
         match now {
-            Some(bridge) if held == Some(&bridge) => Ok(Look::Same),
+            Some(bridge) if held == Some(&bridge) => {
+                // Whoever manages the bridge may have put it back to what they know of it.
+                if kernel::add_address(&bridge)? {
+                    self.served.insert(name.to_owned(), Held { bridge, own: true });
+                }
+                Ok(Look::Same)
+            }
             Some(bridge) => {
                 let added = kernel::add_address(&bridge)?;
                 let listener = listen::on_bridge(&bridge, self.hops);

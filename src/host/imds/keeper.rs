@@ -291,6 +291,8 @@ impl Keeper<'_> {
         let Some(instance) = known else { return self.server.tell(&ToServer::Answer(question.id, Some(false)), None) };
         let answer = match question.about {
             About::Once(item, again) => self.service.once.take(question.instance, item, Duration::from_secs(again)),
+            // It is noted already: a guest that reports again and again must not keep libvirt busy.
+            About::Ready(_) if instance.ready => Ok(true),
             // Only what is tpl's own is written into; the log tells of the others.
             About::Ready(_) if instance.kind != Kind::Clone => {
                 tracing::info!(domain = instance.domain, "ready");
