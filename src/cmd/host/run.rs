@@ -228,7 +228,10 @@ impl Runner<'_> {
 }
 
 /// Does one step.
-fn perform(machine: &dyn Machine, step: &Step) -> Result<()> {
+///
+/// # Errors
+/// As for the call of [`Machine`] that does it.
+pub fn perform(machine: &dyn Machine, step: &Step) -> Result<()> {
     match step {
         Step::Write { path, mode, content } => {
             machine.write(path, *mode, content).with_context(|| format!("writing {path}"))?;

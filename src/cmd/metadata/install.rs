@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{Global, InstallArgs, Output, ServeArgs},
-    cmd::settings,
+    cmd::{host::run::perform, settings},
     core::{
         bootstrap::{Item, Step, steps},
         config::Config,
@@ -21,7 +21,7 @@ use crate::{
     },
     host::{
         local::{Local as _, ThisMachine},
-        machine::{Machine, journal::Journal, local::LocalMachine},
+        machine::{Machine as _, journal::Journal, local::LocalMachine},
     },
     ui,
 };
@@ -82,18 +82,6 @@ pub fn run(global: &Global, args: &InstallArgs, output: Output) -> Result<()> {
 fn text(report: &Report) -> String {
     let lines: String = report.changes.iter().map(|change| format!("  {}\n", change.trim_end())).collect();
     format!("tpl-metadata.service: {}\n{lines}", report.outcome)
-}
-
-fn perform(machine: &dyn Machine, step: &Step) -> Result<()> {
-    match step {
-        Step::Write { path, mode, content } => machine.write(path, *mode, content),
-        Step::Remove { path } => machine.remove(path),
-        Step::Run { argv, minutes } => {
-            let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-            machine.run(&argv, Duration::from_secs(60 * u64::from(*minutes))).map(drop)
-        }
-        Step::Reboot => machine.reboot(),
-    }
 }
 
 fn ensure_done(items: &[Item]) -> Result<()> {

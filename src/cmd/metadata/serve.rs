@@ -18,7 +18,7 @@ use crate::{
         config::Config,
         error::{Advised, Invalid, Refusal},
         facts::is_local,
-        imds::{defaults::Defaults, nocloud},
+        imds::{defaults::Defaults, nocloud, unit},
         metadata::ready::Ready,
         secret::Secret,
         seed::handed::HandedSeed,
@@ -41,7 +41,7 @@ use crate::{
 /// What other domains are told, unless the call names another file.
 const DEFAULTS: &str = "/etc/tpl/metadata.toml";
 /// Who answers guests, the first of them that there is.
-const USERS: [&str; 2] = ["tpl-metadata", "nobody"];
+const USERS: [&str; 2] = [unit::USER, "nobody"];
 
 /// Runs `tpl metadata serve`.
 ///

@@ -63,6 +63,17 @@ pub enum UserDataKind {
     Other(&'static str),
 }
 
+impl UserDataKind {
+    /// Its MIME type as a part of an archive; none if it is a MIME message itself, and brings its headers along.
+    pub(in crate::core) fn mime_type(self) -> Option<&'static str> {
+        match self {
+            Self::CloudConfig => Some("text/cloud-config"),
+            Self::Other(kind) => Some(kind),
+            Self::Mime => None,
+        }
+    }
+}
+
 /// An operator's user-data, checked. Scripts hold passwords all too often: its `Debug` shows nothing of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserData {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::core::{
-    guest::{PasswordHash, UserData, UserDataKind},
+    guest::{PasswordHash, UserData},
     seed::mime::{Part, archive},
 };
 
@@ -29,13 +29,8 @@ pub fn with_password(operators: Option<&UserData>, password: Option<&PasswordHas
     let config = Password { password: password.expose(), chpasswd: Expire { expire: false } };
     let config = format!("#cloud-config\n{}\n", serde_json::to_string(&config).unwrap_or_default());
     let Some(operators) = operators else { return Some(config) };
-    let kind = match operators.kind() {
-        UserDataKind::CloudConfig => Some("text/cloud-config"),
-        UserDataKind::Other(kind) => Some(kind),
-        UserDataKind::Mime => None,
-    };
     Some(archive(&[
-        Part { kind, name: "user-data", merge: None, text: operators.text().expose() },
+        Part { kind: operators.kind().mime_type(), name: "user-data", merge: None, text: operators.text().expose() },
         Part { kind: Some("text/cloud-config"), name: "password", merge: Some(MERGE), text: &config },
     ]))
 }

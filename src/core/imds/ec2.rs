@@ -49,11 +49,6 @@ impl Answers {
     pub fn get(&self, path: &str) -> Option<&Answer> {
         self.by_path.get(path)
     }
-
-    /// All paths, in order.
-    pub fn paths(&self) -> BTreeSet<&str> {
-        self.by_path.keys().map(String::as_str).collect()
-    }
 }
 
 fn leaves(instance: &Instance, host: &str) -> BTreeMap<String, Answer> {

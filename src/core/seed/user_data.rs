@@ -16,7 +16,7 @@ use super::{
     moving, network,
 };
 use crate::core::{
-    guest::{File, Guest, PasswordHash, UserData, UserDataKind, declares_mime},
+    guest::{File, Guest, PasswordHash, UserData, declares_mime},
     names::UserName,
     ssh_key::PublicKey,
     vm_spec::SeedWay,
@@ -145,11 +145,7 @@ pub(super) fn document(seed: &super::Seed<'_>) -> anyhow::Result<String> {
         let part = Part { kind: Some("text/cloud-config"), name: "tpl", merge: None, text: &text };
         return Ok(if declares_mime(&text) { archive(&[part]) } else { text });
     };
-    let kind = match operators.kind() {
-        UserDataKind::CloudConfig => Some("text/cloud-config"),
-        UserDataKind::Other(kind) => Some(kind),
-        UserDataKind::Mime => None,
-    };
+    let kind = operators.kind().mime_type();
     let lists = write(&work(seed))?;
     let mut identity = identity(seed, CloudConfig::default());
     // Else the operator's could stay.

@@ -61,7 +61,7 @@ pub async fn respond(shared: &Shared, origin: &Origin, request: Request<Incoming
     let took = began.elapsed();
     shared.metrics.answered(class, status, took);
     if let Some(domain) = domain {
-        let path: String = path.chars().take(LOGGED).collect();
+        let path = logged(&path);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         tracing::info!(
             domain, bridge = origin.bridge.name, address = %origin.address, method, path, status, bytes = body.len(), micros,
@@ -119,6 +119,11 @@ fn method(method: &HttpMethod) -> Method {
         HttpMethod::POST => Method::Post,
         _ => Method::Other,
     }
+}
+
+/// A path as it stands in the log.
+pub fn logged(path: &str) -> String {
+    path.chars().take(LOGGED).collect()
 }
 
 /// The method's word in the log; a guest can call its own as it likes, and as long.

@@ -39,7 +39,7 @@ use super::{
     kernel::{Bridge, Sightings},
     listen,
     metrics::Metrics,
-    respond::{Origin, respond, response},
+    respond::{Origin, logged, respond, response},
     seats::Seats,
 };
 use crate::core::imds::{
@@ -132,7 +132,7 @@ impl Shared {
         }
         window.1 += 1;
         if window.1 <= STRANGERS {
-            let path: String = path.chars().take(200).collect();
+            let path = logged(path);
             tracing::warn!(bridge = origin.bridge.name, address = %origin.address, path, reason = format!("{reason:#}"), "unknown caller");
         } else {
             self.metrics.unlogged.inc();
