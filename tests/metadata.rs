@@ -7,6 +7,8 @@
 #![expect(clippy::disallowed_methods, reason = "the test looks at the world with other tools than tpl")]
 #![expect(clippy::disallowed_macros, reason = "what was measured is shown with --nocapture")]
 
+#[path = "metadata/forged.rs"]
+mod forged;
 #[path = "metadata/hostile.rs"]
 mod hostile;
 #[path = "metadata/lab.rs"]

@@ -279,7 +279,7 @@ impl Local for ThisMachine {
     }
 
     fn release_bridge(&self, bridge: &str) -> Result<()> {
-        kernel::bridge(bridge)?.map_or(Ok(()), |bridge| kernel::remove_address(&bridge))
+        kernel::bridge(bridge)?.map_or(Ok(()), |bridge| bridges::clear(&bridge))
     }
 
     fn is_alive(&self, run: &Run) -> Result<bool> {

@@ -88,7 +88,7 @@ impl Lab {
         lab
     }
 
-    fn namespace(&self, name: &str) -> String {
+    pub fn namespace(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 

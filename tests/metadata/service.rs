@@ -4,7 +4,7 @@ use std::{fs, thread, time::Duration};
 
 use super::{
     ID,
-    lab::{Lab, ask, connect, get},
+    lab::{Lab, Service, ask, connect, get},
 };
 
 #[test]
@@ -22,40 +22,53 @@ fn it_leaves_nothing_behind() {
     assert!(!lab.has_address("bra") && !lab.has_address("brb"));
 }
 
-/// Killed, it cannot take its address away: the next one does.
-#[test]
-fn what_a_killed_one_leaves_the_next_one_takes_away() {
-    let lab = Lab::new();
-    let service = lab.serve(&[]);
+/// Kills a service that has answered a guest.
+fn kill(lab: &Lab, service: Service) {
+    assert_eq!(lab.get(lab.guest("bra-1"), ID).status, 200);
     let server = service.server();
     assert_eq!(service.end("-KILL"), None);
     let gone = || !fs::exists(format!("/proc/{server}")).unwrap();
     (0..200).take_while(|_| !gone()).for_each(|_| thread::sleep(Duration::from_millis(50)));
     assert!(gone(), "the server is still there");
-    assert!(lab.has_address("bra"));
+    assert!(lab.has_address("bra") && is_pinned(lab));
+}
+
+fn is_pinned(lab: &Lab) -> bool {
+    let one = lab.guest("bra-1");
+    let (neighbour, port) = lab.tables("bra", &one.address.to_string(), &one.mac);
+    neighbour.contains("PERMANENT") || port.contains("sticky")
+}
+
+/// Killed, it cannot take away what it has put there: the next one does.
+#[test]
+fn what_a_killed_one_leaves_the_next_one_takes_away() {
+    let lab = Lab::new();
+    kill(&lab, lab.serve(&[]));
     let service = lab.serve(&[]);
+    assert!(!is_pinned(&lab));
     assert_eq!(lab.get(lab.guest("bra-1"), ID).status, 200);
     assert_eq!(service.end("-INT"), Some(0));
-    assert!(!lab.has_address("bra"));
+    assert!(!lab.has_address("bra") && !is_pinned(&lab));
 }
 
 /// So does `tpl prune`, and it leaves alone what a service has that runs.
 #[test]
 fn what_a_killed_one_leaves_is_pruned() {
     let lab = Lab::new();
-    let service = lab.serve(&[]);
+    // A name that leaves no room for all of the label.
+    let long = "br-a-long-name1";
+    lab.host(&["link", "add", long, "type", "bridge"]);
+    lab.host(&["link", "set", long, "up"]);
+    let service = lab.serve(&["--bridge", long]);
     assert!(!lab.prune().contains("address"));
     assert!(lab.has_address("bra"));
-    let server = service.server();
-    assert_eq!(service.end("-KILL"), None);
-    (0..200)
-        .take_while(|_| fs::exists(format!("/proc/{server}")).unwrap())
-        .for_each(|_| thread::sleep(Duration::from_millis(50)));
+    kill(&lab, service);
     let pruned = lab.prune();
-    for bridge in ["bra", "brb"] {
+    for bridge in ["bra", "brb", long] {
         assert!(pruned.contains(&format!("the metadata service's address on {bridge} removed\n")), "{pruned}");
         assert!(!lab.has_address(bridge));
     }
+    assert!(!is_pinned(&lab));
 }
 
 #[test]

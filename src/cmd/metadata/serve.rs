@@ -5,6 +5,7 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::Result;
@@ -58,6 +59,7 @@ pub fn run(global: &Global, args: &ServeArgs) -> Result<()> {
     if let Err(error) = defined(&config).and_then(|defined| once.keep_only(&defined)) {
         tracing::warn!(error = format!("{error:#}"), "what was handed out to domains that are gone is not forgotten yet");
     }
+    let noting = config.clone();
     let service = Service {
         uri: &config.uri,
         deadline: config.connect_timeout,
@@ -70,7 +72,7 @@ pub fn run(global: &Global, args: &ServeArgs) -> Result<()> {
         once,
         defaults: &|| defaults(args.config.as_deref()),
         reload: &reload,
-        ready: &|instance, domain, keys| note_ready(&config, instance, domain, keys),
+        ready: Arc::new(move |instance, domain, keys| note_ready(&noting, instance, domain, keys)),
     };
     keeper::run(&service, &stop)
 }

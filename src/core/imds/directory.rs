@@ -135,6 +135,11 @@ impl Directory {
         self.told.is_empty()
     }
 
+    /// Whether an address on a bridge is kept for a card, or leased to it.
+    pub fn is_kept(&self, bridge: &str, address: IpAddr, mac: Mac) -> bool {
+        self.owners.get(&(bridge.to_owned(), address)).is_some_and(|owners| owners.contains(&mac))
+    }
+
     /// Who asks from this address on this bridge.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ fn directory() -> Directory {
 fn who_is_asking() {
     let directory = directory();
     let ask = |bridge: &str, last: u8, seen: Option<(&str, Option<&str>)>| {
-        let seen = seen.map(|(mac, port)| Sighting { mac: mac.parse().unwrap(), port: port.map(str::to_owned) });
+        let seen = seen.map(|(mac, port)| Sighting { mac: mac.parse().unwrap(), port: port.map(str::to_owned), pinned: false });
         let told = directory.caller(bridge, IpAddr::from([192, 0, 2, last]), seen.as_ref());
         told.map(|told| told.instance.domain.clone()).map_err(|stranger| stranger.to_string())
     };

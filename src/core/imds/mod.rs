@@ -1,7 +1,7 @@
 //! The instance metadata service: what guests are told that ask 169.254.169.254 who they are, and who is told what.
 //!
 //! ```text
-//! a connection on a bridge → neighbour table: its MAC → bridge's table: its port → Directory: the domain → Answers
+//! a connection on a bridge → neighbour table: its MAC → bridge's table: its port → Directory: the domain → both pinned → Answers
 //! ```
 //! All of it is decided from values: [`directory::Directory`] is what libvirt has said last, [`Sighting`] what the kernel says of the
 //! caller now. Nothing that a guest sends takes part in it: see [`directory`].
@@ -35,4 +35,6 @@ pub struct Sighting {
     pub mac: Mac,
     /// The bridge's port that this card was heard at last, by the bridge's own table.
     pub port: Option<String>,
+    /// Whether both are pinned: no frame of a guest's changes them, and what is sent to the address goes out at that port to that card.
+    pub pinned: bool,
 }

@@ -4,6 +4,7 @@
 use std::{
     io::{IoSlice, IoSliceMut, Read as _, Write as _},
     mem::MaybeUninit,
+    net::Ipv4Addr,
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
@@ -67,8 +68,6 @@ pub struct Settings {
 pub struct Question {
     /// Its number.
     pub id: u64,
-    /// The domain's UUID.
-    pub instance: Uuid,
     /// What it is about.
     pub about: About,
 }
@@ -77,9 +76,13 @@ pub struct Question {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum About {
     /// Is this the first time that the item is handed out to the instance, or so many seconds after it at most?
-    Once(Item, u64),
+    Once(Uuid, Item, u64),
     /// The instance is ready; its SSH host keys.
-    Ready(Vec<String>),
+    Ready(Uuid, Vec<String>),
+    /// An address on the bridge of this number is to be pinned to its card.
+    Pin(u32, Ipv4Addr),
+    /// It need not be any more.
+    Unpin(u32, Ipv4Addr),
 }
 
 /// A listening socket's bridge.

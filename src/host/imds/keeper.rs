@@ -8,7 +8,10 @@ use std::{
         unix::net::UnixStream,
     },
     process::Child,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +24,8 @@ use super::{
     control::{About, Question, Settings, ToServer, receive, send},
     listen,
     once::Once,
+    pins::{Pinned, Pins},
+    reports::{NoteReady, Noted, Reports},
     watch::{self, Heard},
 };
 use crate::{
@@ -28,7 +33,7 @@ use crate::{
         imds::{
             defaults::Defaults,
             gather::{Said, gather},
-            instance::Kind,
+            instance::{Instance, Kind},
         },
         network::Network,
         units::Span,
@@ -36,10 +41,12 @@ use crate::{
     host::{local::Stop, process},
 };
 
+/// What the keeper has not heard yet. Whoever has more to say waits.
+const EVENTS: usize = 256;
 /// How often the bridges are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long the server has to end by itself.
-const END: Duration = Duration::from_secs(15);
+const END: Duration = Duration::from_secs(20);
 
 /// What the service is to be.
 pub struct Service<'a> {
@@ -65,17 +72,15 @@ pub struct Service<'a> {
     pub defaults: &'a dyn Fn() -> Result<Defaults>,
     /// Whether somebody has asked for that.
     pub reload: &'a dyn Fn() -> bool,
-    /// Notes that a clone is ready. Whether there is such a clone.
-    pub ready: &'a NoteReady<'a>,
+    /// Notes that a clone is ready.
+    pub ready: Arc<NoteReady>,
 }
-
-/// Takes a clone's UUID, its domain's name, and its SSH host keys.
-pub type NoteReady<'a> = dyn Fn(Uuid, &str, Vec<String>) -> Result<bool> + 'a;
 
 /// What the keeper hears.
 enum Event {
     Libvirt(Heard),
     Asked(Question),
+    Noted(Noted),
     /// The server has ended.
     Ended,
 }
@@ -87,7 +92,8 @@ enum Event {
 pub fn run(service: &Service<'_>, stop: &Stop) -> Result<()> {
     let defaults = (service.defaults)()?;
     let status = listen::on_loopback(service.status_port)?;
-    let (events, heard) = channel();
+    let (events, heard) = sync_channel(EVENTS);
+    let noted = events.clone();
     let server = Server::start(service, events.clone())?;
     server.tell(&ToServer::ListenForStatus, Some(&status.into()))?;
     let (uri, deadline) = (service.uri.to_owned(), service.deadline);
@@ -96,14 +102,18 @@ pub fn run(service: &Service<'_>, stop: &Stop) -> Result<()> {
         service,
         server,
         bridges: Bridges::new(service.hops),
+        pins: Pins::default(),
+        reports: Reports::start(Arc::clone(&service.ready), move |report| noted.send(Event::Noted(report)).is_ok()),
         defaults,
         said: None,
         known: None,
         waiting: BTreeSet::new(),
     };
     let outcome = keeper.follow(&heard, stop);
-    let mut left = keeper.bridges.release_all();
-    left.extend(keeper.server.end().err());
+    // While it runs, answers may be under way: pins are needed until it has ended.
+    let mut left: Vec<_> = keeper.server.end().err().into_iter().collect();
+    left.extend(keeper.pins.release_all());
+    left.extend(keeper.bridges.release_all());
     for error in left {
         tracing::error!(error = format!("{error:#}"), "not cleaned up");
     }
@@ -114,6 +124,8 @@ struct Keeper<'a> {
     service: &'a Service<'a>,
     server: Server,
     bridges: Bridges,
+    pins: Pins,
+    reports: Reports,
     defaults: Defaults,
     /// What libvirt said last; none while it says nothing.
     said: Option<Said>,
@@ -131,7 +143,11 @@ impl Keeper<'_> {
         while stop.go_on().is_ok() {
             match heard.recv_timeout(LOOK / 4) {
                 Ok(Event::Libvirt(heard)) => self.hear(heard)?,
-                Ok(Event::Asked(question)) => self.answer(question)?,
+                Ok(Event::Asked(question)) => self.asked(question)?,
+                Ok(Event::Noted(Noted { id, instance, domain, outcome })) => {
+                    self.reports.done(instance);
+                    self.answer(id, outcome.with_context(|| domain))?;
+                }
                 Ok(Event::Ended) => bail!("the server has ended by itself"),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => bail!("nothing is heard any more"),
@@ -286,31 +302,60 @@ impl Keeper<'_> {
         }
     }
 
-    fn answer(&mut self, question: Question) -> Result<()> {
-        let known = self.known.iter().flat_map(|known| &known.instances).find(|instance| instance.uuid == question.instance);
-        let Some(instance) = known else { return self.server.tell(&ToServer::Answer(question.id, Some(false)), None) };
-        let answer = match question.about {
-            About::Once(item, again) => self.service.once.take(question.instance, item, Duration::from_secs(again)),
-            // It is noted already: a guest that reports again and again must not keep libvirt busy.
-            About::Ready(_) if instance.ready => Ok(true),
-            // Only what is tpl's own is written into; the log tells of the others.
-            About::Ready(_) if instance.kind != Kind::Clone => {
-                tracing::info!(domain = instance.domain, "ready");
-                Ok(true)
+    fn asked(&mut self, Question { id, about }: Question) -> Result<()> {
+        match about {
+            About::Once(instance, item, again) => {
+                let is_known = self.instance(instance).is_some();
+                self.answer(
+                    id,
+                    if is_known { self.service.once.take(instance, item, Duration::from_secs(again)) } else { Ok(false) },
+                )
             }
-            About::Ready(keys) => {
-                tracing::info!(domain = instance.domain, "ready");
-                (self.service.ready)(question.instance, &instance.domain, keys)
+            About::Ready(instance, keys) => self.report(id, instance, keys),
+            About::Pin(link, address) => {
+                let pinned = self.bridges.by_index(link).map_or(Ok(Pinned::Unseen), |bridge| self.pins.pin(bridge, address));
+                if let Ok(Pinned::TooMany) = pinned {
+                    tracing::warn!(%address, "a card has too many addresses at once");
+                }
+                self.answer(id, pinned.map(|pinned| pinned == Pinned::Done))
             }
-        };
-        match answer {
-            Ok(answer) => self.server.tell(&ToServer::Answer(question.id, Some(answer)), None),
-            Err(error) => {
-                // The guest is told to ask again later.
-                tracing::error!(error = format!("{error:#}"), domain = instance.domain, "a guest's request cannot be done");
-                self.server.tell(&ToServer::Answer(question.id, None), None)
+            About::Unpin(link, address) => {
+                let unpinned = self.pins.unpin(link, address);
+                self.answer(id, unpinned.map(|()| true))
             }
         }
+    }
+
+    fn instance(&self, uuid: Uuid) -> Option<&Instance> {
+        self.known.iter().flat_map(|known| &known.instances).find(|instance| instance.uuid == uuid)
+    }
+
+    /// A guest says that it is ready.
+    fn report(&mut self, id: u64, uuid: Uuid, keys: Vec<String>) -> Result<()> {
+        let Some(instance) = self.instance(uuid) else { return self.answer(id, Ok(false)) };
+        // It is noted already: a guest that reports again and again must not keep libvirt busy.
+        if instance.ready {
+            return self.answer(id, Ok(true));
+        }
+        let domain = instance.domain.clone();
+        // Only what is tpl's own is written into; the log tells of the others.
+        if instance.kind != Kind::Clone {
+            tracing::info!(domain, "ready");
+            return self.answer(id, Ok(true));
+        }
+        if self.reports.take(id, uuid, &domain, keys) {
+            tracing::info!(domain, "ready");
+            return Ok(());
+        }
+        self.server.tell(&ToServer::Answer(id, None), None)
+    }
+
+    /// Answers a question. Where it failed, the guest is told to ask again later.
+    fn answer(&self, id: u64, answer: Result<bool>) -> Result<()> {
+        if let Err(error) = &answer {
+            tracing::error!(error = format!("{error:#}"), "a guest's request cannot be done");
+        }
+        self.server.tell(&ToServer::Answer(id, answer.ok()), None)
     }
 }
 
@@ -321,7 +366,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(service: &Service<'_>, events: Sender<Event>) -> Result<Self> {
+    fn start(service: &Service<'_>, events: SyncSender<Event>) -> Result<Self> {
         let (stream, other) = UnixStream::pair().context("making a pair of sockets")?;
         let child = process::again(&["metadata", "server"], service.user, OwnedFd::from(other))?;
         let server = Self { child, stream };

@@ -1,10 +1,6 @@
 //! From a request to its response.
 
-use std::{
-    net::Ipv4Addr,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
@@ -13,7 +9,11 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue},
 };
 
-use super::{control::About, kernel::Bridge, server::Shared};
+use super::{
+    connection::Connection,
+    control::About,
+    shared::{Shared, Untold},
+};
 use crate::core::imds::{
     directory::Told,
     phone_home,
@@ -30,31 +30,29 @@ const BODY: Duration = Duration::from_secs(5);
 /// So much of a path stands in the log.
 const LOGGED: usize = 200;
 
+/// What is said where nothing can be answered at this moment.
+const LATER: &str = "ask again later";
+
 /// A response: its status, and what is in it.
 type Answer = (u16, Vec<u8>, Option<u64>);
 
-/// Where a connection came in.
-#[derive(Debug, Clone)]
-pub struct Origin {
-    /// On which bridge.
-    pub bridge: Arc<Bridge>,
-    /// From which address.
-    pub address: Ipv4Addr,
-}
-
 /// Answers a request, counts it, and writes it into the log.
-pub async fn respond(shared: &Shared, origin: &Origin, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub async fn respond(shared: &Shared, connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let began = Instant::now();
     let path = request.uri().path().to_owned();
     let class = asked(&path).class();
     let method = word(method(request.method()));
-    let told = shared.caller(origin);
+    let told = shared.caller(connection).await;
     let (answer, domain) = match &told {
-        Ok(told) => (known(shared, origin, told, request).await, Some(told.instance.domain.as_str())),
-        Err(reason) => {
+        Ok(told) => (known(shared, connection, told, request).await, Some(told.instance.domain.as_str())),
+        Err(Untold::Stranger(reason)) => {
             shared.metrics.strangers.inc();
-            shared.log_stranger(origin, &path, reason);
+            shared.log_stranger(connection, &path, reason);
             (plain(404, "there is nothing here"), None)
+        }
+        Err(Untold::Unpinned(reason)) => {
+            shared.log_stranger(connection, &path, reason);
+            (plain(503, LATER), None)
         }
     };
     let (status, body, ttl) = answer;
@@ -64,7 +62,7 @@ pub async fn respond(shared: &Shared, origin: &Origin, request: Request<Incoming
         let path = logged(&path);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         tracing::info!(
-            domain, bridge = origin.bridge.name, address = %origin.address, method, path, status, bytes = body.len(), micros,
+            domain, bridge = connection.bridge.name, address = %connection.address, method, path, status, bytes = body.len(), micros,
             "answered"
         );
     }
@@ -76,7 +74,7 @@ fn plain(status: u16, text: &str) -> Answer {
     (status, format!("{text}\n").into_bytes(), None)
 }
 
-async fn known(shared: &Shared, origin: &Origin, told: &Told, request: Request<Incoming>) -> Answer {
+async fn known(shared: &Shared, connection: &Connection, told: &Told, request: Request<Incoming>) -> Answer {
     let header = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
     let call = Call {
         method: method(request.method()),
@@ -89,23 +87,23 @@ async fn known(shared: &Shared, origin: &Origin, told: &Told, request: Request<I
     let instance = told.instance.uuid;
     match reply(told, call, &shared.rules) {
         Reply::Text(text) => (200, text.into_bytes(), None),
-        Reply::CallersAddress => (200, origin.address.to_string().into_bytes(), None),
+        Reply::CallersAddress => (200, connection.address.to_string().into_bytes(), None),
         Reply::Token(token, ttl) => (200, token.into_bytes(), Some(ttl)),
         Reply::Refused(status, text) => plain(status, text),
-        Reply::Once(item, first, later) => match shared.ask(instance, About::Once(item, told.instance.content.again)).await {
+        Reply::Once(item, first, later) => match shared.ask(About::Once(instance, item, told.instance.content.again)).await {
             Some(true) => (200, first.into_bytes(), None),
             Some(false) => later.map_or_else(|| plain(404, "this was handed out"), |later| (200, later.into_bytes(), None)),
-            None => plain(503, "ask again later"),
+            None => plain(503, LATER),
         },
         Reply::Report => {
             let body = tokio::time::timeout(BODY, Limited::new(request.into_body(), phone_home::LONGEST).collect()).await;
             let Ok(Ok(body)) = body else { return plain(400, "the report is too long, or does not come") };
             match phone_home::read(&body.to_bytes(), instance) {
                 Err(wrong) => plain(400, &wrong),
-                Ok(report) => match shared.ask(instance, About::Ready(report.host_keys)).await {
+                Ok(report) => match shared.ask(About::Ready(instance, report.host_keys)).await {
                     Some(true) => plain(200, "noted"),
                     Some(false) => plain(404, "this is nothing that is waited for"),
-                    None => plain(503, "ask again later"),
+                    None => plain(503, LATER),
                 },
             }
         }

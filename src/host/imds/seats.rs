@@ -7,11 +7,19 @@ use std::{
 
 /// Connections at once, of all: below the 1,024 open files that a process has by default.
 const ALL: usize = 768;
-/// Connections at once, of one port of a bridge.
+/// Connections at once, of one place.
 const OF_ONE: usize = 64;
 
-/// Who connections are counted for: a bridge's number, and its port; none for those that have none.
-type Place = (u32, Option<String>);
+/// Who connections are counted for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// A bridge's number.
+    pub bridge: u32,
+    /// Its port; none for those that have none.
+    pub port: Option<String>,
+    /// Whether the address is known to be the card's there. Others can claim one for it, and what they hold is not taken from its own.
+    pub kept: bool,
+}
 
 /// The connections that there are.
 #[derive(Debug, Default)]
@@ -26,8 +34,7 @@ pub struct Seat {
 
 impl Seats {
     /// Room for one more, if there is.
-    pub fn take(self: &Arc<Self>, bridge: u32, port: Option<String>) -> Option<Seat> {
-        let place = (bridge, port);
+    pub fn take(self: &Arc<Self>, place: Place) -> Option<Seat> {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let own = taken.get(&place).copied().unwrap_or_default();
         if own >= OF_ONE || taken.values().sum::<usize>() >= ALL {
@@ -56,13 +63,15 @@ mod tests {
     #[test]
     fn one_guest_takes_nobody_elses() {
         let seats = Arc::new(Seats::default());
-        let mut greedy: Vec<Seat> = std::iter::from_fn(|| seats.take(1, Some("vnet0".to_owned()))).collect();
+        let place = |bridge, port: &str| Place { bridge, port: Some(port.to_owned()), kept: false };
+        let mut greedy: Vec<Seat> = std::iter::from_fn(|| seats.take(place(1, "vnet0"))).collect();
         assert_eq!(greedy.len(), OF_ONE);
-        assert!(seats.take(1, Some("vnet1".to_owned())).is_some() && seats.take(2, Some("vnet0".to_owned())).is_some());
+        assert!(seats.take(place(1, "vnet1")).is_some() && seats.take(place(2, "vnet0")).is_some());
+        assert!(seats.take(Place { kept: true, ..place(1, "vnet0") }).is_some());
         greedy.pop();
-        assert!(seats.take(1, Some("vnet0".to_owned())).is_some());
+        assert!(seats.take(place(1, "vnet0")).is_some());
         drop(greedy);
-        let all: Vec<Seat> = (0..2 * ALL).filter_map(|n| seats.take(1, Some(n.to_string()))).collect();
+        let all: Vec<Seat> = (0..2 * ALL).filter_map(|n| seats.take(place(1, &n.to_string()))).collect();
         assert_eq!(all.len(), ALL);
         drop(all);
         assert!(seats.0.lock().unwrap().is_empty());

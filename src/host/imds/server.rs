@@ -3,19 +3,17 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    net::{IpAddr, TcpListener},
+    net::TcpListener,
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::net::UnixStream,
     },
-    pin::pin,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        Arc,
+        mpsc::{Receiver, sync_channel},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -23,122 +21,26 @@ use http_body_util::Full;
 use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
-    server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::TcpStream,
-    runtime::Runtime,
-    sync::{oneshot, watch},
-};
-use uuid::Uuid;
+use tokio::{runtime::Runtime, sync::watch};
 
 use super::{
-    control::{About, Question, Settings, ToServer, receive, send},
+    connection::{Answering, GRACE, PAUSE, accept, serve},
+    control::{About, Question, ToServer, receive, send},
     kernel::{Bridge, Sightings},
     listen,
-    metrics::Metrics,
-    respond::{Origin, logged, respond, response},
-    seats::Seats,
+    respond::response,
+    shared::Shared,
 };
-use crate::core::imds::{
-    directory::{Directory, Told},
-    reply::Rules,
-    token::Key,
-};
+use crate::core::imds::directory::Directory;
 
-/// How long the headers of a request may take, and how long a connection may be idle.
-const HEADERS: Duration = Duration::from_secs(5);
-/// How long a connection may be at all. A client that goes on makes another one.
-const CONNECTION: Duration = Duration::from_secs(60);
-/// How long what is under way when a connection is to end may still take.
-const GRACE: Duration = Duration::from_secs(5);
-/// The most headers of a request, and the most bytes of them.
-const MAX_HEADERS: usize = 64;
-const MAX_BYTES: usize = 16 << 10;
-/// How long the keeper may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Questions that wait for the keeper.
 const QUESTIONS: usize = 256;
-/// Lines a second about callers that nobody knows.
-const STRANGERS: u64 = 20;
 /// The most threads that answer.
 const WORKERS: usize = 4;
-/// How long to wait when no connection can be taken: there are too many files open.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// What all connections share.
-pub struct Shared {
-    host: String,
-    pub(super) rules: Rules,
-    pub(super) metrics: Metrics,
-    directory: RwLock<Option<Arc<Directory>>>,
-    sightings: Box<dyn Sightings>,
-    seats: Arc<Seats>,
-    questions: SyncSender<Question>,
-    answers: Mutex<HashMap<u64, oneshot::Sender<Option<bool>>>>,
-    numbers: AtomicU64,
-    strangers: Mutex<(Instant, u64)>,
-}
-
-impl Shared {
-    fn new(settings: Settings, sightings: Box<dyn Sightings>, questions: SyncSender<Question>) -> Self {
-        Self {
-            host: settings.host,
-            rules: Rules { require_token: settings.require_token, key: Key::new(settings.key) },
-            metrics: Metrics::new(),
-            directory: RwLock::new(None),
-            sightings,
-            seats: Arc::default(),
-            questions,
-            answers: Mutex::default(),
-            numbers: AtomicU64::new(0),
-            strangers: Mutex::new((Instant::now(), 0)),
-        }
-    }
-
-    fn directory(&self) -> Option<Arc<Directory>> {
-        self.directory.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Who asks there, at this moment: the kernel is asked each time, for an address may go from one guest to another.
-    pub(super) fn caller(&self, origin: &Origin) -> Result<Arc<Told>> {
-        let directory = self.directory().context("nothing is known yet")?;
-        let seen = self.sightings.sighting(&origin.bridge, origin.address)?;
-        let told = directory.caller(&origin.bridge.name, IpAddr::V4(origin.address), seen.as_ref());
-        told.cloned().map_err(|stranger| anyhow::anyhow!("{stranger}"))
-    }
-
-    /// Asks the keeper; none where it does not answer.
-    pub(super) async fn ask(&self, instance: Uuid, about: About) -> Option<bool> {
-        let id = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let (sender, receiver) = oneshot::channel();
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
-        let sent = self.questions.try_send(Question { id, instance, about });
-        let answer = match sent {
-            Ok(()) => tokio::time::timeout(PATIENCE, receiver).await.ok().and_then(Result::ok).flatten(),
-            Err(_) => None,
-        };
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        answer
-    }
-
-    /// Says who was not answered, and why; not for ever the same when somebody asks and asks.
-    pub(super) fn log_stranger(&self, origin: &Origin, path: &str, reason: &anyhow::Error) {
-        let mut window = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        if window.0.elapsed() >= Duration::from_secs(1) {
-            *window = (Instant::now(), 0);
-        }
-        window.1 += 1;
-        if window.1 <= STRANGERS {
-            let path = logged(path);
-            tracing::warn!(bridge = origin.bridge.name, address = %origin.address, path, reason = format!("{reason:#}"), "unknown caller");
-        } else {
-            self.metrics.unlogged.inc();
-        }
-    }
-}
+/// How often callers are looked at that ask no more.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The same with the keeper at this process's standard input, as [`super::keeper`] starts it. What it cannot do by then, it never can.
 ///
@@ -172,11 +74,12 @@ pub fn run(keeper: UnixStream, sightings: Box<dyn Sightings>) -> Result<()> {
         .context("starting the server")?;
     let (stop, stopped) = watch::channel(false);
     let mut server = Server { shared, runtime: &runtime, stopped, bridges: HashMap::new(), early: Vec::new() };
+    runtime.spawn(let_go(Arc::clone(&server.shared)));
     let outcome = server.follow(&keeper);
     // Those that are under way end in their own time.
     stop.send_replace(true);
     drop(server);
-    runtime.block_on(async { tokio::time::timeout(GRACE + GRACE, stop.closed()).await }).ok();
+    runtime.block_on(async { tokio::time::timeout(GRACE + GRACE + GRACE, stop.closed()).await }).ok();
     runtime.shutdown_background();
     outcome
 }
@@ -192,6 +95,14 @@ fn ask_all(keeper: &UnixStream, questions: &Receiver<Question>) {
         if send(keeper, &question, None).is_err() {
             return;
         }
+    }
+}
+
+/// Lets callers go that ask no more.
+async fn let_go(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        shared.callers.look(|(bridge, address)| shared.tell(About::Unpin(bridge, address)));
     }
 }
 
@@ -224,18 +135,11 @@ impl Server<'_> {
                 ToServer::Forget(name) => {
                     self.early.retain(|(bridge, _)| bridge.name != name);
                     self.bridges.remove(&name);
+                    self.shared.leave(&name);
                 }
-                ToServer::Known(known) => {
-                    let directory = Arc::new(Directory::new(known, &self.shared.host));
-                    self.shared.metrics.domains.set(i64::try_from(directory.len()).unwrap_or(i64::MAX));
-                    *self.shared.directory.write().unwrap_or_else(PoisonError::into_inner) = Some(directory);
-                }
+                ToServer::Known(known) => self.shared.learn(Directory::new(known, &self.shared.host)),
                 ToServer::Libvirt(up) => drop(self.shared.metrics.libvirt.set(i64::from(up))),
-                ToServer::Answer(id, answer) => {
-                    let asked = self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-                    // One that has waited too long is gone.
-                    asked.map(|asked| asked.send(answer).ok());
-                }
+                ToServer::Answer(id, answer) => self.shared.answered(id, answer),
                 ToServer::Stop => return Ok(()),
             }
             self.serve_early();
@@ -262,68 +166,6 @@ fn listener(along: Option<OwnedFd>, runtime: &Runtime) -> Result<tokio::net::Tcp
     Ok(tokio::net::TcpListener::from_std(listener)?)
 }
 
-/// Takes connections on a bridge.
-async fn accept(
-    shared: Arc<Shared>,
-    listener: tokio::net::TcpListener,
-    bridge: Arc<Bridge>,
-    mut ended: watch::Receiver<()>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    loop {
-        let taken = tokio::select! {
-            taken = listener.accept() => taken,
-            _ = ended.changed() => return,
-            _ = stopped.changed() => return,
-        };
-        let Ok((stream, from)) = taken else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
-        let IpAddr::V4(address) = from.ip() else { continue };
-        let origin = Origin { bridge: Arc::clone(&bridge), address };
-        let seen = shared.sightings.sighting(&bridge, address).ok().flatten();
-        let Some(seat) = shared.seats.take(bridge.index, seen.and_then(|seen| seen.port)) else {
-            shared.metrics.refused("too many");
-            continue;
-        };
-        let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
-        tokio::spawn(async move {
-            shared.metrics.connections.inc();
-            let answering = Arc::clone(&shared);
-            let service = service_fn(move |request: Request<Incoming>| {
-                let (shared, origin) = (Arc::clone(&answering), origin.clone());
-                async move { Ok::<_, Infallible>(respond(&shared, &origin, request).await) }
-            });
-            if !serve(stream, service, stopped).await {
-                shared.metrics.refused("malformed or slow");
-            }
-            shared.metrics.connections.dec();
-            drop(seat);
-        });
-    }
-}
-
-/// Serves a connection to its end. Whether it went by the rules.
-async fn serve<S, F>(stream: TcpStream, service: S, mut stopped: watch::Receiver<bool>) -> bool
-where
-    S: hyper::service::Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future = F>,
-    F: Future<Output = Result<Response<Full<Bytes>>, Infallible>>,
-{
-    // A small answer must not wait for the next one.
-    let _ = stream.set_nodelay(true);
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_headers(MAX_HEADERS).max_buf_size(MAX_BYTES);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        done = connection.as_mut() => return done.is_ok(),
-        () = tokio::time::sleep(CONNECTION) => {}
-        _ = stopped.changed() => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    tokio::time::timeout(GRACE, connection).await.is_ok_and(|done| done.is_ok())
-}
-
 /// Takes connections of this machine itself.
 async fn accept_status(shared: Arc<Shared>, listener: tokio::net::TcpListener, mut stopped: watch::Receiver<bool>) {
     loop {
@@ -337,9 +179,9 @@ async fn accept_status(shared: Arc<Shared>, listener: tokio::net::TcpListener, m
         };
         let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
         tokio::spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
+            let service = service_fn(|request: Request<Incoming>| -> Answering {
                 let answer = status(&shared, request.uri().path());
-                async move { Ok::<_, Infallible>(answer) }
+                Box::pin(async move { Ok::<_, Infallible>(answer) })
             });
             serve(stream, service, stopped).await;
         });
