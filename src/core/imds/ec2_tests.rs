@@ -21,6 +21,7 @@ pub(in crate::core::imds) fn instance() -> Instance {
         architecture: "x86_64".to_owned(),
         kind: Kind::Clone,
         ready: false,
+        handed: false,
         template: Some("debian13@20261121-031000".to_owned()),
         cards: vec![card(0, "virbr0", Some([192, 0, 2, 10])), card(1, "br1", None)],
         content: Content {

@@ -119,4 +119,45 @@ mod tests {
         assert_eq!(found, [("a", ip(10)), ("b", ip(11))]);
         assert_eq!((known.owners.len(), unreadable.len()), (3, 1));
     }
+
+    /// A clone's XML: of this name, with a record that says how it gets its seed, and marked as ready.
+    fn clone(name: &str, seed: &str, ready: bool) -> String {
+        let record = format!(
+            r#"{{"kind":"clone","purpose":"clone","name":"web01","template":"debian13","version":"20261121-031000","digest":"",
+            "linked":true,"phase":"complete","run":{{"id":"00000000-0000-0000-0000-000000000001","host":"hv","since":"2026-11-21T03:10:00Z"}},
+            "created_at":"2026-11-21T03:10:00Z","user":"debian","ssh_host_keys":[],"volumes":[],"pool":"default","seed":"{seed}"}}"#
+        );
+        let mark = r#"{"at":"2026-11-21T03:10:00Z","instance":"11111111-2222-4333-8444-55555555550a"}"#;
+        let mark = format!("<r:ready xmlns:r='urn:tpl:ready:1'>{mark}</r:ready>");
+        let metadata = format!("<tpl:tpl xmlns:tpl='urn:tpl:metadata:1'>{record}</tpl:tpl>{}", if ready { &mark } else { "" });
+        domain(name, "0a", "br0").replace("<vcpu>", &format!("<metadata>{metadata}</metadata><vcpu>"))
+    }
+
+    #[test]
+    fn a_clone_is_told_its_seed_or_that_there_is_none_yet() {
+        let seed = HandedSeed {
+            meta_data: "a: 1\n".to_owned(),
+            network_config: String::new(),
+            user_data: crate::core::secret::Secret::new("secret".to_owned()),
+            public_keys: Vec::new(),
+        };
+        let table = [
+            ("its seed is known", clone("web01", "metadata", false), true, Some("secret"), false),
+            ("it is not", clone("web01", "metadata", false), false, None, true),
+            ("it is ready", clone("web01", "metadata", true), true, Some(NOTHING), false),
+            ("it is ready, and its seed is gone", clone("web01", "metadata", true), false, None, false),
+            ("its seed is a volume", clone("web01", "volume", false), false, None, false),
+            ("a copy of a clone", clone("web02", "metadata", false), false, None, false),
+            ("nobody's", domain("web01", "0a", "br0"), true, None, false),
+        ];
+        for (case, xml, known, user_data, lacks) in table {
+            let seeds =
+                known.then(|| ("11111111-2222-4333-8444-55555555550a".parse().unwrap(), seed.clone())).into_iter().collect();
+            let said = Said { domains: vec![xml], seeds, ..Said::default() };
+            let (found, unreadable) = gather(&said, &["br0".to_owned()].into(), &Defaults::default(), "hv1");
+            assert_eq!(unreadable, Vec::<String>::new(), "{case}");
+            let instance = &found.instances[0];
+            assert_eq!((instance.content.user_data.as_deref(), instance.lacks_seed()), (user_data, lacks), "{case}");
+        }
+    }
 }

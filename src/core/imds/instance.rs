@@ -11,6 +11,7 @@ use crate::core::{
     mac::Mac,
     manifest::{Metadata, Purpose},
     metadata::{self, ready},
+    vm_spec::SeedWay,
     xml::{attribute, child, children, parse_domain},
 };
 
@@ -38,6 +39,8 @@ pub struct Instance {
     pub kind: Kind,
     /// Whether it has reported that it is ready.
     pub ready: bool,
+    /// Whether it was made to have its seed from this service.
+    pub handed: bool,
     /// The template that it was cloned from.
     pub template: Option<String>,
     /// Its network cards on bridges, in order.
@@ -127,10 +130,13 @@ impl Instance {
             Some(_) => (Kind::Passing, None),
         };
         let hostname = clone.as_ref().map_or_else(|| hostname(&facts.name, facts.uuid), |clone| clone.name.to_string());
+        // A copy of a clone has the clone's record, but no seed was ever written for it.
+        let handed = clone.as_ref().is_some_and(|clone| clone.seed == SeedWay::Metadata && clone.name.as_str() == facts.name);
         Ok(Self {
             uuid: facts.uuid,
             hostname,
             domain: facts.name,
+            handed,
             search: None,
             vcpus: facts.vcpus,
             memory: facts.memory.0 >> 20,
@@ -141,6 +147,12 @@ impl Instance {
             cards,
             content: Content::default(),
         })
+    }
+
+    /// Whether there must be a seed for it that is not known at the moment. Whatever it were told now without that, its cloud-init would
+    /// take for good. One that is ready has had it.
+    pub fn lacks_seed(&self) -> bool {
+        self.handed && !self.ready && self.content.nocloud.is_none()
     }
 
     /// The name with its domain, where it is in one.

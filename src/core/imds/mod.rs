@@ -16,6 +16,7 @@ pub mod nocloud;
 pub mod phone_home;
 pub mod reply;
 pub mod request;
+pub mod seeds;
 pub mod token;
 pub mod unit;
 

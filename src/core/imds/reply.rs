@@ -67,6 +67,8 @@ pub enum Reply {
 }
 
 const NOT_FOUND: Reply = Reply::Refused(404, "there is nothing here");
+/// cloud-init asks again then, and does so for a while.
+const LATER: Reply = Reply::Refused(503, "ask again later");
 
 /// Decides on an answer.
 pub fn reply(told: &Told, call: Call<'_>, rules: &Rules) -> Reply {
@@ -78,6 +80,7 @@ pub fn reply(told: &Told, call: Call<'_>, rules: &Rules) -> Reply {
         (Asked::Nothing, _) => NOT_FOUND,
         (_, Method::Get) => match check(told, asked, call, rules) {
             Some(refused) => refused,
+            None if told.instance.lacks_seed() => LATER,
             None => read(told, asked),
         },
         _ => Reply::Refused(405, "this can only be read"),
@@ -129,7 +132,7 @@ mod tests {
     use super::*;
     use crate::core::imds::{
         ec2::{Answers, tests::instance},
-        instance::Instance,
+        instance::{Content, Handed, Instance},
     };
 
     fn told(change: impl FnOnce(&mut Instance)) -> Told {
@@ -194,6 +197,37 @@ mod tests {
         ];
         for (case, found, expected) in table {
             assert_eq!(found, expected, "{case}");
+        }
+    }
+
+    /// An empty seed would be a clone's for good. Whoever is told to ask again later has lost nothing.
+    #[test]
+    fn a_clone_whose_seed_is_not_known_is_told_nothing() {
+        let seed = || Handed { meta_data: "a: 1\n".to_owned(), network_config: String::new() };
+        let clone = |handed: bool, ready: bool, known: bool| {
+            told(|instance| {
+                (instance.kind, instance.handed, instance.ready) = (Kind::Clone, handed, ready);
+                instance.content = Content { nocloud: known.then(seed), ..Content::default() };
+            })
+        };
+        let table = [
+            ("its seed is known", clone(true, false, true), 200),
+            ("it is not", clone(true, false, false), 503),
+            ("it has been told, and its seed is gone", clone(true, true, false), 200),
+            ("it was made with a seed volume", clone(false, false, false), 200),
+        ];
+        for (case, told, expected) in table {
+            for path in ["/", "/latest/meta-data/instance-id", "/nocloud/meta-data", "/nocloud/user-data", "/nocloud/vendor-data"]
+            {
+                assert_eq!(status(&reply(&told, get(path), &rules(false))), expected, "{case}: {path}");
+            }
+            assert_eq!(status(&reply(&told, get("/healthz"), &rules(false))), 404, "{case}");
+            let ttl: Option<&[u8]> = Some(b"60");
+            let token = Call { method: Method::Put, ttl, ..get("/latest/api/token") };
+            assert!(matches!(reply(&told, token, &rules(false)), Reply::Token(..)), "{case}");
+            // It says something, and is told nothing.
+            let ready = Call { method: Method::Post, ..get("/tpl/ready") };
+            assert_eq!(reply(&told, ready, &rules(false)), Reply::Report, "{case}");
         }
     }
 

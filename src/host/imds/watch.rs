@@ -2,10 +2,16 @@
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    core::{imds::gather::Said, seed::handed::HandedSeed, units::Span},
+    core::{
+        imds::{
+            gather::Said,
+            seeds::{Kept, Look, Seeds},
+        },
+        units::Span,
+    },
     host::{
         hypervisor::Hypervisor as _,
         libvirt::{
@@ -33,8 +39,10 @@ pub enum Heard {
 
 /// Watches until `tell` says that nobody listens any more.
 pub fn watch(uri: &str, deadline: Span, tell: &dyn Fn(Heard) -> bool) {
+    // Of all connections: what one has told is not forgotten by the next one.
+    let mut seeds = Seeds::default();
     loop {
-        if let Err(error) = follow(uri, deadline, tell) {
+        if let Err(error) = follow(uri, deadline, &mut seeds, tell) {
             let Some(error) = error else { return };
             if !tell(Heard::Lost(format!("{error:#}"))) {
                 return;
@@ -45,11 +53,11 @@ pub fn watch(uri: &str, deadline: Span, tell: &dyn Fn(Heard) -> bool) {
 }
 
 /// Follows one connection to its end. The error is none where nobody listens any more.
-fn follow(uri: &str, deadline: Span, tell: &dyn Fn(Heard) -> bool) -> Result<(), Option<anyhow::Error>> {
+fn follow(uri: &str, deadline: Span, seeds: &mut Seeds, tell: &dyn Fn(Heard) -> bool) -> Result<(), Option<anyhow::Error>> {
     let libvirt = Watching::open(uri, deadline)?;
     let mut seen = changes();
     loop {
-        if !tell(Heard::Said(read(&libvirt)?)) {
+        if !tell(Heard::Said(read(&libvirt, seeds)?)) {
             return Err(None);
         }
         let now = wait_for_change(seen, AGAIN);
@@ -63,7 +71,7 @@ fn follow(uri: &str, deadline: Span, tell: &dyn Fn(Heard) -> bool) -> Result<(),
     }
 }
 
-fn read(libvirt: &Libvirt) -> Result<Said> {
+fn read(libvirt: &Libvirt, seeds: &mut Seeds) -> Result<Said> {
     let networks = libvirt.networks()?;
     let mut leases = BTreeMap::new();
     for network in networks.iter().filter(|network| network.active) {
@@ -76,15 +84,28 @@ fn read(libvirt: &Libvirt) -> Result<Said> {
     }
     // Before the seeds: a clone's is there before it starts.
     let domains = libvirt.running()?;
-    let mut seeds = BTreeMap::new();
-    for (uuid, name) in libvirt.seeds()? {
-        let read = libvirt.seed(uuid).and_then(|value| value.map(|value| HandedSeed::parse(&value)).transpose());
-        match read {
-            Ok(seed) => seeds.extend(seed.map(|seed| (uuid, seed))),
-            Err(error) if libvirt.is_lost() => bail!(error),
-            // One that is of a later tpl's making, or that may not be read, is nobody's misfortune but its own.
-            Err(error) => tracing::warn!(domain = name, error = format!("{error:#}"), "its seed cannot be read"),
+    for fault in seeds.look(look(libvirt)?, &domains) {
+        match fault.domain {
+            Some(domain) => tracing::warn!(domain, error = fault.error, "its seed cannot be read"),
+            None => tracing::warn!(error = fault.error, "libvirt does not say which seeds it keeps: those stay that were known"),
         }
     }
-    Ok(Said { domains, networks, leases, seeds })
+    Ok(Said { domains, networks, leases, seeds: seeds.known().clone() })
+}
+
+/// What libvirt says of the seeds.
+fn look(libvirt: &Libvirt) -> Result<Look> {
+    let listed = match libvirt.try_seeds().context("listing the seeds that libvirt keeps")? {
+        Err(error) => return Ok(Look::Nothing(format!("{error:#}"))),
+        Ok(listed) => listed,
+    };
+    let mut all = Vec::new();
+    for (uuid, domain) in listed {
+        let value = match libvirt.seed(uuid) {
+            Err(error) if libvirt.is_lost() => bail!(error),
+            value => value.map_err(|error| format!("{error:#}")),
+        };
+        all.push(Kept { uuid, domain, value });
+    }
+    Ok(Look::All(all))
 }

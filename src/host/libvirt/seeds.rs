@@ -59,9 +59,18 @@ impl Libvirt {
     }
 
     pub(super) fn all_seeds(&self) -> Result<Vec<(Uuid, String)>> {
+        Ok(self.try_seeds()?.unwrap_or_default())
+    }
+
+    /// The same for those who must know the difference: why nobody says which there are, where the daemon that would is not there.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn try_seeds(&self) -> Result<Result<Vec<(Uuid, String)>>> {
         let all = match self.connect.list_all_secrets(0) {
             Ok(all) => all,
-            Err(error) if self.keeps_none(&error) => return Ok(Vec::new()),
+            Err(error) if unsupported(&error) => return Ok(Ok(Vec::new())),
+            Err(error) if self.keeps_none(&error) => return Ok(Err(plain(error))),
             Err(error) => return Err(plain(error)),
         };
         let mut seeds = Vec::new();
@@ -71,7 +80,7 @@ impl Libvirt {
             }
         }
         seeds.sort_by(|a, b| (&a.1, a.0).cmp(&(&b.1, b.0)));
-        Ok(seeds)
+        Ok(Ok(seeds))
     }
 
     /// Whatever secret has this UUID, and whose seed it is, if it is one of tpl's.
