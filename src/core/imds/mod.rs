@@ -14,6 +14,7 @@ pub mod gather;
 pub mod instance;
 pub mod nocloud;
 pub mod phone_home;
+pub mod quota;
 pub mod reply;
 pub mod request;
 pub mod seeds;

@@ -1,8 +1,11 @@
 //! What the service counts, for Prometheus.
 
 use std::{
-    sync::atomic::{AtomicI64, AtomicU64},
-    time::Duration,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use prometheus_client::{
@@ -10,6 +13,9 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+
+use super::log;
+use crate::core::imds::quota::Quota;
 
 /// What a request is counted under: words of the service's own, none of a guest's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,6 +52,10 @@ pub struct Metrics {
     pub libvirt: Gauge<i64, AtomicI64>,
     /// Lines of the log that were left out.
     pub unlogged: Counter<u64, AtomicU64>,
+    /// How many of them the log itself has left out, as far as they are counted.
+    dropped: AtomicU64,
+    began: Instant,
+    quota: Mutex<Quota>,
 }
 
 impl Metrics {
@@ -64,6 +74,9 @@ impl Metrics {
             domains: Gauge::default(),
             libvirt: Gauge::default(),
             unlogged: Counter::default(),
+            dropped: AtomicU64::new(0),
+            began: Instant::now(),
+            quota: Mutex::default(),
         };
         registry.register("requests", "Requests that were answered", metrics.requests.clone());
         registry.register("request_seconds", "How long requests took", metrics.seconds.clone());
@@ -87,8 +100,25 @@ impl Metrics {
         self.refused.get_or_create(&ReasonLabels { reason }).inc();
     }
 
+    /// Whether a line about this domain goes into the log, and does not take too much of it. Counts it if not.
+    pub fn may_log(&self, domain: &str) -> bool {
+        let second = self.began.elapsed().as_secs();
+        let may = self.quota.lock().unwrap_or_else(PoisonError::into_inner).take(domain, second);
+        if !may {
+            self.unlogged.inc();
+        }
+        may
+    }
+
+    /// Counts what the log has left out by now.
+    fn count_dropped(&self, dropped: u64) {
+        let counted = self.dropped.fetch_max(dropped, Ordering::Relaxed);
+        self.unlogged.inc_by(dropped.saturating_sub(counted));
+    }
+
     /// All of it in the text format that Prometheus reads: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
     pub fn text(&self) -> String {
+        self.count_dropped(log::dropped());
         let mut text = String::new();
         // A String takes everything.
         let _ = encode(&mut text, &self.registry);
@@ -112,6 +142,9 @@ mod tests {
         metrics.answered("meta-data", 200, Duration::from_micros(150));
         metrics.refused("busy");
         metrics.domains.set(3);
+        // Counted once, whoever reads it and how often.
+        [5, 7, 7].into_iter().for_each(|dropped| metrics.count_dropped(dropped));
+        metrics.unlogged.inc();
         let text = metrics.text();
         for line in [
             "tpl_metadata_requests_total{class=\"meta-data\",status=\"200\"} 1",
@@ -119,6 +152,7 @@ mod tests {
             "tpl_metadata_connections_refused_total{reason=\"busy\"} 1",
             "tpl_metadata_domains 3",
             "tpl_metadata_strangers_total 0",
+            "tpl_metadata_log_lines_dropped_total 8",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
