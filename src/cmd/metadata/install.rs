@@ -1,7 +1,8 @@
 //! `tpl metadata install`: the service as a unit of systemd's.
 
 use std::{
-    env,
+    env, fs,
+    os::unix::fs::MetadataExt as _,
     path::{self, Path},
     sync::Arc,
     time::Duration,
@@ -17,7 +18,7 @@ use crate::{
         bootstrap::{Item, Step, steps},
         config::Config,
         error::{Advised, Invalid, Refusal},
-        imds::unit,
+        imds::unit::{self, Place},
     },
     host::{
         local::{Local as _, ThisMachine},
@@ -39,14 +40,17 @@ struct Report {
 /// Runs `tpl metadata install`.
 ///
 /// # Errors
-/// [`Refusal`]: not by root, no systemd, or a program that others can change. Else a step fails, or the service does not stay up.
+/// [`Refusal`]: not by root, no systemd, a program that others can change, or files that the service could not read. Else a step fails, or the service does not stay up.
 pub fn run(global: &Global, args: &InstallArgs, output: Output) -> Result<()> {
     let config = settings::load(global)?;
     let local = ThisMachine::register()?;
     if !args.dry_run && !rustix::process::geteuid().is_root() {
         return Err(Refusal::new("only root can install a service").advise("run it by sudo").into());
     }
-    super::serve::check(&config, &args.serve)?;
+    let files = super::serve::check(&config, &args.serve)?;
+    if !args.uninstall {
+        unit::ensure_readable(&files.iter().map(|file| way(file)).collect::<Result<Vec<_>>>()?)?;
+    }
     let program = env::current_exe().context("finding tpl itself")?;
     let program = program.to_str().context("tpl's own path is no UTF-8")?;
     let machine = LocalMachine::new(Arc::new(Journal::none()));
@@ -77,6 +81,18 @@ pub fn run(global: &Global, args: &InstallArgs, output: Output) -> Result<()> {
         Output::Json => ui::json(&report),
         Output::Text => ui::data(&text(&report)),
     }
+}
+
+/// A file and the folders on the way to it, by the name that is given and by its own: links lead from one to the other.
+fn way(file: &Path) -> Result<Vec<Place>> {
+    let named = path::absolute(file)?;
+    let own = fs::canonicalize(file)?;
+    let place = |path: &Path| {
+        let found = fs::metadata(path)?;
+        Ok(Place { path: path.to_owned(), user: found.uid(), group: found.gid(), mode: found.mode(), folder: found.is_dir() })
+    };
+    let places: Result<_> = named.ancestors().chain(own.ancestors()).map(place).collect();
+    places.with_context(|| format!("looking at {}", file.display()))
 }
 
 fn text(report: &Report) -> String {

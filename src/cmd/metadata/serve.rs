@@ -1,6 +1,7 @@
 //! `tpl metadata serve`.
 
 use std::{
+    cell::RefCell,
     collections::BTreeSet,
     fs,
     io::ErrorKind,
@@ -70,23 +71,23 @@ pub fn run(global: &Global, args: &ServeArgs) -> Result<()> {
         user,
         settings: Settings { host: local::host_name(), require_token: args.require_token, key: identity::random()? },
         once,
-        defaults: &|| defaults(args.config.as_deref()),
+        defaults: &|| defaults(args.config.as_deref()).map(|(defaults, _)| defaults),
         reload: &reload,
         ready: Arc::new(move |instance, domain, keys| note_ready(&noting, instance, domain, keys)),
     };
     keeper::run(&service, &stop)
 }
 
-/// That it could begin, as far as that can be said without beginning.
+/// That it could begin, as far as that can be said without beginning. The files that it would read.
 ///
 /// # Errors
 /// [`Refusal`]: it is another machine that is spoken with. [`Invalid`]: the file with the defaults is wrong.
-pub fn check(config: &Config, args: &ServeArgs) -> Result<()> {
+pub fn check(config: &Config, args: &ServeArgs) -> Result<Vec<PathBuf>> {
     if !is_local(&config.uri) {
         let reason = format!("{} is another machine, and its guests ask that one", config.uri);
         return Err(Refusal::new(reason).advise("run it there").into());
     }
-    defaults(args.config.as_deref()).map(drop)
+    defaults(args.config.as_deref()).map(|(_, files)| files)
 }
 
 /// Networks and bridges; without a word about either the network that clones are plugged into.
@@ -119,17 +120,23 @@ fn defined(config: &Config) -> Result<BTreeSet<Uuid>> {
     Ok(libvirt.domains()?.into_iter().map(|domain| domain.uuid).collect())
 }
 
-/// What domains are told that tpl has not made. The usual file need not be there, one that is named must.
-fn defaults(named: Option<&Path>) -> Result<Defaults> {
+/// What domains are told that tpl has not made, and the files that say it. The usual file need not be there, one that is named must.
+fn defaults(named: Option<&Path>) -> Result<(Defaults, Vec<PathBuf>)> {
     let path = named.map_or_else(|| PathBuf::from(DEFAULTS), Path::to_owned);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return Ok(Defaults::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return Ok(Default::default()),
         Err(error) => return Err(Invalid::file(&path.display().to_string(), format!("it cannot be read: {error}")).into()),
     };
     let folder = path.parent().unwrap_or(Path::new("."));
-    let read = |file: &Path, private: bool| guest_files::told(&folder.join(file), private).map_err(|error| format!("{error:#}"));
-    Ok(Defaults::parse(&path.display().to_string(), &text, &read)?)
+    let files = RefCell::new(vec![path.clone()]);
+    let read = |file: &Path, private: bool| {
+        let file = folder.join(file);
+        files.borrow_mut().push(file.clone());
+        guest_files::told(&file, private).map_err(|error| format!("{error:#}"))
+    };
+    let defaults = Defaults::parse(&path.display().to_string(), &text, &read)?;
+    Ok((defaults, files.into_inner()))
 }
 
 /// Notes that a clone is ready, and takes the secrets out of the seed that is kept for it. Whether there is such a clone.

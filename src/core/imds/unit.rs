@@ -1,5 +1,7 @@
 //! The service as systemd runs it: what is to be there, and what makes it so.
 
+use std::path::{Path, PathBuf};
+
 use crate::core::{
     bootstrap::{Facts, Item, Probe, Step},
     error::Refusal,
@@ -11,8 +13,14 @@ const UNIT: &str = "/etc/systemd/system/tpl-metadata.service";
 const NAME: &str = "tpl-metadata.service";
 /// Who answers guests.
 pub const USER: &str = "tpl-metadata";
-/// Where a sandbox without anybody's home finds no program.
-const HOMES: [&str; 3] = ["/home/", "/root/", "/run/user/"];
+/// What the service's sandbox does not show, by `ProtectHome` and `PrivateTmp`.
+const HIDDEN: [(&str, &str); 5] = [
+    ("/home", "somebody's home"),
+    ("/root", "somebody's home"),
+    ("/run/user", "somebody's home"),
+    ("/tmp", "a folder for temporary files"),
+    ("/var/tmp", "a folder for temporary files"),
+];
 
 /// Everything that could be changed by somebody who is not root: the program, and each folder on the way to it.
 const LOOSE: &str = r#"path=$(readlink -f "$1") || exit
@@ -42,8 +50,8 @@ pub fn probes(program: &str) -> Vec<Probe> {
 pub fn items(facts: &Facts, program: &str, arguments: &[String]) -> Result<Vec<Item>, Refusal> {
     ensure_systemd(facts)?;
     let advice = "copy it to a folder that is root's alone, as in: install tpl /usr/local/bin/; and run it from there";
-    if HOMES.iter().any(|home| program.starts_with(home)) {
-        return Err(Refusal::new(format!("{program} is in somebody's home, which the service does not see")).advise(advice));
+    if let Some(reason) = hidden(Path::new(program)) {
+        return Err(Refusal::new(reason).advise(advice));
     }
     let loose = facts.get("unit.loose").unwrap_or("it cannot be looked at");
     if !loose.is_empty() {
@@ -69,6 +77,55 @@ pub fn items(facts: &Facts, program: &str, arguments: &[String]) -> Result<Vec<I
         Item::compare("at start", facts.get("unit.enabled"), "enabled", vec![Step::run(&["systemctl", "enable", NAME])]),
         Item::compare("now", facts.get("unit.active"), "active", vec![restart]),
     ])
+}
+
+/// A file that the service is to read, or a folder on the way to it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whose it is.
+    pub user: u32,
+    /// Whose group's it is.
+    pub group: u32,
+    /// Its mode.
+    pub mode: u32,
+    /// Whether it is a folder, which is gone through and not read.
+    pub folder: bool,
+}
+
+/// That the service can read its files: each with all that is on the way to it, by the names that are given and by their own.
+///
+/// # Errors
+/// [`Refusal`] with a reason for each that its sandbox does not show, or that root reads only because it may read everything. The service
+/// may not: what it gets at is what root is given.
+pub fn ensure_readable(files: &[Vec<Place>]) -> Result<(), Refusal> {
+    let reasons: Vec<String> =
+        files.iter().filter_map(|way| way.iter().find_map(|place| hidden(&place.path).or_else(|| barred(place)))).collect();
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    let advice = "put such files into /etc/tpl, and let them be root's: chown root:root FILE";
+    Err(Refusal { reasons, advice: Some(advice.to_owned()) })
+}
+
+/// Why the service would not find that.
+fn hidden(path: &Path) -> Option<String> {
+    let (_, what) = HIDDEN.iter().find(|(folder, _)| path.starts_with(folder))?;
+    Some(format!("{} is in {what}, which the service does not see", path.display()))
+}
+
+/// Why the service would not get past that, as the kernel decides for a root without `CAP_DAC_OVERRIDE` and `CAP_DAC_READ_SEARCH`.
+fn barred(place: &Place) -> Option<String> {
+    let bits = match (place.user, place.group) {
+        (0, _) => place.mode >> 6,
+        (_, 0) => place.mode >> 3,
+        _ => place.mode,
+    };
+    let needed = if place.folder { 1 } else { 4 };
+    let Place { path, user, mode, .. } = place;
+    let reason = || format!("{} is user {user}'s, with mode {:04o}: the service cannot get at it", path.display(), mode & 0o7777);
+    (bits & needed == 0).then(reason)
 }
 
 /// What is to be so: nothing of it is there.
@@ -218,13 +275,53 @@ mod tests {
         let loose = fine.clone().with("unit.loose", Ok("/srv is not root's\n/srv/tpl can be changed by others than root"));
         let table = [
             (fine.clone().with("unit.systemd", Ok("")), "/usr/bin/tpl", "this machine is not run by systemd"),
-            (fine, "/root/tpl", "/root/tpl is in somebody's home"),
+            (fine.clone(), "/root/tpl", "/root/tpl is in somebody's home"),
+            (fine, "/tmp/tpl", "/tmp/tpl is in a folder for temporary files"),
             (loose, "/srv/tpl", "root would run /srv/tpl from now on: /srv is not root's"),
         ];
         for (facts, program, expected) in table {
             let refused = items(&facts, program, &[]).unwrap_err().to_string();
             assert!(refused.contains(expected), "{refused}");
         }
+    }
+
+    #[test]
+    fn what_the_service_could_not_read_is_refused() {
+        let place = |path: &str, user: u32, group: u32, mode: u32| Place {
+            path: path.into(),
+            user,
+            group,
+            mode,
+            folder: mode & 0o040_000 != 0,
+        };
+        let (root, etc) = (place("/", 0, 0, 0o040_755), place("/etc", 0, 0, 0o040_700));
+        let file = |user, group, mode: u32| vec![place("/etc/a", user, group, 0o100_000 | mode), etc.clone(), root.clone()];
+        let below = |folder: Place| vec![place("/srv/a", 0, 0, 0o100_600), folder, root.clone()];
+        let table = [
+            (file(0, 0, 0o600), None),
+            (file(0, 0, 0o000), Some("/etc/a is user 0's, with mode 0000: the service cannot get at it")),
+            (file(1000, 1000, 0o644), None),
+            (file(1000, 0, 0o640), None),
+            (file(1000, 1000, 0o600), Some("/etc/a is user 1000's, with mode 0600: the service cannot get at it")),
+            // Group root is asked before the others are, and has no right to it.
+            (file(1000, 0, 0o604), Some("/etc/a is user 1000's, with mode 0604: the service cannot get at it")),
+            (below(place("/srv", 1000, 1000, 0o040_711)), None),
+            (
+                below(place("/srv", 1000, 1000, 0o040_744)),
+                Some("/srv is user 1000's, with mode 0744: the service cannot get at it"),
+            ),
+            (vec![place("/home/a", 0, 0, 0o100_644)], Some("/home/a is in somebody's home, which the service does not see")),
+            (
+                vec![place("/srv/link", 0, 0, 0o100_644), place("/var/tmp/a", 0, 0, 0o100_644)],
+                Some("/var/tmp/a is in a folder for temporary files, which the service does not see"),
+            ),
+            (vec![place("/homely/a", 0, 0, 0o100_644)], None),
+        ];
+        for (way, expected) in table {
+            let found = ensure_readable(std::slice::from_ref(&way)).map_err(|refusal| refusal.reasons.join("\n"));
+            assert_eq!(found.err().as_deref(), expected, "{way:?}");
+        }
+        assert_eq!(ensure_readable(&[file(1, 1, 0), vec![], file(2, 2, 0)]).unwrap_err().reasons.len(), 2);
     }
 
     #[test]
