@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::core::{imds::instance::is_device, names::UserName, quoted::quoted};
+use crate::core::{
+    imds::{instance::is_device, unit::STATE},
+    names::UserName,
+    quoted::quoted,
+};
 
 /// The metadata service.
 #[derive(Debug, Subcommand)]
@@ -43,7 +47,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "USER")]
     pub user: Option<UserName>,
     /// Where it is written down what was handed out once
-    #[arg(long, default_value = "/var/lib/tpl/metadata", value_name = "FOLDER")]
+    #[arg(long, default_value = STATE, value_name = "FOLDER")]
     pub state: PathBuf,
 }
 

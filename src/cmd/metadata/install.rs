@@ -27,9 +27,6 @@ use crate::{
     ui,
 };
 
-/// The folder that the unit's StateDirectory is.
-const STATE: &str = "/var/lib/tpl/metadata";
-
 #[derive(Serialize)]
 struct Report {
     dry_run: bool,
@@ -112,8 +109,8 @@ fn ensure_done(items: &[Item]) -> Result<()> {
 /// What systemd is to run: this call's own settings, with nothing left to what the environment may say at that time.
 fn arguments(config: &Config, args: &ServeArgs) -> Result<Vec<String>> {
     let mut words: Vec<String> = ["--connect", &config.uri, "metadata", "serve"].map(str::to_owned).to_vec();
-    if args.state.as_path() != Path::new(STATE) {
-        return Err(Invalid::argument(format!("systemd gives the service {STATE}, and no other folder")).into());
+    if args.state.as_path() != Path::new(unit::STATE) {
+        return Err(Invalid::argument(format!("systemd gives the service {}, and no other folder", unit::STATE)).into());
     }
     let (networks, bridges) = super::serve::served(args, config);
     let mut add = |name: &str, value: String| words.push(format!("--{name}={value}"));

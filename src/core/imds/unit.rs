@@ -13,6 +13,10 @@ const UNIT: &str = "/etc/systemd/system/tpl-metadata.service";
 const NAME: &str = "tpl-metadata.service";
 /// Who answers guests.
 pub const USER: &str = "tpl-metadata";
+/// Where it is written down what was handed out once: for systemd a folder of its [`STATES`].
+pub const STATE: &str = "/var/lib/tpl/metadata";
+/// What systemd's `StateDirectory` is below.
+const STATES: &str = "/var/lib/";
 /// What the service's sandbox does not show, by `ProtectHome` and `PrivateTmp`.
 const HIDDEN: [(&str, &str); 5] = [
     ("/home", "somebody's home"),
@@ -158,6 +162,7 @@ fn ensure_systemd(facts: &Facts) -> Result<(), Refusal> {
 fn text(program: &str, arguments: &[String]) -> String {
     let words: Vec<String> = std::iter::once(program).chain(arguments.iter().map(String::as_str)).map(word).collect();
     let command = words.join(" ");
+    let state = STATE.strip_prefix(STATES).unwrap_or(STATE);
     format!(
         "\
 # Written by tpl metadata install.
@@ -175,7 +180,7 @@ Restart=on-failure
 RestartSec=2
 # Nobody's own configuration is read.
 Environment=HOME=/
-StateDirectory=tpl/metadata
+StateDirectory={state}
 StateDirectoryMode=0700
 UMask=0077
 CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SETUID CAP_SETGID CAP_KILL
@@ -264,6 +269,7 @@ mod tests {
         );
         let text = text(program, &arguments());
         assert!(text.contains("\nExecStart=/usr/local/bin/tpl metadata serve --network \"it's $$HOME\"\n"), "{text}");
+        assert!(text.contains("\nStateDirectory=tpl/metadata\n"), "{text}");
         assert_eq!(steps(&items(&facts(Some(&text), "active"), program, &arguments()).unwrap()), []);
         assert_eq!(steps(&none(&facts(Some(&text), "active")).unwrap()).len(), 4);
         assert_eq!(steps(&none(&facts(None, "inactive")).unwrap()), []);

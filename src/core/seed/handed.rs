@@ -140,6 +140,7 @@ mod tests {
     use super::*;
     use crate::core::{
         guest::{Guest, UserData},
+        imds::{self, request::NOCLOUD},
         seed::{Seed, commands::INSTANCE},
         vm_spec::SeedWay,
     };
@@ -154,6 +155,12 @@ mod tests {
             user_data: Secret::new("#cloud-config\npassword: \"\u{e4}\\\0\"\n".to_owned()),
             public_keys: vec!["ssh-ed25519 AAAA a@b".to_owned()],
         }
+    }
+
+    #[test]
+    fn guests_are_sent_to_where_the_service_is() {
+        let url = |path: &str| format!("http://{}{path}", imds::ADDRESS);
+        assert_eq!((DOCUMENTS, READY, imds::PORT), (&*url(NOCLOUD), &*url(imds::request::READY), 80));
     }
 
     #[test]
