@@ -111,6 +111,30 @@ fn who_says_nothing_is_cut_off() {
     assert_eq!(service.end("-TERM"), Some(0));
 }
 
+/// Whoever asks and asks has its part of the log, and each line that is left out is counted.
+#[test]
+fn the_log_is_not_one_guests_alone() {
+    let lab = Lab::new();
+    let service = lab.serve(&[]);
+    let (greedy, other, asked) = (lab.guest("bra-1"), lab.guest("bra-2"), 3000);
+    let began = Instant::now();
+    lab.by(greedy, || {
+        let mut stream = connect().unwrap();
+        (0..asked).for_each(|_| drop(ask(&mut stream, &get(ID, "")).unwrap()));
+    });
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap() + 2;
+    lab.get(other, ID);
+    let metrics = lab.status("/metrics").body;
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("tpl_metadata_log_lines_dropped_total "));
+    let dropped: usize = dropped.unwrap().parse().unwrap();
+    service.says("\"domain\":\"bra-2\"");
+    let log = service.log();
+    let lines = log.lines().filter(|line| line.contains("\"answered\"") && line.contains("\"domain\":\"bra-1\"")).count();
+    assert_eq!(lines + dropped, asked);
+    assert!(lines <= 100 * seconds, "{lines} lines in {seconds} s");
+    assert_eq!(service.end("-TERM"), Some(0));
+}
+
 /// Ten thousand requests, from six guests that are known and two that are not: none is lost, and none is answered another's.
 #[test]
 fn many_at_once() {

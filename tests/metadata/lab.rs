@@ -265,6 +265,11 @@ impl Lab {
         self.in_namespace("", || ask(&mut TcpStream::connect(STATUS).unwrap(), &get(path, "")).unwrap())
     }
 
+    /// So many connections to the status port, which say nothing.
+    pub fn hold_status(&self, count: usize) -> Vec<TcpStream> {
+        self.in_namespace("", || (0..count).map(|_| TcpStream::connect(STATUS).unwrap()).collect())
+    }
+
     /// Whether the service answers for all domains.
     fn healthy(&self) -> bool {
         let look = || ask(&mut TcpStream::connect(STATUS)?, &get("/healthz", ""));

@@ -22,6 +22,18 @@ fn it_leaves_nothing_behind() {
     assert!(!lab.has_address("bra") && !lab.has_address("brb"));
 }
 
+/// Who connects to its status port and says nothing holds it for seconds alone.
+#[test]
+fn its_status_is_nobodys_alone() {
+    let lab = Lab::new();
+    let service = lab.serve(&[]);
+    let idle = lab.hold_status(40);
+    assert_eq!(lab.status("/healthz").status, 200);
+    assert_eq!(lab.get(lab.guest("bra-1"), ID).status, 200);
+    drop(idle);
+    assert_eq!(service.end("-TERM"), Some(0));
+}
+
 /// Kills a service that has answered a guest.
 fn kill(lab: &Lab, service: Service) {
     assert_eq!(lab.get(lab.guest("bra-1"), ID).status, 200);

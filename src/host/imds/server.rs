@@ -23,7 +23,10 @@ use hyper::{
     body::{Bytes, Incoming},
     service::service_fn,
 };
-use tokio::{runtime::Runtime, sync::watch};
+use tokio::{
+    runtime::Runtime,
+    sync::{Semaphore, watch},
+};
 
 use super::{
     connection::{Answering, GRACE, PAUSE, accept, serve},
@@ -37,6 +40,8 @@ use crate::core::imds::directory::Directory;
 
 /// Questions that wait for the keeper.
 const QUESTIONS: usize = 256;
+/// Connections at once of this machine itself.
+const STATUS: usize = 16;
 /// The most threads that answer.
 const WORKERS: usize = 4;
 /// How often callers are looked at that ask no more.
@@ -168,7 +173,10 @@ fn listener(along: Option<OwnedFd>, runtime: &Runtime) -> Result<tokio::net::Tcp
 
 /// Takes connections of this machine itself.
 async fn accept_status(shared: Arc<Shared>, listener: tokio::net::TcpListener, mut stopped: watch::Receiver<bool>) {
+    let seats = Arc::new(Semaphore::new(STATUS));
     loop {
+        // Who comes beyond them waits; it is never closed.
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
         let taken = tokio::select! {
             taken = listener.accept() => taken,
             _ = stopped.changed() => return,
@@ -184,6 +192,7 @@ async fn accept_status(shared: Arc<Shared>, listener: tokio::net::TcpListener, m
                 Box::pin(async move { Ok::<_, Infallible>(answer) })
             });
             serve(stream, service, stopped).await;
+            drop(seat);
         });
     }
 }
