@@ -139,18 +139,19 @@ fn defaults(named: Option<&Path>) -> Result<(Defaults, Vec<PathBuf>)> {
     Ok((defaults, files.into_inner()))
 }
 
-/// Notes that a clone is ready, and takes the secrets out of the seed that is kept for it. Whether there is such a clone.
+/// Takes the secrets out of the seed that is kept for a clone, and notes that it is ready. Whether there is such a clone.
 fn note_ready(config: &Config, instance: Uuid, domain: &str, ssh_host_keys: Vec<String>) -> Result<bool> {
     let libvirt = Libvirt::open(&config.uri, config.connect_timeout)
         .map_err(|error| Advised::new(error, "the guest is told to report again"))?;
     if libvirt.domain(domain)?.is_none_or(|found| found.uuid != instance) {
         return Ok(false);
     }
-    libvirt.mark_ready(domain, &Ready { at: Timestamp::now(), instance, ssh_host_keys })?;
+    // First the secrets: a report that is noted is not noted again.
     if let Some(value) = libvirt.seed(instance)? {
         let seed = HandedSeed::parse(&value)?;
         let spent = HandedSeed { user_data: Secret::new(nocloud::NOTHING.to_owned()), ..seed };
         libvirt.store_seed(instance, domain, &spent.to_bytes()?)?;
     }
+    libvirt.mark_ready(domain, &Ready { at: Timestamp::now(), instance, ssh_host_keys })?;
     Ok(true)
 }
