@@ -42,8 +42,6 @@ use crate::core::imds::directory::Directory;
 const QUESTIONS: usize = 256;
 /// Connections at once of this machine itself.
 const STATUS: usize = 16;
-/// The most threads that answer.
-const WORKERS: usize = 4;
 /// How often callers are looked at that ask no more.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -73,7 +71,8 @@ pub fn run(keeper: UnixStream, sightings: Box<dyn Sightings>) -> Result<()> {
     let asker = keeper.try_clone()?;
     thread::spawn(move || ask_all(&asker, &questions));
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers())
+        // It answers tens of thousands a second; of several, one would mostly wait for another to be woken.
+        .worker_threads(1)
         .enable_all()
         .build()
         .context("starting the server")?;
@@ -87,11 +86,6 @@ pub fn run(keeper: UnixStream, sightings: Box<dyn Sightings>) -> Result<()> {
     runtime.block_on(async { tokio::time::timeout(GRACE + GRACE + GRACE, stop.closed()).await }).ok();
     runtime.shutdown_background();
     outcome
-}
-
-/// Threads that answer: as many as there are processors, and no more than a few, which is enough for all guests of a host.
-fn workers() -> usize {
-    thread::available_parallelism().map_or(WORKERS, |count| count.get().min(WORKERS))
 }
 
 /// Sends questions on. When that fails, the keeper is gone, and whoever reads from it ends the server.
