@@ -18,6 +18,7 @@ use crate::{
         manifest::{Manifest, Metadata, Probe, Purpose, State},
         names::TemplateName,
     },
+    host::imds::left::Left,
     ui,
 };
 
@@ -33,8 +34,8 @@ enum Leftover<'a> {
     BootFile(String),
     /// What the metadata service would hand out to a VM that is gone.
     Seed(Uuid, String),
-    /// The address of a metadata service that was killed, on a bridge of this machine.
-    Address(String),
+    /// What a metadata service has left on this machine that was killed.
+    OfService(Left),
 }
 
 /// What the hypervisor has besides domains and volumes.
@@ -42,8 +43,8 @@ struct Beside<'f> {
     logs: &'f [String],
     boot_files: &'f [String],
     seeds: &'f [(Uuid, String)],
-    /// Bridges with the address of a service that is not there.
-    bridges: &'f [String],
+    /// What is there of a metadata service that is not.
+    service: &'f [Left],
 }
 
 #[derive(Debug, Serialize)]
@@ -68,8 +69,8 @@ pub fn run(world: World<'_>, args: &PruneArgs, output: Output) -> Result<()> {
     let logs = world.hypervisor.guest_logs(LOG_FOLDER)?;
     let mut removed = Vec::new();
     let mut failed = Vec::new();
-    let bridges = if is_local(world.hypervisor.uri()) { world.local.abandoned_bridges()? } else { Vec::new() };
-    let beside = Beside { logs: &logs, boot_files: &boot_files, seeds: &seeds, bridges: &bridges };
+    let service = if is_local(world.hypervisor.uri()) { world.local.left_by_service()? } else { Vec::new() };
+    let beside = Beside { logs: &logs, boot_files: &boot_files, seeds: &seeds, service: &service };
     for leftover in leftovers(&dead, &inventory, &beside, args.template.as_ref()) {
         if let Some(pool) = leftover.pool().filter(|pool| *pool != world.storage.pool()) {
             ui::note(&format!("left alone: {} is in pool {pool}: `tpl prune --pool {pool}` removes it", leftover.describe()));
@@ -157,7 +158,7 @@ fn leftovers<'a>(
     found.extend(beside.boot_files.iter().filter(is_ownerless).map(|file| Leftover::BootFile(file.clone())));
     let is_ownerless = |(uuid, _): &&(Uuid, String)| !inventory.uuids.contains(uuid);
     found.extend(beside.seeds.iter().filter(is_ownerless).map(|(uuid, name)| Leftover::Seed(*uuid, name.clone())));
-    found.extend(beside.bridges.iter().cloned().map(Leftover::Address));
+    found.extend(beside.service.iter().cloned().map(Leftover::OfService));
     found
 }
 
@@ -173,7 +174,7 @@ impl Leftover<'_> {
             Self::Build(template) | Self::Scaffolding(template) => Some(&template.manifest.pool),
             Self::Clone(clone) => Some(&clone.record.pool),
             Self::Probe(probe) => Some(&probe.pool),
-            Self::Log(_) | Self::BootFile(_) | Self::Seed(..) | Self::Address(_) => None,
+            Self::Log(_) | Self::BootFile(_) | Self::Seed(..) | Self::OfService(_) => None,
         }
     }
 
@@ -187,7 +188,8 @@ impl Leftover<'_> {
             Self::Log(path) => format!("log {path}"),
             Self::BootFile(name) => format!("boot file {}", boot_file(name)),
             Self::Seed(uuid, name) => format!("seed of {name} ({uuid})"),
-            Self::Address(bridge) => format!("the metadata service's address on {bridge}"),
+            Self::OfService(Left::Address(bridge)) => format!("the metadata service's address on {}", bridge.name),
+            Self::OfService(Left::Rules) => "the metadata service's rules in the packet filter".to_owned(),
         }
     }
 
@@ -199,7 +201,7 @@ impl Leftover<'_> {
             Self::Log(path) => world.hypervisor.remove_log(path),
             Self::BootFile(name) => world.hypervisor.remove_boot_file(name),
             Self::Seed(uuid, _) => world.hypervisor.remove_seed(*uuid),
-            Self::Address(bridge) => world.local.release_bridge(bridge),
+            Self::OfService(left) => world.local.take_away(left),
             Self::Scaffolding(template) => {
                 let lasting = lasting(&template.manifest);
                 for volume in template.manifest.volumes.iter().filter(|volume| !lasting.contains(volume)) {

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use uuid::Uuid;
 
-use super::imds::{bridges, kernel};
+use super::imds::left::{self, Left};
 use crate::core::{digest::hex, manifest::Run};
 
 /// How long a run on another machine, whose lock cannot be seen from here, is taken to be alive.
@@ -45,18 +45,18 @@ pub trait Local: Sync {
     /// # Errors
     /// The lock folder cannot be read.
     fn is_alive(&self, run: &Run) -> Result<bool>;
-    /// The bridges that have the address of a metadata service that was killed. None for those who could not take it away.
+    /// What a metadata service has left on this machine that was killed. Nothing for those who could not take it away.
     ///
     /// # Errors
     /// The kernel cannot be asked.
-    fn abandoned_bridges(&self) -> Result<Vec<String>> {
+    fn left_by_service(&self) -> Result<Vec<Left>> {
         Ok(Vec::new())
     }
-    /// Takes that address from a bridge. One that is not there is no error.
+    /// Takes that away. What is not there is no error.
     ///
     /// # Errors
     /// The kernel refuses.
-    fn release_bridge(&self, _bridge: &str) -> Result<()> {
+    fn take_away(&self, _left: &Left) -> Result<()> {
         Ok(())
     }
     /// Takes the lock called `name`, waiting for it up to `patience`. Inside: what its holder wrote about itself.
@@ -273,13 +273,12 @@ impl Local for ThisMachine {
         &self.run
     }
 
-    fn abandoned_bridges(&self) -> Result<Vec<String>> {
-        let abandoned = bridges::abandoned().context("looking for addresses of metadata services that are gone")?;
-        Ok(abandoned.into_iter().map(|bridge| bridge.name).collect())
+    fn left_by_service(&self) -> Result<Vec<Left>> {
+        left::find().context("looking for what metadata services have left that are gone")
     }
 
-    fn release_bridge(&self, bridge: &str) -> Result<()> {
-        kernel::bridge(bridge)?.map_or(Ok(()), |bridge| bridges::clear(&bridge))
+    fn take_away(&self, left: &Left) -> Result<()> {
+        left::take_away(left)
     }
 
     fn is_alive(&self, run: &Run) -> Result<bool> {

@@ -1,6 +1,6 @@
 //! How the service begins, goes on and ends.
 
-use std::{fs, thread, time::Duration};
+use std::{fs, process::Command, thread, time::Duration};
 
 use super::{
     ID,
@@ -18,8 +18,10 @@ fn it_leaves_nothing_behind() {
         assert!(status.lines().any(|found| found == line), "{line} is not in\n{status}");
     }
     assert_eq!(lab.status("/healthz").body, "{\"domains\":6,\"libvirt\":true}\n");
+    assert!(has_rules(&lab) && gives_marks(&lab));
     assert_eq!(service.end("-TERM"), Some(0));
     assert!(!lab.has_address("bra") && !lab.has_address("brb"));
+    assert!(!has_rules(&lab) && !gives_marks(&lab));
 }
 
 /// Who connects to its status port and says nothing holds it for seconds alone.
@@ -42,13 +44,17 @@ fn kill(lab: &Lab, service: Service) {
     let gone = || !fs::exists(format!("/proc/{server}")).unwrap();
     (0..200).take_while(|_| !gone()).for_each(|_| thread::sleep(Duration::from_millis(50)));
     assert!(gone(), "the server is still there");
-    assert!(lab.has_address("bra") && is_pinned(lab));
+    assert!(lab.has_address("bra") && has_rules(lab));
 }
 
-fn is_pinned(lab: &Lab) -> bool {
-    let one = lab.guest("bra-1");
-    let (neighbour, port) = lab.tables("bra", &one.address.to_string(), &one.mac);
-    neighbour.contains("PERMANENT") || port.contains("sticky")
+/// Whether there are rules of the packet filter.
+fn has_rules(lab: &Lab) -> bool {
+    lab.nft("", &["list", "tables"]).contains("tpl-metadata")
+}
+
+fn gives_marks(lab: &Lab) -> bool {
+    let args = ["netns", "exec", &lab.namespace(""), "cat", "/proc/sys/net/ipv4/tcp_fwmark_accept"];
+    Command::new("ip").args(args).output().unwrap().stdout == b"1\n"
 }
 
 /// Killed, it cannot take away what it has put there: the next one does.
@@ -57,10 +63,9 @@ fn what_a_killed_one_leaves_the_next_one_takes_away() {
     let lab = Lab::new();
     kill(&lab, lab.serve(&[]));
     let service = lab.serve(&[]);
-    assert!(!is_pinned(&lab));
     assert_eq!(lab.get(lab.guest("bra-1"), ID).status, 200);
     assert_eq!(service.end("-INT"), Some(0));
-    assert!(!lab.has_address("bra") && !is_pinned(&lab));
+    assert!(!lab.has_address("bra") && !has_rules(&lab));
 }
 
 /// So does `tpl prune`, and it leaves alone what a service has that runs.
@@ -80,16 +85,16 @@ fn what_a_killed_one_leaves_is_pruned() {
         assert!(pruned.contains(&format!("the metadata service's address on {bridge} removed\n")), "{pruned}");
         assert!(!lab.has_address(bridge));
     }
-    assert!(!is_pinned(&lab));
+    assert!(pruned.contains("the metadata service's rules in the packet filter removed\n") && !has_rules(&lab), "{pruned}");
 }
 
 #[test]
-fn there_is_one_for_each_bridge() {
+fn there_is_one() {
     let lab = Lab::new();
     let service = lab.serve(&[]);
     let (code, said) = lab.refused(&["--bridge", "bra", "--status-port", "9255"]);
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("listening on bra at 169.254.169.254 port 80"), "{said}");
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("another metadata service runs on this machine"), "{said}");
     let (code, said) = lab.refused(&["--bridge", "bra"]);
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("--status-port"), "{said}");

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::{
     cli::{Global, MetadataCommand, Output},
-    host::imds::{kernel::Kernel, log, server},
+    host::imds::{log, server},
 };
 
 /// Runs `tpl metadata`.
@@ -20,7 +20,7 @@ pub fn run(global: &Global, command: &MetadataCommand, output: Output) -> Result
         MetadataCommand::Install(args) => install::run(global, args, output),
         MetadataCommand::Server => {
             let _log = log::begin();
-            server::run_on_stdin(Box::new(Kernel))
+            server::run_on_stdin()
         }
     }
 }

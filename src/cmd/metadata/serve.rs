@@ -70,6 +70,7 @@ pub fn run(global: &Global, args: &ServeArgs) -> Result<()> {
         status_port: args.status_port,
         user,
         settings: Settings { host: local::host_name(), require_token: args.require_token, key: identity::random()? },
+        start: u32::from_be_bytes(identity::random()?),
         once,
         defaults: &|| defaults(args.config.as_deref()).map(|(defaults, _)| defaults),
         reload: &reload,

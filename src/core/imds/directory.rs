@@ -1,13 +1,13 @@
-//! Who is asking: decided from what libvirt has said last, and from what the kernel says of the caller now.
+//! Who is asking: decided from what libvirt has said last, and from the wire that the connection came in by.
 //!
-//! A guest can send what it likes: headers, paths, another guest's address, another card's MAC. None of that makes it somebody else:
+//! A guest can send what it likes: headers, paths, another guest's address, another card's. None of that makes it somebody else:
 //!
 //! | it lies about | and |
 //! |---|---|
 //! | headers, paths | they are not looked at |
-//! | its address | the neighbour table has its own card for it: it is itself, or nobody where the address is another's |
-//! | its card's MAC | the bridge has heard that MAC at another port than the domain's own: nobody |
-//! | both, while the other is silent | the same: a port is the host's end of the wire, and no guest's to choose |
+//! | its address | it is itself by its wire; or nobody, where the address is kept for another or leased to it |
+//! | its card's address | no domain has that card at this port: nobody |
+//! | ARP, a gateway, frames in between | the answer leaves by its own wire alone: see [`super::wires`] |
 //! | its network | each bridge has a listening socket of its own |
 //!
 //! Nobody is answered 404, and the log says why.
@@ -21,7 +21,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Sighting, ec2::Answers, instance::Instance};
+use super::{ec2::Answers, instance::Instance};
 use crate::core::mac::Mac;
 
 /// All that is known of the domains of a hypervisor, at one moment.
@@ -50,7 +50,7 @@ pub struct Owner {
 #[derive(Debug, Default)]
 pub struct Directory {
     told: Vec<Arc<Told>>,
-    cards: HashMap<(String, Mac), Vec<(usize, usize)>>,
+    cards: HashMap<u32, (usize, usize)>,
     owners: HashMap<(String, IpAddr), HashSet<Mac>>,
 }
 
@@ -66,22 +66,11 @@ pub struct Told {
 /// Why a caller is nobody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stranger {
-    /// The neighbour table has no card for the address.
-    Unseen,
-    /// No running domain has a card like that on the bridge.
-    NoDomain(Mac),
-    /// Several running domains have a card like that on the bridge.
-    SeveralDomains(Mac),
-    /// The card was heard at another port than its domain's.
-    OtherPort {
-        /// The domain.
-        domain: String,
-        /// Where it was heard.
-        port: Option<String>,
-    },
-    /// The address is another card's.
+    /// It came in by no wire of a running domain's on this bridge.
+    NoDomain,
+    /// It uses an address that libvirt keeps for another card, or has leased to one.
     OthersAddress {
-        /// The domain that uses it.
+        /// The domain.
         domain: String,
     },
 }
@@ -89,13 +78,7 @@ pub enum Stranger {
 impl fmt::Display for Stranger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unseen => f.write_str("its address has no card in the neighbour table"),
-            Self::NoDomain(mac) => write!(f, "no running domain has the card {mac} on this bridge"),
-            Self::SeveralDomains(mac) => write!(f, "several running domains have the card {mac} on this bridge"),
-            Self::OtherPort { domain, port: Some(port) } => {
-                write!(f, "{domain}'s card was heard at port {port}, which is not its own")
-            }
-            Self::OtherPort { domain, port: None } => write!(f, "{domain}'s card was heard at no port of this bridge"),
+            Self::NoDomain => write!(f, "it is no running domain's card at its own port of this bridge"),
             Self::OthersAddress { domain } => write!(f, "{domain} uses an address that is another card's"),
         }
     }
@@ -109,16 +92,18 @@ impl Directory {
             .into_iter()
             .map(|instance| Arc::new(Told { answers: Answers::of(&instance, host), instance }))
             .collect();
-        let mut cards: HashMap<_, Vec<_>> = HashMap::new();
+        let mut cards = HashMap::new();
+        let mut running = HashSet::new();
         for (number, told) in told.iter().enumerate() {
             for (index, card) in told.instance.cards.iter().enumerate() {
-                cards.entry((card.bridge.clone(), card.mac)).or_default().push((number, index));
+                running.insert((card.bridge.clone(), card.mac));
+                cards.extend(card.mark.map(|mark| (mark, (number, index))));
             }
         }
         let mut owners: HashMap<_, HashSet<Mac>> = HashMap::new();
         for owner in known.owners {
             // A domain that is gone has left its lease behind.
-            if owner.reserved || cards.contains_key(&(owner.bridge.clone(), owner.mac)) {
+            if owner.reserved || running.contains(&(owner.bridge.clone(), owner.mac)) {
                 owners.entry((owner.bridge, owner.address)).or_default().insert(owner.mac);
             }
         }
@@ -135,32 +120,20 @@ impl Directory {
         self.told.is_empty()
     }
 
-    /// Whether an address on a bridge is kept for a card, or leased to it.
-    pub fn is_kept(&self, bridge: &str, address: IpAddr, mac: Mac) -> bool {
-        self.owners.get(&(bridge.to_owned(), address)).is_some_and(|owners| owners.contains(&mac))
-    }
-
-    /// Who asks from this address on this bridge.
+    /// Who asks from this address on this bridge, on a connection with this mark.
     ///
     /// # Errors
     /// [`Stranger`]: nobody that is known.
-    pub fn caller(&self, bridge: &str, address: IpAddr, seen: Option<&Sighting>) -> Result<&Arc<Told>, Stranger> {
-        let seen = seen.ok_or(Stranger::Unseen)?;
-        let key = (bridge.to_owned(), seen.mac);
-        let (number, index) = match self.cards.get(&key).map(Vec::as_slice) {
-            None | Some([]) => return Err(Stranger::NoDomain(seen.mac)),
-            Some([only]) => *only,
-            Some(_) => return Err(Stranger::SeveralDomains(seen.mac)),
-        };
-        let told = &self.told[number];
-        let domain = || told.instance.domain.clone();
-        let port = &told.instance.cards[index].port;
-        if port.is_none() || *port != seen.port {
-            return Err(Stranger::OtherPort { domain: domain(), port: seen.port.clone() });
+    pub fn caller(&self, bridge: &str, address: IpAddr, mark: u32) -> Result<&Arc<Told>, Stranger> {
+        let (number, index) = self.cards.get(&mark).ok_or(Stranger::NoDomain)?;
+        let told = &self.told[*number];
+        let card = &told.instance.cards[*index];
+        if card.bridge != bridge {
+            return Err(Stranger::NoDomain);
         }
-        let owners = self.owners.get(&(key.0, address));
-        if owners.is_some_and(|owners| !owners.contains(&seen.mac)) {
-            return Err(Stranger::OthersAddress { domain: domain() });
+        let owners = self.owners.get(&(card.bridge.clone(), address));
+        if owners.is_some_and(|owners| !owners.contains(&card.mac)) {
+            return Err(Stranger::OthersAddress { domain: told.instance.domain.clone() });
         }
         Ok(told)
     }

@@ -9,6 +9,7 @@ pub(in crate::core::imds) fn instance() -> Instance {
         bridge: bridge.to_owned(),
         port: Some(format!("vnet{index}")),
         network: None,
+        mark: None,
         address: address.map(IpAddr::from),
     };
     Instance {

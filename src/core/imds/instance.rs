@@ -77,6 +77,8 @@ pub struct Card {
     pub network: Option<String>,
     /// The address that is leased to it or kept for it.
     pub address: Option<IpAddr>,
+    /// What the kernel marks with that comes from it; none where it is not served, or its port is not there.
+    pub mark: Option<u32>,
 }
 
 /// What a guest is told beyond its name. Secret in parts, and on its way from one process of the service to the other alone.
@@ -167,7 +169,7 @@ fn card(index: usize, interface: roxmltree::Node<'_, '_>) -> Option<Card> {
     let mac = attribute(child(interface, "mac")?, "address")?.parse().ok()?;
     let bridge = attribute(source, "bridge").filter(|bridge| is_device(bridge))?.to_owned();
     let port = child(interface, "target").and_then(|target| attribute(target, "dev")).map(str::to_owned);
-    Some(Card { index, mac, bridge, port, network: attribute(source, "network").map(str::to_owned), address: None })
+    Some(Card { index, mac, bridge, port, network: attribute(source, "network").map(str::to_owned), address: None, mark: None })
 }
 
 /// Whether that can be a network device's name: <https://docs.kernel.org/networking/> has 15 bytes, no slash and no white space.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::wires::no_nft;
 use crate::core::{
     bootstrap::{Facts, Item, Probe, Step},
     error::Refusal,
@@ -40,6 +41,7 @@ pub fn probes(program: &str) -> Vec<Probe> {
     vec![
         Probe::new("unit.systemd", "[ ! -d /run/systemd/system ] || echo yes"),
         Probe::with("unit.loose", LOOSE, &[program]),
+        Probe::new("unit.nft", "PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH; ! command -v nft >/dev/null || echo yes"),
         Probe::with("unit.user", "! getent passwd \"$1\" >/dev/null || echo yes", &[USER]),
         Probe::file("unit.file", UNIT),
         Probe::with("unit.enabled", "systemctl is-enabled \"$1\" || true", &[NAME]),
@@ -56,6 +58,9 @@ pub fn items(facts: &Facts, program: &str, arguments: &[String]) -> Result<Vec<I
     let advice = "copy it to a folder that is root's alone, as in: install tpl /usr/local/bin/; and run it from there";
     if let Some(reason) = hidden(Path::new(program)) {
         return Err(Refusal::new(reason).advise(advice));
+    }
+    if !facts.is_yes("unit.nft") {
+        return Err(no_nft());
     }
     let loose = facts.get("unit.loose").unwrap_or("it cannot be looked at");
     if !loose.is_empty() {
@@ -172,6 +177,8 @@ After=network.target libvirtd.service virtqemud.service virtnetworkd.service
 
 [Service]
 Type=exec
+# The service itself may set nothing of the kernel's: connections are to have the mark of the wire that they came in by.
+ExecStartPre=+/bin/sh -c 'echo 1 >/proc/sys/net/ipv4/tcp_fwmark_accept'
 ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 KillMode=mixed
@@ -240,6 +247,7 @@ mod tests {
         let answers = [
             ("unit.systemd", Ok("yes")),
             ("unit.loose", Ok("")),
+            ("unit.nft", Ok("yes")),
             ("unit.user", Ok(if unit.is_some() { "yes" } else { "" })),
             ("unit.file", file),
             ("unit.enabled", Ok(if unit.is_some() { "enabled" } else { "not-found" })),
@@ -281,6 +289,7 @@ mod tests {
         let loose = fine.clone().with("unit.loose", Ok("/srv is not root's\n/srv/tpl can be changed by others than root"));
         let table = [
             (fine.clone().with("unit.systemd", Ok("")), "/usr/bin/tpl", "this machine is not run by systemd"),
+            (fine.clone().with("unit.nft", Ok("")), "/usr/bin/tpl", "there is no nft here"),
             (fine.clone(), "/root/tpl", "/root/tpl is in somebody's home"),
             (fine, "/tmp/tpl", "/tmp/tpl is in a folder for temporary files"),
             (loose, "/srv/tpl", "root would run /srv/tpl from now on: /srv is not root's"),

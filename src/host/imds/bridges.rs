@@ -6,26 +6,8 @@ use anyhow::Result;
 
 use super::{
     kernel::{self, Bridge},
-    listen, pins,
+    listen,
 };
-
-/// The bridges that have the address of a service that was killed: it is there, and nobody listens.
-///
-/// # Errors
-/// The kernel cannot be asked.
-pub fn abandoned() -> Result<Vec<Bridge>> {
-    let all = kernel::labelled()?;
-    Ok(all.into_iter().filter(|bridge| listen::on_bridge(bridge, 1).is_ok()).collect())
-}
-
-/// Takes from a bridge what a service that was killed has left there.
-///
-/// # Errors
-/// The kernel refuses.
-pub fn clear(bridge: &Bridge) -> Result<()> {
-    pins::release_left(bridge.index)?;
-    kernel::remove_address(bridge)
-}
 
 /// The bridges that are served now.
 #[derive(Debug)]
@@ -80,9 +62,8 @@ impl Bridges {
                     kernel::remove_address(&bridge)?;
                 }
                 let listener = listener?;
-                // Nobody else listens there: what is there of a service's was left by one that was killed.
+                // One with the service's label was left by a service that was killed: there is no other one.
                 let own = added || kernel::labelled()?.contains(&bridge);
-                pins::release_left(bridge.index)?;
                 self.served.insert(name.to_owned(), Held { bridge: bridge.clone(), own });
                 Ok(Look::New(bridge, listener))
             }
@@ -109,11 +90,6 @@ impl Bridges {
     pub fn release_all(&mut self) -> Vec<anyhow::Error> {
         let names: Vec<String> = self.served.keys().cloned().collect();
         names.iter().filter_map(|name| self.release(name).err()).collect()
-    }
-
-    /// The one with this number, if it is served.
-    pub fn by_index(&self, index: u32) -> Option<&Bridge> {
-        self.served.values().map(|held| &held.bridge).find(|bridge| bridge.index == index)
     }
 
     /// Those that are served.

@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     net::{IpAddr, Ipv4Addr},
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use hyper::{
     service::{HttpService, service_fn},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncWriteExt as _, copy, sink},
     net::{TcpListener, TcpStream},
@@ -24,7 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{callers::Caller, kernel::Bridge, respond::respond, shared::Shared};
+use super::{kernel::Bridge, respond::respond, shared::Shared};
 
 /// How long the headers of a request may take, and how long a connection may be idle.
 const HEADERS: Duration = Duration::from_secs(5);
@@ -48,8 +49,8 @@ pub struct Connection {
     pub bridge: Arc<Bridge>,
     /// From which address.
     pub address: Ipv4Addr,
-    /// Who has been answered on it: from then on it is nobody else's.
-    pub caller: OnceLock<Arc<Caller>>,
+    /// The mark of the wire that it came in by; 0 is none.
+    pub mark: u32,
 }
 
 /// Takes connections on a bridge.
@@ -71,7 +72,8 @@ pub async fn accept(
             continue;
         };
         let IpAddr::V4(address) = from.ip() else { continue };
-        let connection = Arc::new(Connection { bridge: Arc::clone(&bridge), address, caller: OnceLock::new() });
+        let mark = SockRef::from(&stream).mark().unwrap_or_default();
+        let connection = Arc::new(Connection { bridge: Arc::clone(&bridge), address, mark });
         let Some(seat) = shared.seat(&connection) else {
             shared.metrics.refused("too many");
             continue;
@@ -88,10 +90,10 @@ pub async fn accept(
     }
 }
 
-/// Answers a guest's requests. Whether it went by the rules. When this has returned, nothing is sent on the connection any more.
+/// Answers a guest's requests. Whether it went by the rules of HTTP.
 async fn answer(shared: &Arc<Shared>, connection: &Arc<Connection>, stream: TcpStream, stopped: watch::Receiver<bool>) -> bool {
-    // Closed, or closed by the kernel because this process has ended, it forgets what has not arrived: that is not sent again to whoever
-    // has the address by then.
+    // Closed, or closed by the kernel because this process has ended, it forgets what has not arrived. While it is there the rules are,
+    // and what has not arrived goes by its own wire alone.
     if stream.set_zero_linger().is_err() {
         return false;
     }
@@ -99,21 +101,10 @@ async fn answer(shared: &Arc<Shared>, connection: &Arc<Connection>, stream: TcpS
         let (shared, connection) = (Arc::clone(shared), Arc::clone(connection));
         Box::pin(async move { Ok(respond(&shared, &connection, request).await) })
     });
-    let mut revocations = shared.revocations.subscribe();
-    let revoked = async {
-        while !connection.caller.get().is_some_and(|caller| caller.is_revoked()) {
-            if revocations.changed().await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        by_the_rules = serve(stream, service, stopped) => by_the_rules,
-        () = revoked => false,
-    }
+    serve(stream, service, stopped).await
 }
 
-/// Serves a connection to its end. Whether it went by the rules.
+/// Serves a connection to its end. Whether it went by the rules of HTTP.
 pub async fn serve<S>(stream: TcpStream, service: S, mut stopped: watch::Receiver<bool>) -> bool
 where
     S: HttpService<Incoming, ResBody = Full<Bytes>, Error = Infallible, Future = Answering> + Unpin,

@@ -4,7 +4,6 @@
 use std::{
     io::{IoSlice, IoSliceMut, Read as _, Write as _},
     mem::MaybeUninit,
-    net::Ipv4Addr,
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
@@ -31,7 +30,7 @@ const HEAD: usize = 4;
 pub enum ToServer {
     /// The first frame.
     Settings(Settings),
-    /// The socket that goes along listens on this bridge.
+    /// The socket that goes along is bound to this bridge, and is to listen there.
     Listen {
         /// The bridge's name.
         bridge: String,
@@ -79,10 +78,6 @@ pub enum About {
     Once(Uuid, Item, u64),
     /// The instance is ready; its SSH host keys.
     Ready(Uuid, Vec<String>),
-    /// An address on the bridge of this number is to be pinned to its card.
-    Pin(u32, Ipv4Addr),
-    /// It need not be any more.
-    Unpin(u32, Ipv4Addr),
 }
 
 /// A listening socket's bridge.

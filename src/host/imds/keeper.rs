@@ -24,9 +24,9 @@ use super::{
     control::{About, Question, Settings, ToServer, receive, send},
     listen,
     once::Once,
-    pins::{Pinned, Pins},
     reports::{NoteReady, Noted, Reports},
     watch::{self, Heard},
+    wires::Wires,
 };
 use crate::{
     core::{
@@ -66,6 +66,8 @@ pub struct Service<'a> {
     pub user: Option<(u32, u32)>,
     /// How the server is set.
     pub settings: Settings,
+    /// A number of chance, from which marks are counted.
+    pub start: u32,
     /// What has been handed out once.
     pub once: Once,
     /// What other domains are told; read again when somebody asks for it.
@@ -94,6 +96,7 @@ pub fn run(service: &Service<'_>, stop: &Stop) -> Result<()> {
     let status = listen::on_loopback(service.status_port)?;
     let (events, heard) = sync_channel(EVENTS);
     let noted = events.clone();
+    let wires = Wires::begin(service.start)?;
     let server = Server::start(service, events.clone())?;
     server.tell(&ToServer::ListenForStatus, Some(&status.into()))?;
     let (uri, deadline) = (service.uri.to_owned(), service.deadline);
@@ -102,7 +105,7 @@ pub fn run(service: &Service<'_>, stop: &Stop) -> Result<()> {
         service,
         server,
         bridges: Bridges::new(service.hops),
-        pins: Pins::default(),
+        wires,
         reports: Reports::start(Arc::clone(&service.ready), move |report| noted.send(Event::Noted(report)).is_ok()),
         defaults,
         said: None,
@@ -110,9 +113,9 @@ pub fn run(service: &Service<'_>, stop: &Stop) -> Result<()> {
         waiting: BTreeSet::new(),
     };
     let outcome = keeper.follow(&heard, stop);
-    // While it runs, answers may be under way: pins are needed until it has ended.
+    // While it runs, answers may be under way: the rules are needed until it has ended.
     let mut left: Vec<_> = keeper.server.end().err().into_iter().collect();
-    left.extend(keeper.pins.release_all());
+    left.extend(keeper.wires.end().err());
     left.extend(keeper.bridges.release_all());
     for error in left {
         tracing::error!(error = format!("{error:#}"), "not cleaned up");
@@ -124,7 +127,7 @@ struct Keeper<'a> {
     service: &'a Service<'a>,
     server: Server,
     bridges: Bridges,
-    pins: Pins,
+    wires: Wires,
     reports: Reports,
     defaults: Defaults,
     /// What libvirt said last; none while it says nothing.
@@ -173,6 +176,13 @@ impl Keeper<'_> {
                     self.server.tell(&ToServer::Libvirt(true), None)?;
                 }
                 self.said = Some(said);
+                match self.wires.restore() {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        tracing::warn!("the rules of the packet filter were gone, and are back: is something flushing all of it?")
+                    }
+                    Err(error) => tracing::error!(error = format!("{error:#}"), "the packet filter cannot be looked at"),
+                }
                 self.look()?;
                 self.publish()
             }
@@ -253,9 +263,10 @@ impl Keeper<'_> {
             Look::Same => {}
             Look::New(bridge, listener) => {
                 self.waiting.remove(name);
+                // Whoever comes first is known already.
+                self.publish()?;
                 self.server.tell(&ToServer::from(&bridge), Some(&listener.into()))?;
                 tracing::info!(bridge = name, "serving");
-                self.publish()?;
             }
             Look::Gone => self.forget(name)?,
         }
@@ -271,10 +282,19 @@ impl Keeper<'_> {
     fn publish(&mut self) -> Result<()> {
         let Some(said) = &self.said else { return Ok(()) };
         let bridges = self.bridges.names().cloned().collect();
-        let (known, unreadable) = gather(said, &bridges, &self.defaults, &self.service.settings.host);
+        let (mut known, unreadable) = gather(said, &bridges, &self.defaults, &self.service.settings.host);
         for error in unreadable {
             if self.waiting.insert(error.clone()) {
                 tracing::warn!(error, "a domain cannot be read, and is told nothing");
+            }
+        }
+        match self.wires.keep_to(&mut known, &bridges) {
+            Ok(()) => {}
+            Err(error) if self.known.is_none() => return Err(error),
+            // Whoever is new waits; the others are answered as before.
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "new guests cannot be told apart yet");
+                return Ok(());
             }
         }
         if self.known.as_ref() != Some(&known) {
@@ -312,17 +332,6 @@ impl Keeper<'_> {
                 )
             }
             About::Ready(instance, keys) => self.report(id, instance, keys),
-            About::Pin(link, address) => {
-                let pinned = self.bridges.by_index(link).map_or(Ok(Pinned::Unseen), |bridge| self.pins.pin(bridge, address));
-                if let Ok(Pinned::TooMany) = pinned {
-                    tracing::warn!(%address, "a card has too many addresses at once");
-                }
-                self.answer(id, pinned.map(|pinned| pinned == Pinned::Done))
-            }
-            About::Unpin(link, address) => {
-                let unpinned = self.pins.unpin(link, address);
-                self.answer(id, unpinned.map(|()| true))
-            }
         }
     }
 

@@ -14,7 +14,8 @@ use crate::core::imds::{ADDRESS, PORT};
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 512;
 
-/// Listens on a bridge. What is sent from it goes `hops` hops far and no farther: 1 keeps it in the guest itself.
+/// A socket for a bridge. What is sent from it goes `hops` hops far and no farther: 1 keeps it in the guest itself. It does not listen yet,
+/// and nobody else can.
 ///
 /// # Errors
 /// The address is not on the bridge, or something else listens there.
@@ -26,10 +27,17 @@ pub fn on_bridge(bridge: &Bridge, hops: u8) -> Result<TcpListener> {
         socket.set_reuse_address(true)?;
         socket.set_ttl_v4(u32::from(hops))?;
         socket.bind(&SocketAddr::from((ADDRESS, PORT)).into())?;
-        socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
     make().with_context(|| format!("listening on {} at {ADDRESS} port {PORT}", bridge.name))
+}
+
+/// Lets it listen. Before it does, a guest's connection is refused, and the guest tries again.
+///
+/// # Errors
+/// Something else has begun to listen there.
+pub fn begin(socket: &TcpListener) -> Result<()> {
+    rustix::net::listen(socket, BACKLOG).with_context(|| format!("listening at {ADDRESS} port {PORT}"))
 }
 
 /// Listens on this machine's loopback alone.

@@ -7,19 +7,19 @@
 //! has sent it, and so it answers on while libvirt does not.
 
 pub mod bridges;
-mod callers;
 mod connection;
 pub mod control;
 pub mod keeper;
 pub mod kernel;
+pub mod left;
 mod listen;
 pub mod log;
 mod metrics;
 pub mod once;
-mod pins;
 mod reports;
 mod respond;
 mod seats;
 pub mod server;
 mod shared;
 mod watch;
+pub mod wires;

@@ -9,11 +9,7 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue},
 };
 
-use super::{
-    connection::Connection,
-    control::About,
-    shared::{Shared, Untold},
-};
+use super::{connection::Connection, control::About, shared::Shared};
 use crate::core::imds::{
     directory::Told,
     phone_home,
@@ -42,17 +38,13 @@ pub async fn respond(shared: &Shared, connection: &Connection, request: Request<
     let path = request.uri().path().to_owned();
     let class = asked(&path).class();
     let method = word(method(request.method()));
-    let told = shared.caller(connection).await;
+    let told = shared.caller(connection);
     let (answer, domain) = match &told {
         Ok(told) => (known(shared, connection, told, request).await, Some(told.instance.domain.as_str())),
-        Err(Untold::Stranger(reason)) => {
+        Err(reason) => {
             shared.metrics.strangers.inc();
             shared.log_stranger(connection, &path, reason);
             (plain(404, "there is nothing here"), None)
-        }
-        Err(Untold::Unpinned(reason)) => {
-            shared.log_stranger(connection, &path, reason);
-            (plain(503, LATER), None)
         }
     };
     let (status, body, ttl) = answer;

@@ -10,16 +10,8 @@ const ALL: usize = 768;
 /// Connections at once, of one place.
 const OF_ONE: usize = 64;
 
-/// Who connections are counted for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Place {
-    /// A bridge's number.
-    pub bridge: u32,
-    /// Its port; none for those that have none.
-    pub port: Option<String>,
-    /// Whether the address is known to be the card's there. Others can claim one for it, and what they hold is not taken from its own.
-    pub kept: bool,
-}
+/// Who connections are counted for: a bridge's number, and the mark of a wire. All without one are one.
+type Place = (u32, u32);
 
 /// The connections that there are.
 #[derive(Debug, Default)]
@@ -40,7 +32,7 @@ impl Seats {
         if own >= OF_ONE || taken.values().sum::<usize>() >= ALL {
             return None;
         }
-        taken.insert(place.clone(), own + 1);
+        taken.insert(place, own + 1);
         drop(taken);
         Some(Seat { seats: Arc::clone(self), place })
     }
@@ -63,15 +55,13 @@ mod tests {
     #[test]
     fn one_guest_takes_nobody_elses() {
         let seats = Arc::new(Seats::default());
-        let place = |bridge, port: &str| Place { bridge, port: Some(port.to_owned()), kept: false };
-        let mut greedy: Vec<Seat> = std::iter::from_fn(|| seats.take(place(1, "vnet0"))).collect();
+        let mut greedy: Vec<Seat> = std::iter::from_fn(|| seats.take((1, 1))).collect();
         assert_eq!(greedy.len(), OF_ONE);
-        assert!(seats.take(place(1, "vnet1")).is_some() && seats.take(place(2, "vnet0")).is_some());
-        assert!(seats.take(Place { kept: true, ..place(1, "vnet0") }).is_some());
+        assert!(seats.take((1, 2)).is_some() && seats.take((2, 1)).is_some());
         greedy.pop();
-        assert!(seats.take(place(1, "vnet0")).is_some());
+        assert!(seats.take((1, 1)).is_some());
         drop(greedy);
-        let all: Vec<Seat> = (0..2 * ALL).filter_map(|n| seats.take(place(1, &n.to_string()))).collect();
+        let all: Vec<Seat> = (0..u32::try_from(2 * ALL).unwrap()).filter_map(|n| seats.take((1, n))).collect();
         assert_eq!(all.len(), ALL);
         drop(all);
         assert!(seats.0.lock().unwrap().is_empty());

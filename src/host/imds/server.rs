@@ -13,7 +13,6 @@ use std::{
         mpsc::{Receiver, sync_channel},
     },
     thread,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -30,8 +29,8 @@ use tokio::{
 
 use super::{
     connection::{Answering, GRACE, PAUSE, accept, serve},
-    control::{About, Question, ToServer, receive, send},
-    kernel::{Bridge, Sightings},
+    control::{Question, ToServer, receive, send},
+    kernel::Bridge,
     listen,
     respond::response,
     shared::Shared,
@@ -42,14 +41,12 @@ use crate::core::imds::directory::Directory;
 const QUESTIONS: usize = 256;
 /// Connections at once of this machine itself.
 const STATUS: usize = 16;
-/// How often callers are looked at that ask no more.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// The same with the keeper at this process's standard input, as [`super::keeper`] starts it. What it cannot do by then, it never can.
 ///
 /// # Errors
 /// As for [`run`]; or the standard input is no socket: somebody else has started it.
-pub fn run_on_stdin(sightings: Box<dyn Sightings>) -> Result<()> {
+pub fn run_on_stdin() -> Result<()> {
     rustix::thread::set_no_new_privs(true).context("giving up rights")?;
     // It was started by a link that is called exe.
     rustix::thread::set_name(c"tpl-metadata")?;
@@ -57,17 +54,17 @@ pub fn run_on_stdin(sightings: Box<dyn Sightings>) -> Result<()> {
     if rustix::net::sockopt::socket_domain(&stdin) != Ok(rustix::net::AddressFamily::UNIX) {
         bail!("this is started by `tpl metadata serve`, and by nobody else");
     }
-    run(UnixStream::from(stdin), sightings)
+    run(UnixStream::from(stdin))
 }
 
 /// Serves until the keeper says that it is time to end, or has ended itself.
 ///
 /// # Errors
 /// The keeper says what the server does not understand, or nothing can be served at all.
-pub fn run(keeper: UnixStream, sightings: Box<dyn Sightings>) -> Result<()> {
+pub fn run(keeper: UnixStream) -> Result<()> {
     let Some((ToServer::Settings(settings), _)) = receive(&keeper)? else { bail!("the keeper does not begin with settings") };
     let (sender, questions) = sync_channel(QUESTIONS);
-    let shared = Arc::new(Shared::new(settings, sightings, sender));
+    let shared = Arc::new(Shared::new(settings, sender));
     let asker = keeper.try_clone()?;
     thread::spawn(move || ask_all(&asker, &questions));
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -78,14 +75,15 @@ pub fn run(keeper: UnixStream, sightings: Box<dyn Sightings>) -> Result<()> {
         .context("starting the server")?;
     let (stop, stopped) = watch::channel(false);
     let mut server = Server { shared, runtime: &runtime, stopped, bridges: HashMap::new(), early: Vec::new() };
-    runtime.spawn(let_go(Arc::clone(&server.shared)));
     let outcome = server.follow(&keeper);
-    // Those that are under way end in their own time.
-    stop.send_replace(true);
     drop(server);
-    runtime.block_on(async { tokio::time::timeout(GRACE + GRACE + GRACE, stop.closed()).await }).ok();
+    // Those that are under way end in their own time. Without a keeper nobody says how long the rules are there: then they end at once.
+    if let Ok(End::Asked) = outcome {
+        stop.send_replace(true);
+        runtime.block_on(async { tokio::time::timeout(GRACE + GRACE + GRACE, stop.closed()).await }).ok();
+    }
     runtime.shutdown_background();
-    outcome
+    outcome.map(drop)
 }
 
 /// Sends questions on. When that fails, the keeper is gone, and whoever reads from it ends the server.
@@ -97,12 +95,12 @@ fn ask_all(keeper: &UnixStream, questions: &Receiver<Question>) {
     }
 }
 
-/// Lets callers go that ask no more.
-async fn let_go(shared: Arc<Shared>) {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        shared.callers.look(|(bridge, address)| shared.tell(About::Unpin(bridge, address)));
-    }
+/// How it ends.
+enum End {
+    /// The keeper says so.
+    Asked,
+    /// The keeper has ended.
+    Alone,
 }
 
 /// What ends the serving of a bridge when it is dropped.
@@ -115,54 +113,59 @@ struct Server<'r> {
     stopped: watch::Receiver<bool>,
     bridges: HashMap<String, Serving>,
     /// Bridges that wait until something is known: a guest that came before would be told that it is nobody.
-    early: Vec<(Bridge, tokio::net::TcpListener)>,
+    early: Vec<(Bridge, TcpListener)>,
 }
 
 impl Server<'_> {
     /// Does what the keeper says, until it says stop or is gone.
-    fn follow(&mut self, keeper: &UnixStream) -> Result<()> {
+    fn follow(&mut self, keeper: &UnixStream) -> Result<End> {
         while let Some((frame, along)) = receive::<ToServer>(keeper)? {
             match frame {
                 ToServer::Settings(_) => bail!("the settings are known already"),
                 ToServer::Listen { bridge, index } => {
-                    self.early.push((Bridge { name: bridge, index }, listener(along, self.runtime)?));
+                    self.early.push((Bridge { name: bridge, index }, socket(along)?));
                 }
                 ToServer::ListenForStatus => {
-                    let listener = listener(along, self.runtime)?;
+                    let listener = listener(socket(along)?, self.runtime)?;
                     self.runtime.spawn(accept_status(Arc::clone(&self.shared), listener, self.stopped.clone()));
                 }
                 ToServer::Forget(name) => {
                     self.early.retain(|(bridge, _)| bridge.name != name);
                     self.bridges.remove(&name);
-                    self.shared.leave(&name);
                 }
                 ToServer::Known(known) => self.shared.learn(Directory::new(known, &self.shared.host)),
                 ToServer::Libvirt(up) => drop(self.shared.metrics.libvirt.set(i64::from(up))),
                 ToServer::Answer(id, answer) => self.shared.answered(id, answer),
-                ToServer::Stop => return Ok(()),
+                ToServer::Stop => return Ok(End::Asked),
             }
-            self.serve_early();
+            self.serve_early()?;
+        }
+        Ok(End::Alone)
+    }
+
+    fn serve_early(&mut self) -> Result<()> {
+        if self.shared.directory().is_none() {
+            return Ok(());
+        }
+        for (bridge, socket) in self.early.drain(..) {
+            listen::begin(&socket)?;
+            let (serving, ended) = watch::channel(());
+            self.bridges.insert(bridge.name.clone(), serving);
+            let listener = listener(socket, self.runtime)?;
+            self.runtime.spawn(accept(Arc::clone(&self.shared), listener, Arc::new(bridge), ended, self.stopped.clone()));
         }
         Ok(())
     }
-
-    fn serve_early(&mut self) {
-        if self.shared.directory().is_none() {
-            return;
-        }
-        for (bridge, listener) in self.early.drain(..) {
-            let (serving, ended) = watch::channel(());
-            self.bridges.insert(bridge.name.clone(), serving);
-            self.runtime.spawn(accept(Arc::clone(&self.shared), listener, Arc::new(bridge), ended, self.stopped.clone()));
-        }
-    }
 }
 
-fn listener(along: Option<OwnedFd>, runtime: &Runtime) -> Result<tokio::net::TcpListener> {
-    let listener = TcpListener::from(along.context("the keeper sends no socket")?);
-    listen::unblock(&listener)?;
+fn socket(along: Option<OwnedFd>) -> Result<TcpListener> {
+    Ok(TcpListener::from(along.context("the keeper sends no socket")?))
+}
+
+fn listener(socket: TcpListener, runtime: &Runtime) -> Result<tokio::net::TcpListener> {
+    listen::unblock(&socket)?;
     let _entered = runtime.enter();
-    Ok(tokio::net::TcpListener::from_std(listener)?)
+    Ok(tokio::net::TcpListener::from_std(socket)?)
 }
 
 /// Takes connections of this machine itself.

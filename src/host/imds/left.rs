@@ -1,0 +1,40 @@
+//! What a service has left that was killed: the next one takes it away, or `tpl prune`.
+
+use anyhow::Result;
+
+use super::{
+    kernel::{self, Bridge},
+    wires,
+};
+
+/// One thing of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// The address on a bridge.
+    Address(Bridge),
+    /// The rules of the packet filter.
+    Rules,
+}
+
+/// All of it. Nothing where a service runs: then it is that one's.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn find() -> Result<Vec<Left>> {
+    if wires::is_served()? {
+        return Ok(Vec::new());
+    }
+    let addresses = kernel::labelled()?.into_iter().map(Left::Address);
+    Ok(addresses.chain(wires::is_there()?.then_some(Left::Rules)).collect())
+}
+
+/// Takes it away.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn take_away(left: &Left) -> Result<()> {
+    match left {
+        Left::Address(bridge) => kernel::remove_address(bridge),
+        Left::Rules => wires::clear(),
+    }
+}
