@@ -7,6 +7,8 @@
 #![expect(clippy::disallowed_methods, reason = "the test looks at the world with other tools than tpl")]
 #![expect(clippy::disallowed_macros, reason = "what was measured is shown with --nocapture")]
 
+#[path = "bare/metadata.rs"]
+mod metadata;
 #[path = "bare/operator.rs"]
 mod operator;
 
@@ -54,6 +56,7 @@ fn a_bare_machine_becomes_a_hypervisor() {
     again_changes_nothing(&operator);
     drift_is_found_and_mended(&operator);
     the_ceiling_holds(&operator);
+    metadata::the_service_is_a_unit(&operator);
 }
 
 fn step(name: &str, began: Instant) {

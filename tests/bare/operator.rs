@@ -181,12 +181,23 @@ impl Operator {
         printed
     }
 
+    /// Puts tpl itself onto the machine, without what only debuggers need.
+    pub fn puts_tpl(&self) {
+        let program = self.path("tpl");
+        let stripped = Command::new("strip").args(["-o", &program, env!("CARGO_BIN_EXE_tpl")]).status().unwrap();
+        assert!(stripped.success());
+        let mut ssh = self.ssh(&[], "cat >tpl");
+        let sent = ssh.stdin(fs::File::open(&program).unwrap()).stdout(Stdio::null()).status().unwrap();
+        assert!(sent.success());
+        self.root("install -o root -g root -m 755 /home/admin/tpl /usr/local/bin/tpl");
+    }
+
     fn login(&self, options: &[&str], line: &str) -> (bool, String) {
         self.logged_in(options, line, "")
     }
 
-    /// Logs in by the key or by the password, whichever opens, and runs a line with this input.
-    fn logged_in(&self, options: &[&str], line: &str, input: &str) -> (bool, String) {
+    /// A login by the key or by the password, whichever opens, for a line.
+    fn ssh(&self, options: &[&str], line: &str) -> Command {
         let askpass = self.path("askpass");
         fs::write(&askpass, format!("#!/bin/sh\ncat {}\n", self.password_file)).unwrap();
         fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
@@ -195,6 +206,12 @@ impl Operator {
         ssh.args(options).args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]);
         ssh.args(["-o", "NumberOfPasswordPrompts=1", "-p", &self.port, "admin@127.0.0.1", line]);
         ssh.env("SSH_ASKPASS", askpass).env("SSH_ASKPASS_REQUIRE", "force");
+        ssh
+    }
+
+    /// Logs in by the key or by the password, whichever opens, and runs a line with this input.
+    fn logged_in(&self, options: &[&str], line: &str, input: &str) -> (bool, String) {
+        let mut ssh = self.ssh(options, line);
         let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // One that is not let in does not read it.
         let _ = writeln!(child.stdin.take().unwrap(), "{input}");
