@@ -1,5 +1,5 @@
-"""A small metadata server in Python: the standard library's WSGI server, and the same look-up as tpl's for each request: the
-neighbour table for the caller's card, the bridge's table for the card's port, and the domain that has both. One line of log each.
+"""A small metadata server in Python: the standard library's WSGI server, and the same look-up as tpl's for each request: the mark that
+the kernel has given the connection, by the wire that it came in by, and the domain of that wire. One line of log each.
 
     metadata_peer.py BRIDGE DOMAINS.json
 """
@@ -11,44 +11,13 @@ import sys
 import time
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-BRIDGE, DOMAINS = sys.argv[1], {(d["mac"], d["port"]): d for d in json.load(open(sys.argv[2]))}
-
-
-def neighbour(address):
-    with open("/proc/net/arp") as table:
-        for line in table:
-            fields = line.split()
-            if fields[0] == address and fields[5] == BRIDGE and fields[2] != "0x0":
-                return fields[3]
-    return None
-
-
-def port(mac):
-    wanted = bytes.fromhex(mac.replace(":", ""))
-    with open(f"/sys/class/net/{BRIDGE}/brforward", "rb") as table:
-        entries = table.read()
-    for at in range(0, len(entries), 16):
-        if entries[at : at + 6] == wanted and not entries[at + 7]:
-            number = entries[at + 6] | entries[at + 12] << 8
-            return PORTS.get(number)
-    return None
-
-
-def ports():
-    import os
-
-    folder = f"/sys/class/net/{BRIDGE}/brif"
-    return {int(open(f"{folder}/{name}/port_no").read(), 16): name for name in os.listdir(folder)}
-
-
-PORTS = ports()
+BRIDGE, DOMAINS = sys.argv[1], {d["mark"]: d for d in json.load(open(sys.argv[2]))}
 
 
 def application(environ, start_response):
     began = time.monotonic()
     address, path = environ["REMOTE_ADDR"], environ["PATH_INFO"]
-    mac = neighbour(address)
-    domain = DOMAINS.get((mac, port(mac))) if mac else None
+    domain = DOMAINS.get(environ["SO_MARK"])
     parts = path.strip("/").split("/")
     if domain is None or parts[0] != "latest":
         status, body = "404 Not Found", b"there is nothing here\n"
@@ -61,7 +30,10 @@ def application(environ, start_response):
     return [body]
 
 
-class Quiet(WSGIRequestHandler):
+class Handler(WSGIRequestHandler):
+    def get_environ(self):
+        return super().get_environ() | {"SO_MARK": self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_MARK)}
+
     def log_message(self, *_):
         pass
 
@@ -75,4 +47,4 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
         super().server_bind()
 
 
-make_server("169.254.169.254", 80, application, Server, Quiet).serve_forever()
+make_server("169.254.169.254", 80, application, Server, Handler).serve_forever()
