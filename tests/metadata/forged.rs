@@ -166,6 +166,39 @@ fn a_false_router_is_itself() {
     service.says("\"address\":\"192.0.2.9\"");
 }
 
+/// What a guest says by way of another one, which has made it believe that this is the router, is not taken for the guest's: that other one
+/// could have written it.
+#[test]
+fn what_comes_in_by_anothers_wire_is_not_taken() {
+    let lab = Lab::new();
+    let service = lab.serve(&[]);
+    let (liar, victim) = (lab.guest("bra-2"), lab.guest("bra-1"));
+    let set = |name: &str| lab.sysctl(liar, &format!("net.ipv4.{name}"));
+    ["ip_forward=1", "conf.all.send_redirects=0", "conf.eth0.send_redirects=0", "conf.all.rp_filter=0"]
+        .iter()
+        .for_each(|name| set(name));
+    let router = |mac: &[&str]| {
+        let all: Vec<&str> = ["neigh"].into_iter().chain(mac.iter().copied()).collect();
+        lab.inside(victim, &all);
+    };
+    lab.by(victim, || {
+        let mut stream = connect().unwrap();
+        assert_eq!(ask(&mut stream, &get(ID, "")).unwrap().body, victim.uuid);
+        router(&["replace", "10.77.0.1", "lladdr", &liar.mac, "dev", "eth0", "nud", "permanent"]);
+        let before = service.log().matches("answered").count();
+        stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        assert!(ask(&mut stream, &get("/latest/meta-data/mac", "")).is_err());
+        assert_eq!(service.log().matches("answered").count(), before);
+        router(&["del", "10.77.0.1", "dev", "eth0"]);
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert_eq!(answer(&mut stream).unwrap().body, victim.mac);
+        // One that begins there is the other one's, and the victim does not hear of it.
+        router(&["replace", "10.77.0.1", "lladdr", &liar.mac, "dev", "eth0", "nud", "permanent"]);
+        assert!(connect().is_err());
+    });
+    assert_eq!(service.end("-TERM"), Some(0));
+}
+
 /// Somebody who loads a firewall anew may take away what they do not know: nobody is answered until it is there again.
 #[test]
 fn rules_that_are_flushed_come_back() {
@@ -177,6 +210,12 @@ fn rules_that_are_flushed_come_back() {
     assert_eq!(lab.get(one, ID).status, 404);
     service.says("are back");
     assert_eq!(lab.get(one, ID).body, one.uuid);
+    // Also where a part of them is gone alone.
+    lab.nft("", &["flush", "chain", "bridge", "tpl-metadata", "go"]);
+    (0..100)
+        .take_while(|_| !lab.nft("", &["list", "chain", "bridge", "tpl-metadata", "go"]).contains("drop"))
+        .for_each(|_| thread::sleep(Duration::from_millis(100)));
+    assert!(lab.nft("", &["list", "chain", "bridge", "tpl-metadata", "go"]).contains("drop"));
     assert_eq!(service.end("-TERM"), Some(0));
     assert_eq!(lab.nft("", &["list", "tables"]), "");
 }

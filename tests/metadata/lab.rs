@@ -108,6 +108,11 @@ impl Lab {
         self.ip(&guest.port, args);
     }
 
+    /// Sets something of a guest's kernel.
+    pub fn sysctl(&self, guest: &Guest, setting: &str) {
+        must("ip", &["netns", "exec", &self.namespace(&guest.port), "sysctl", "-qw", setting]);
+    }
+
     /// Gives a guest another address.
     pub fn readdress(&self, guest: &Guest, old: &str, new: &str) {
         self.inside(guest, &["addr", "del", old, "dev", "eth0"]);
@@ -143,8 +148,7 @@ impl Lab {
         self.inside(&inner, &["addr", "add", "10.78.0.2/24", "dev", "eth0"]);
         self.inside(&inner, &["link", "set", "eth0", "up"]);
         self.inside(&inner, &["route", "add", "default", "via", "10.78.0.1"]);
-        let outer = self.namespace(&guest.port);
-        must("ip", &["netns", "exec", &outer, "sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+        self.sysctl(guest, "net.ipv4.ip_forward=1");
         self.host(&["route", "add", "10.78.0.0/24", "via", &guest.address.to_string(), "dev", guest.bridge]);
         inner
     }

@@ -44,8 +44,8 @@ pub fn run(global: &Global, args: &InstallArgs, output: Output) -> Result<()> {
     if !args.dry_run && !rustix::process::geteuid().is_root() {
         return Err(Refusal::new("only root can install a service").advise("run it by sudo").into());
     }
-    let files = super::serve::check(&config, &args.serve)?;
     if !args.uninstall {
+        let files = super::serve::check(&config, &args.serve)?;
         unit::ensure_readable(&files.iter().map(|file| way(file)).collect::<Result<Vec<_>>>()?)?;
     }
     let program = env::current_exe().context("finding tpl itself")?;

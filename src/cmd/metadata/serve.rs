@@ -3,8 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeSet,
-    fs,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -124,11 +123,14 @@ fn defined(config: &Config) -> Result<BTreeSet<Uuid>> {
 /// What domains are told that tpl has not made, and the files that say it. The usual file need not be there, one that is named must.
 fn defaults(named: Option<&Path>) -> Result<(Defaults, Vec<PathBuf>)> {
     let path = named.map_or_else(|| PathBuf::from(DEFAULTS), Path::to_owned);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return Ok(Default::default()),
-        Err(error) => return Err(Invalid::file(&path.display().to_string(), format!("it cannot be read: {error}")).into()),
+    let is_missing =
+        |error: &anyhow::Error| error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound);
+    let bytes = match guest_files::told(&path, false) {
+        Ok(bytes) => bytes,
+        Err(error) if is_missing(&error) && named.is_none() => return Ok(Default::default()),
+        Err(error) => return Err(Invalid::file(&path.display().to_string(), format!("it cannot be read: {error:#}")).into()),
     };
+    let text = String::from_utf8(bytes).map_err(|_| Invalid::file(&path.display().to_string(), "it is no UTF-8".to_owned()))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let files = RefCell::new(vec![path.clone()]);
     let read = |file: &Path, private: bool| {

@@ -26,6 +26,8 @@ pub struct Said {
     pub networks: Vec<Network>,
     /// The leases, by network.
     pub leases: BTreeMap<String, Vec<Lease>>,
+    /// The numbers that this machine's network devices had before the domains were asked for.
+    pub ports: BTreeMap<String, u32>,
     /// The seeds that are kept for clones.
     pub seeds: BTreeMap<Uuid, HandedSeed>,
 }
@@ -111,6 +113,7 @@ mod tests {
             networks: vec![network],
             leases: [("default".to_owned(), vec![lease("0a", 10), lease("0b", 99)]), ("other".to_owned(), vec![lease("0a", 5)])]
                 .into(),
+            ports: BTreeMap::new(),
             seeds: BTreeMap::new(),
         };
         let (known, unreadable) = gather(&said, &["br0".to_owned()].into(), &Defaults::default(), "hv1");

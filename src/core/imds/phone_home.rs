@@ -20,13 +20,14 @@ pub struct Report {
 /// Reads a report of an instance.
 ///
 /// # Errors
-/// What is wrong with it: it is no form, of another instance, or a key in it is none.
+/// What is wrong with it: it is no form, of another instance or of none, or a key in it is none.
 pub fn read(body: &[u8], instance: Uuid) -> Result<Report, String> {
     if body.len() > LONGEST {
         return Err(format!("a report has at most {LONGEST} bytes"));
     }
     let mut host_keys = Vec::new();
     let mut fields = 0;
+    let mut is_its_own = false;
     for (name, value) in url::form_urlencoded::parse(body) {
         fields += 1;
         if fields > FIELDS {
@@ -34,6 +35,7 @@ pub fn read(body: &[u8], instance: Uuid) -> Result<Report, String> {
         }
         match name.as_ref() {
             "instance_id" if value != instance.to_string() => return Err("this is another instance's report".to_owned()),
+            "instance_id" => is_its_own = true,
             // cloud-init writes what it does not know as N/A.
             key if key.starts_with("pub_key_") && value != "N/A" => {
                 let key: PublicKey = value.trim().parse().map_err(|_| "a host key in it is none".to_owned())?;
@@ -41,6 +43,9 @@ pub fn read(body: &[u8], instance: Uuid) -> Result<Report, String> {
             }
             _ => {}
         }
+    }
+    if !is_its_own {
+        return Err("a report names its instance_id".to_owned());
     }
     host_keys.sort();
     host_keys.dedup();
@@ -62,7 +67,9 @@ mod tests {
         let id = "instance_id=11111111-2222-4333-8444-555555555555";
         let ok = |keys: &[&str]| Ok(Report { host_keys: keys.iter().map(|key| (*key).to_owned()).collect() });
         let table = [
-            (String::new(), ok(&[])),
+            (id.to_owned(), ok(&[])),
+            (String::new(), Err("a report names its instance_id".to_owned())),
+            ("{\"instance_id\": 1}".to_owned(), Err("a report names its instance_id".to_owned())),
             (format!("{id}&pub_key_ed25519={key}+root%40x%0A&pub_key_rsa=N%2FA&hostname=x"), ok(&[KEY])),
             ("instance_id=other".to_owned(), Err("this is another instance's report".to_owned())),
             ("pub_key_rsa=%00".to_owned(), Err("a host key in it is none".to_owned())),

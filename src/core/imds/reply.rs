@@ -115,7 +115,8 @@ fn read(told: &Told, asked: Asked<'_>) -> Reply {
         Asked::Versions => return Reply::Text(super::request::VERSIONS.join("\n")),
         Asked::NoCloud(document) => (nocloud::document(instance, document), Some(nocloud::handed_out(instance, document))),
         Asked::Ec2(path) => match told.answers.get(path) {
-            Some(Answer::Text(text)) => (text.clone(), None),
+            // A key that is listed has to be there: without it cloud-init's Ec2 drops all that it has read.
+            Some(Answer::Text(text)) => (text.clone(), (asked.item() == Some(Item::Keys)).then(String::new)),
             Some(Answer::CallersAddress) => return Reply::CallersAddress,
             None => return NOT_FOUND,
         },
@@ -241,7 +242,7 @@ mod tests {
         };
         assert!(first.contains("ssh-ed25519") && !later.contains("ssh-ed25519"));
         let path = "/latest/meta-data/public-keys/0/openssh-key";
-        assert!(matches!(reply(&told, get(path), &rules(false)), Reply::Once(Item::Keys, _, None)));
+        assert!(matches!(reply(&told, get(path), &rules(false)), Reply::Once(Item::Keys, _, Some(later)) if later.is_empty()));
         assert!(matches!(reply(&told, get("/latest/meta-data/hostname"), &rules(false)), Reply::Text(_)));
     }
 }

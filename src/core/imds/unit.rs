@@ -163,7 +163,8 @@ fn ensure_systemd(facts: &Facts) -> Result<(), Refusal> {
     Err(Refusal::new("this machine is not run by systemd").advise(advice))
 }
 
-/// The unit. What the keeper needs of root's rights, and no more: addresses on bridges, low ports, another user for the server.
+/// The unit. What the keeper needs of root's rights, and no more: addresses on bridges, the packet filter, low ports, another user for the
+/// server.
 fn text(program: &str, arguments: &[String]) -> String {
     let words: Vec<String> = std::iter::once(program).chain(arguments.iter().map(String::as_str)).map(word).collect();
     let command = words.join(" ");
@@ -189,6 +190,8 @@ RestartSec=2
 Environment=HOME=/
 StateDirectory={state}
 StateDirectoryMode=0700
+RuntimeDirectory=tpl-metadata
+RuntimeDirectoryMode=0700
 UMask=0077
 CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SETUID CAP_SETGID CAP_KILL
 NoNewPrivileges=yes

@@ -8,6 +8,7 @@ use super::{
     kernel::{self, Bridge},
     listen,
 };
+use crate::core::error::Refusal;
 
 /// The bridges that are served now.
 #[derive(Debug)]
@@ -62,15 +63,14 @@ impl Bridges {
                     kernel::remove_address(&bridge)?;
                 }
                 let listener = listener?;
-                // One with the service's label was left by a service that was killed: there is no other one.
-                let own = added || kernel::labelled()?.contains(&bridge);
-                self.served.insert(name.to_owned(), Held { bridge: bridge.clone(), own });
+                self.served.insert(name.to_owned(), Held { bridge: bridge.clone(), own: added });
                 Ok(Look::New(bridge, listener))
             }
             None if held.is_some() => {
                 self.served.remove(name);
                 Ok(Look::Gone)
             }
+            None if kernel::number(name)?.is_some() => Err(Refusal::new(format!("{name} is no bridge")).into()),
             None => Ok(Look::Same),
         }
     }

@@ -39,6 +39,8 @@ pub enum ToServer {
     },
     /// The socket that goes along is for this machine itself: health and metrics.
     ListenForStatus,
+    /// What goes along says that there is a service: the server holds it as long as it is there.
+    Hold,
     /// The bridge is gone, or has been made again.
     Forget(String),
     /// What is known now.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     net::Shutdown,
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
     process::Child,
@@ -45,6 +45,8 @@ use crate::{
 const EVENTS: usize = 256;
 /// How often the bridges are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often it is looked whether the rules of the packet filter are there.
+const RULES: Duration = Duration::from_secs(3);
 /// How long the server has to end by itself.
 const END: Duration = Duration::from_secs(20);
 
@@ -98,7 +100,8 @@ pub fn run(service: &Service<'_>, stop: &Stop) -> Result<()> {
     let noted = events.clone();
     let wires = Wires::begin(service.start)?;
     let server = Server::start(service, events.clone())?;
-    server.tell(&ToServer::ListenForStatus, Some(&status.into()))?;
+    server.tell(&ToServer::Hold, Some(wires.lock()))?;
+    server.tell(&ToServer::ListenForStatus, Some(status.as_fd()))?;
     let (uri, deadline) = (service.uri.to_owned(), service.deadline);
     thread::spawn(move || watch::watch(&uri, deadline, &|heard| events.send(Event::Libvirt(heard)).is_ok()));
     let mut keeper = Keeper {
@@ -141,6 +144,7 @@ struct Keeper<'a> {
 impl Keeper<'_> {
     fn follow(&mut self, heard: &Receiver<Event>, stop: &Stop) -> Result<()> {
         let mut looked = Instant::now();
+        let mut restored = Instant::now();
         // Bridges by their names need no libvirt.
         self.look()?;
         while stop.go_on().is_ok() {
@@ -162,9 +166,22 @@ impl Keeper<'_> {
                 looked = Instant::now();
                 self.look()?;
             }
+            if restored.elapsed() >= RULES {
+                restored = Instant::now();
+                self.restore();
+            }
         }
         tracing::info!("stopping");
         Ok(())
+    }
+
+    /// Puts the rules back where somebody has taken them away.
+    fn restore(&mut self) {
+        match self.wires.restore() {
+            Ok(false) => {}
+            Ok(true) => tracing::warn!("the rules of the packet filter were gone, and are back: does something flush all of it?"),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "the packet filter cannot be looked at"),
+        }
     }
 
     fn hear(&mut self, heard: Heard) -> Result<()> {
@@ -176,13 +193,6 @@ impl Keeper<'_> {
                     self.server.tell(&ToServer::Libvirt(true), None)?;
                 }
                 self.said = Some(said);
-                match self.wires.restore() {
-                    Ok(false) => {}
-                    Ok(true) => {
-                        tracing::warn!("the rules of the packet filter were gone, and are back: is something flushing all of it?")
-                    }
-                    Err(error) => tracing::error!(error = format!("{error:#}"), "the packet filter cannot be looked at"),
-                }
                 self.look()?;
                 self.publish()
             }
@@ -265,7 +275,7 @@ impl Keeper<'_> {
                 self.waiting.remove(name);
                 // Whoever comes first is known already.
                 self.publish()?;
-                self.server.tell(&ToServer::from(&bridge), Some(&listener.into()))?;
+                self.server.tell(&ToServer::from(&bridge), Some(listener.as_fd()))?;
                 tracing::info!(bridge = name, "serving");
             }
             Look::Gone => self.forget(name)?,
@@ -288,7 +298,7 @@ impl Keeper<'_> {
                 tracing::warn!(error, "a domain cannot be read, and is told nothing");
             }
         }
-        match self.wires.keep_to(&mut known, &bridges) {
+        match self.wires.keep_to(&mut known, &bridges, &said.ports) {
             Ok(()) => {}
             Err(error) if self.known.is_none() => return Err(error),
             // Whoever is new waits; the others are answered as before.
@@ -377,6 +387,8 @@ struct Server {
 impl Server {
     fn start(service: &Service<'_>, events: SyncSender<Event>) -> Result<Self> {
         let (stream, other) = UnixStream::pair().context("making a pair of sockets")?;
+        // A server that does not read any more must not hold the keeper: then it is ended.
+        stream.set_write_timeout(Some(END)).context("making a pair of sockets")?;
         let child = process::again(&["metadata", "server"], service.user, OwnedFd::from(other))?;
         let server = Self { child, stream };
         server.tell(&ToServer::Settings(service.settings.clone()), None)?;
@@ -393,8 +405,8 @@ impl Server {
         Ok(server)
     }
 
-    fn tell(&self, frame: &ToServer, along: Option<&OwnedFd>) -> Result<()> {
-        send(&self.stream, frame, along.map(|fd| fd.as_fd())).context("telling the server")
+    fn tell(&self, frame: &ToServer, along: Option<BorrowedFd<'_>>) -> Result<()> {
+        send(&self.stream, frame, along).context("telling the server")
     }
 
     /// Lets it end what it is at.

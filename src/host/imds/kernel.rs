@@ -1,7 +1,7 @@
 //! The address that the service has on its bridges, by rtnetlink, and what else the kernel says of devices.
 //! <https://man7.org/linux/man-pages/man7/rtnetlink.7.html>
 
-use std::{net::IpAddr, os::fd::OwnedFd, path::Path};
+use std::{collections::BTreeMap, fs, net::IpAddr, os::fd::OwnedFd, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use netlink_packet_core::{
@@ -60,6 +60,20 @@ pub fn number(name: &str) -> Result<Option<u32>> {
         Err(Errno::NODEV) => Ok(None),
         Err(error) => Err(error).with_context(|| format!("asking for the number of {name}")),
     }
+}
+
+/// The numbers of all devices, by their names.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn devices() -> Result<BTreeMap<String, u32>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir("/sys/class/net").context("listing network devices")? {
+        // libvirt names none that is no text.
+        let Ok(name) = entry.context("listing network devices")?.file_name().into_string() else { continue };
+        found.extend(number(&name)?.map(|number| (name, number)));
+    }
+    Ok(found)
 }
 
 /// A socket that is connected to nothing, for the calls that are older than netlink.

@@ -1,9 +1,10 @@
 //! What a service has left that was killed: the next one takes it away, or `tpl prune`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::{
     kernel::{self, Bridge},
+    lock::Lock,
     wires,
 };
 
@@ -21,11 +22,13 @@ pub enum Left {
 /// # Errors
 /// The kernel cannot be asked.
 pub fn find() -> Result<Vec<Left>> {
-    if wires::is_served()? {
+    if !rustix::process::geteuid().is_root() {
+        // Who cannot take it away does not look.
         return Ok(Vec::new());
     }
+    let Some(_lock) = Lock::take()? else { return Ok(Vec::new()) };
     let addresses = kernel::labelled()?.into_iter().map(Left::Address);
-    Ok(addresses.chain(wires::is_there()?.then_some(Left::Rules)).collect())
+    Ok(addresses.chain(wires::are_there()?.then_some(Left::Rules)).collect())
 }
 
 /// Takes it away.
@@ -33,6 +36,7 @@ pub fn find() -> Result<Vec<Left>> {
 /// # Errors
 /// The kernel refuses.
 pub fn take_away(left: &Left) -> Result<()> {
+    let Some(_lock) = Lock::take()? else { bail!("a metadata service has begun meanwhile, and takes it over") };
     match left {
         Left::Address(bridge) => kernel::remove_address(bridge),
         Left::Rules => wires::clear(),

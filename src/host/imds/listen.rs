@@ -1,12 +1,9 @@
 //! The sockets of the service: one for each bridge, bound to the bridge and to the service's address on it.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::fd::AsFd as _,
-};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::{Context as _, Result};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::kernel::Bridge;
 use crate::core::imds::{ADDRESS, PORT};
@@ -49,12 +46,10 @@ pub fn on_loopback(port: u16) -> Result<TcpListener> {
     listener.with_context(|| format!("listening on 127.0.0.1 port {port}\nanother port: --status-port"))
 }
 
-/// Lets a listener be one of tokio's, and its connections be ended when a machine on the other side falls silent.
+/// Lets a listener be one of tokio's.
 ///
 /// # Errors
 /// The kernel's own.
 pub fn unblock(listener: &TcpListener) -> Result<()> {
-    listener.set_nonblocking(true)?;
-    SockRef::from(&listener.as_fd()).set_tcp_nodelay(true)?;
-    Ok(())
+    Ok(listener.set_nonblocking(true)?)
 }

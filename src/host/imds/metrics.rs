@@ -17,6 +17,9 @@ use prometheus_client::{
 use super::log;
 use crate::core::imds::quota::Quota;
 
+/// What they are written as.
+pub const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// What a request is counted under: words of the service's own, none of a guest's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {

@@ -1,7 +1,7 @@
 //! The metadata service's outside: bridges, sockets, HTTP, and its two processes.
 //!
 //! ```text
-//! keeper (root)  libvirt, files, addresses on bridges ──frames──▶ server (nobody)  HTTP, the kernel's tables
+//! keeper (root)  libvirt, files, addresses on bridges ──frames──▶ server (nobody)  HTTP
 //! ```
 //! What a guest sends is read by the server alone. It has no file, no connection to libvirt, and no rights; what it knows, the keeper
 //! has sent it, and so it answers on while libvirt does not.
@@ -13,6 +13,7 @@ pub mod keeper;
 pub mod kernel;
 pub mod left;
 mod listen;
+mod lock;
 pub mod log;
 mod metrics;
 pub mod once;

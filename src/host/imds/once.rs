@@ -5,12 +5,12 @@ use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},
     io::ErrorKind,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::PathBuf,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use uuid::Uuid;
 
 use crate::core::imds::defaults::Item;
@@ -27,6 +27,8 @@ impl Once {
     pub fn in_folder(folder: PathBuf) -> Result<Self> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.with_context(|| format!("making {}", folder.display()))?;
+        let mode = fs::metadata(&folder)?.mode();
+        ensure!(mode & 0o022 == 0, "{}: others could remove what is written down there; chmod 700 it", folder.display());
         Ok(Self(folder))
     }
 

@@ -5,10 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Connections at once, of all: below the 1,024 open files that a process has by default.
-const ALL: usize = 768;
+/// Connections at once, of all.
+pub const ALL: usize = 4096;
 /// Connections at once, of one place.
-const OF_ONE: usize = 64;
+const OF_ONE: usize = 32;
 
 /// Who connections are counted for: a bridge's number, and the mark of a wire. All without one are one.
 type Place = (u32, u32);

@@ -20,8 +20,10 @@ use http_body_util::Full;
 use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
+    header::{CONTENT_TYPE, HeaderValue},
     service::service_fn,
 };
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     runtime::Runtime,
     sync::{Semaphore, watch},
@@ -31,12 +33,15 @@ use super::{
     connection::{Answering, GRACE, PAUSE, accept, serve},
     control::{Question, ToServer, receive, send},
     kernel::Bridge,
-    listen,
+    listen, metrics,
     respond::response,
+    seats,
     shared::Shared,
 };
 use crate::core::imds::directory::Directory;
 
+/// Open files: connections, and some more.
+const FILES: u64 = seats::ALL as u64 + 256;
 /// Questions that wait for the keeper.
 const QUESTIONS: usize = 256;
 /// Connections at once of this machine itself.
@@ -47,6 +52,7 @@ const STATUS: usize = 16;
 /// # Errors
 /// As for [`run`]; or the standard input is no socket: somebody else has started it.
 pub fn run_on_stdin() -> Result<()> {
+    allow_files()?;
     rustix::thread::set_no_new_privs(true).context("giving up rights")?;
     // It was started by a link that is called exe.
     rustix::thread::set_name(c"tpl-metadata")?;
@@ -55,6 +61,14 @@ pub fn run_on_stdin() -> Result<()> {
         bail!("this is started by `tpl metadata serve`, and by nobody else");
     }
     run(UnixStream::from(stdin))
+}
+
+/// As many open files as connections need, where the system lets it have them.
+fn allow_files() -> Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(FILES);
+    limit.current = Some(FILES.min(most));
+    setrlimit(Resource::Nofile, limit).context("asking for open files")
 }
 
 /// Serves until the keeper says that it is time to end, or has ended itself.
@@ -74,8 +88,9 @@ pub fn run(keeper: UnixStream) -> Result<()> {
         .build()
         .context("starting the server")?;
     let (stop, stopped) = watch::channel(false);
-    let mut server = Server { shared, runtime: &runtime, stopped, bridges: HashMap::new(), early: Vec::new() };
+    let mut server = Server { shared, runtime: &runtime, stopped, bridges: HashMap::new(), early: Vec::new(), held: None };
     let outcome = server.follow(&keeper);
+    let _held = server.held.take();
     drop(server);
     // Those that are under way end in their own time. Without a keeper nobody says how long the rules are there: then they end at once.
     if let Ok(End::Asked) = outcome {
@@ -114,6 +129,8 @@ struct Server<'r> {
     bridges: HashMap<String, Serving>,
     /// Bridges that wait until something is known: a guest that came before would be told that it is nobody.
     early: Vec<(Bridge, TcpListener)>,
+    /// Until this process ends nobody else begins.
+    held: Option<OwnedFd>,
 }
 
 impl Server<'_> {
@@ -125,6 +142,7 @@ impl Server<'_> {
                 ToServer::Listen { bridge, index } => {
                     self.early.push((Bridge { name: bridge, index }, socket(along)?));
                 }
+                ToServer::Hold => self.held = along,
                 ToServer::ListenForStatus => {
                     let listener = listener(socket(along)?, self.runtime)?;
                     self.runtime.spawn(accept_status(Arc::clone(&self.shared), listener, self.stopped.clone()));
@@ -197,7 +215,11 @@ async fn accept_status(shared: Arc<Shared>, listener: tokio::net::TcpListener, m
 /// How the service is.
 fn status(shared: &Shared, path: &str) -> Response<Full<Bytes>> {
     match path {
-        "/metrics" => response(200, shared.metrics.text().into_bytes(), None),
+        "/metrics" => {
+            let mut response = response(200, shared.metrics.text().into_bytes(), None);
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::TYPE));
+            response
+        }
         "/healthz" => {
             let domains = shared.directory().map(|directory| directory.len());
             let health = serde_json::json!({ "domains": domains, "libvirt": shared.metrics.libvirt.get() == 1 });

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::kernel::devices;
 use crate::{
     core::{
         imds::{
@@ -82,6 +83,7 @@ fn read(libvirt: &Libvirt, seeds: &mut Seeds) -> Result<Said> {
             Err(error) => bail!(error),
         }
     }
+    let ports = devices()?;
     // Before the seeds: a clone's is there before it starts.
     let domains = libvirt.running()?;
     for fault in seeds.look(look(libvirt)?, &domains) {
@@ -90,7 +92,7 @@ fn read(libvirt: &Libvirt, seeds: &mut Seeds) -> Result<Said> {
             None => tracing::warn!(error = fault.error, "libvirt does not say which seeds it keeps: those stay that were known"),
         }
     }
-    Ok(Said { domains, networks, leases, seeds: seeds.known().clone() })
+    Ok(Said { domains, networks, leases, ports, seeds: seeds.known().clone() })
 }
 
 /// What libvirt says of the seeds.

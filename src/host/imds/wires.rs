@@ -1,26 +1,27 @@
 //! Keeping to the wires: the rules of [`crate::core::imds::wires`] in the kernel's packet filter, by `nft`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
-    os::{
-        linux::net::SocketAddrExt as _,
-        unix::net::{SocketAddr, UnixListener},
-    },
+    os::fd::{AsFd as _, BorrowedFd},
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use uuid::Uuid;
 
-use super::kernel::number;
+use super::{
+    kernel::{self, number},
+    lock::Lock,
+};
 use crate::{
     core::{
         error::Refusal,
         imds::{
             directory::Known,
             instance::Card,
-            wires::{Marks, TABLE, Wire, no_nft, no_rules},
+            wires::{FAMILIES, Marks, TABLE, Wire, no_nft, no_rules, rules, version},
         },
     },
     host::process,
@@ -30,49 +31,63 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Whether a connection has the mark of its first packet: <https://docs.kernel.org/networking/ip-sysctl.html>.
 const ACCEPT: &str = "/proc/sys/net/ipv4/tcp_fwmark_accept";
-/// Whoever has this socket has the rules. It is the kernel's, of one network namespace, and gone with its process.
-const LOCK: &[u8] = b"tpl-metadata";
+/// How long what has been sent may still wait for its card to be asked for: three times a second.
+/// <https://man7.org/linux/man-pages/man7/arp.7.html>
+const ON_ITS_WAY: Duration = Duration::from_secs(3);
 
 /// The rules that are in force, and nobody else's in this network namespace.
 #[derive(Debug)]
 pub struct Wires {
     marks: Marks,
     /// What the kernel has; none before it has anything.
-    rules: Option<String>,
+    elements: Option<String>,
+    /// What it says of the rules that do not change, and which elements it has.
+    listed: Vec<String>,
+    version: u32,
     /// Whether connections got no marks before.
     switched: bool,
-    _lock: UnixListener,
+    _lock: Lock,
 }
 
 impl Wires {
-    /// Begins with no wires. What a service has left that was killed is gone then.
+    /// Begins with no wires. What a service has left that was killed is gone then, addresses and rules.
     ///
     /// # Errors
     /// [`Refusal`]: another one is here, there is no `nft`, or the kernel does not let connections have marks.
     pub fn begin(start: u32) -> Result<Self> {
-        let Some(lock) = lock()? else { return Err(Refusal::new("another metadata service runs on this machine").into()) };
+        let Some(lock) = Lock::take()? else { return Err(Refusal::new("another metadata service runs on this machine").into()) };
         if process::find("nft").is_none() {
             return Err(no_nft().into());
         }
         let switched = fs::read_to_string(ACCEPT).with_context(|| format!("reading {ACCEPT}"))?.trim() == "0";
-        if switched {
+        kernel::labelled()?.iter().try_for_each(kernel::remove_address)?;
+        nft(&rules())?;
+        if switched && let Err(error) = fs::write(ACCEPT, "1") {
+            clear()?;
             let advice = "as root: sysctl -w net.ipv4.tcp_fwmark_accept=1";
-            fs::write(ACCEPT, "1")
-                .map_err(|error| Refusal::new(format!("{ACCEPT} cannot be set to 1: {error}")).advise(advice))?;
+            return Err(Refusal::new(format!("{ACCEPT} cannot be set to 1: {error}")).advise(advice).into());
         }
-        let wires = Self { marks: Marks::new(start), rules: None, switched, _lock: lock };
-        nft(&no_rules())?;
-        Ok(wires)
+        Ok(Self { marks: Marks::new(start), elements: None, listed: Vec::new(), version: start, switched, _lock: lock })
     }
 
-    /// Makes the kernel keep to the wires of what is known on these bridges, and notes their marks there.
+    /// What says that there is a service. Whoever holds it keeps others from beginning.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self._lock.0.as_fd()
+    }
+
+    /// Makes the kernel keep to the wires of what is known on these bridges, and notes their marks there. `ports` are the numbers that
+    /// devices had before libvirt was asked: one that has come since under the same name may be another domain's.
     ///
     /// # Errors
     /// The kernel cannot be asked, or refuses: then it is as it was before.
-    pub fn keep_to(&mut self, known: &mut Known, bridges: &BTreeSet<String>) -> Result<()> {
+    pub fn keep_to(&mut self, known: &mut Known, bridges: &BTreeSet<String>, ports: &BTreeMap<String, u32>) -> Result<()> {
         let mut wires = Vec::new();
         for (uuid, card) in cards(known).filter(|(_, card)| bridges.contains(&card.bridge)) {
-            let port = card.port.as_deref().map(number).transpose()?.flatten();
+            let before = card.port.as_ref().and_then(|port| ports.get(port).copied());
+            let now = card.port.as_deref().map(number).transpose()?.flatten();
+            let port = now.filter(|_| now == before);
+            // nft would take the number for that device.
+            let port = port.filter(|port| number(&port.to_string()).is_ok_and(|other| other.is_none()));
             let wire = port.map(|port| Wire { port, mac: card.mac });
             wires.extend(wire.map(|wire| (card, wire, uuid)));
         }
@@ -80,21 +95,27 @@ impl Wires {
         for (card, wire, uuid) in wires {
             card.mark = self.marks.of(wire, uuid);
         }
-        let rules = self.marks.rules();
-        if self.rules.as_ref() != Some(&rules) {
-            nft(&rules)?;
-            self.rules = Some(rules);
+        let elements = self.marks.elements();
+        if self.elements.as_ref() != Some(&elements) {
+            let (before, now) = (self.elements.as_ref().map(|_| self.version), self.version.wrapping_add(1));
+            nft(&format!("{elements}{}", version(before, now)))?;
+            self.version = now;
+            self.elements = Some(elements);
+            self.listed = listed()?;
         }
         Ok(())
     }
 
-    /// Puts the rules back where somebody has taken them away. Whether they had to be.
+    /// Puts the rules back where somebody has taken them away, or put others there. Whether they had to be.
     ///
     /// # Errors
     /// The kernel refuses.
     pub fn restore(&self) -> Result<bool> {
-        match &self.rules {
-            Some(rules) if !is_there()? => nft(rules).map(|()| true),
+        match &self.elements {
+            Some(elements) if listed()? != self.listed => {
+                nft(&format!("{}{elements}{}", rules(), version(None, self.version)))?;
+                Ok(true)
+            }
             _ => Ok(false),
         }
     }
@@ -104,10 +125,12 @@ impl Wires {
     /// # Errors
     /// The kernel refuses.
     pub fn end(self) -> Result<()> {
+        thread::sleep(ON_ITS_WAY);
+        clear()?;
         if self.switched {
             fs::write(ACCEPT, "0").with_context(|| format!("setting {ACCEPT} back to 0"))?;
         }
-        nft(&no_rules())
+        Ok(())
     }
 }
 
@@ -119,31 +142,19 @@ fn cards(known: &mut Known) -> impl Iterator<Item = (Uuid, &mut Card)> {
     })
 }
 
-/// The lock; none where somebody else has it.
-fn lock() -> Result<Option<UnixListener>> {
-    match UnixListener::bind_addr(&SocketAddr::from_abstract_name(LOCK)?) {
-        Ok(lock) => Ok(Some(lock)),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(None),
-        Err(error) => Err(error).context("looking whether a metadata service runs here"),
-    }
-}
-
-/// Whether a metadata service runs in this network namespace.
-///
-/// # Errors
-/// The kernel cannot be asked.
-pub fn is_served() -> Result<bool> {
-    Ok(lock()?.is_none())
+/// The rules as they are, without the elements of their sets; nothing where there are none.
+fn listed() -> Result<Vec<String>> {
+    let path = process::find("nft").context("looking for nft: it was here when the service began")?;
+    let list = |family| process::output_of(&path, &["-t", "list", "table", family, TABLE], DEADLINE).map(|listed| listed.stdout);
+    FAMILIES.into_iter().map(list).collect()
 }
 
 /// Whether there are rules.
 ///
 /// # Errors
 /// `nft` does not run.
-pub fn is_there() -> Result<bool> {
-    let Some(path) = process::find("nft") else { return Ok(false) };
-    let listed = process::output_of(&path, &["list", "tables", "bridge"], DEADLINE)?;
-    Ok(listed.stdout.lines().any(|line| line.trim() == format!("table bridge {TABLE}")))
+pub fn are_there() -> Result<bool> {
+    Ok(process::find("nft").is_some() && listed()?.iter().any(|table| !table.is_empty()))
 }
 
 /// Takes away the rules of a service that was killed.
