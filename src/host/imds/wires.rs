@@ -31,7 +31,7 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Whether a connection has the mark of its first packet: <https://docs.kernel.org/networking/ip-sysctl.html>.
 const ACCEPT: &str = "/proc/sys/net/ipv4/tcp_fwmark_accept";
-/// How long what has been sent may still wait for its card to be asked for: three times a second.
+/// How long what has been sent may still wait for its card: that is asked for three times, a second apart.
 /// <https://man7.org/linux/man-pages/man7/arp.7.html>
 const ON_ITS_WAY: Duration = Duration::from_secs(3);
 
@@ -46,7 +46,7 @@ pub struct Wires {
     version: u32,
     /// Whether connections got no marks before.
     switched: bool,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Wires {
@@ -67,12 +67,12 @@ impl Wires {
             let advice = "as root: sysctl -w net.ipv4.tcp_fwmark_accept=1";
             return Err(Refusal::new(format!("{ACCEPT} cannot be set to 1: {error}")).advise(advice).into());
         }
-        Ok(Self { marks: Marks::new(start), elements: None, listed: Vec::new(), version: start, switched, _lock: lock })
+        Ok(Self { marks: Marks::new(start), elements: None, listed: Vec::new(), version: start, switched, lock })
     }
 
     /// What says that there is a service. Whoever holds it keeps others from beginning.
     pub fn lock(&self) -> BorrowedFd<'_> {
-        self._lock.0.as_fd()
+        self.lock.0.as_fd()
     }
 
     /// Makes the kernel keep to the wires of what is known on these bridges, and notes their marks there. `ports` are the numbers that
@@ -112,12 +112,18 @@ impl Wires {
     /// The kernel refuses.
     pub fn restore(&self) -> Result<bool> {
         match &self.elements {
-            Some(elements) if listed()? != self.listed => {
+            Some(elements) if !self.is_in_force()? => {
                 nft(&format!("{}{elements}{}", rules(), version(None, self.version)))?;
                 Ok(true)
             }
             _ => Ok(false),
         }
+    }
+
+    fn is_in_force(&self) -> Result<bool> {
+        let listed = listed()?;
+        // They may have gone before they were listed for the first time.
+        Ok(listed == self.listed && listed.iter().all(|table| !table.is_empty()))
     }
 
     /// Takes the rules away. For when no connection is left.
