@@ -41,7 +41,7 @@ pub struct ServeArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64), value_name = "N")]
     pub hop_limit: u8,
     /// The port on 127.0.0.1 for /healthz and for Prometheus' /metrics
-    #[arg(long, default_value_t = 9254, value_name = "PORT")]
+    #[arg(long, default_value_t = 9254, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub status_port: u16,
     /// Who answers guests, once root has bound the sockets [default: tpl-metadata where there is such a user, else nobody]
     #[arg(long, value_name = "USER")]

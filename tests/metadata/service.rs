@@ -108,9 +108,11 @@ fn what_it_cannot_do_is_refused() {
     let lab = Lab::new();
     let wrong = lab.folder.path().join("wrong.toml");
     fs::write(&wrong, "[defaults]\nssh_key = 1\n").unwrap();
-    let table: [(&[&str], i32, &str); 6] = [
+    let table: [(&[&str], i32, &str); 8] = [
         (&["--network", "nosuch"], 3, "there is no network nosuch\nthere are: netbra, netbrb"),
         (&["--bridge", "a/b"], 2, "no name of a network device"),
+        (&["--bridge", "brap1"], 3, "brap1 is no bridge"),
+        (&["--bridge", "bra", "--status-port", "0"], 2, "--status-port"),
         (&["--bridge", "bra", "--user", "root"], 2, "root is root"),
         (&["--bridge", "bra", "--user", "nosuch"], 2, "there is no user nosuch"),
         (&["--bridge", "bra", "--config", "/nosuch"], 2, "/nosuch: it cannot be read"),
