@@ -37,7 +37,8 @@ struct Report {
 /// Runs `tpl metadata install`.
 ///
 /// # Errors
-/// [`Refusal`]: not by root, no systemd, a program that others can change, or files that the service could not read. Else a step fails, or the service does not stay up.
+/// [`Refusal`]: not by root, no systemd, a program that others can change, or files that the service could not read. Else a step fails, or
+/// the service does not stay up.
 pub fn run(global: &Global, args: &InstallArgs, output: Output) -> Result<()> {
     let config = settings::load(global)?;
     let local = ThisMachine::register()?;

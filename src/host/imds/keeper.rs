@@ -335,11 +335,8 @@ impl Keeper<'_> {
     fn asked(&mut self, Question { id, about }: Question) -> Result<()> {
         match about {
             About::Once(instance, item, again) => {
-                let is_known = self.instance(instance).is_some();
-                self.answer(
-                    id,
-                    if is_known { self.service.once.take(instance, item, Duration::from_secs(again)) } else { Ok(false) },
-                )
+                let first = || self.service.once.take(instance, item, Duration::from_secs(again));
+                self.answer(id, self.instance(instance).map_or(Ok(false), |_| first()))
             }
             About::Ready(instance, keys) => self.report(id, instance, keys),
         }

@@ -103,8 +103,8 @@ impl Metrics {
         self.refused.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// Whether a line about this domain goes into the log, and does not take too much of it. Counts it if not.
-    pub fn may_log(&self, domain: &str) -> bool {
+    /// Whether a line about this domain, or about a stranger, goes into the log, and does not take too much of it. Counts it if not.
+    pub fn may_log(&self, domain: Option<&str>) -> bool {
         let second = self.began.elapsed().as_secs();
         let may = self.quota.lock().unwrap_or_else(PoisonError::into_inner).take(domain, second);
         if !may {

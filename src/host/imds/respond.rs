@@ -50,7 +50,7 @@ pub async fn respond(shared: &Shared, connection: &Connection, request: Request<
     let (status, body, ttl) = answer;
     let took = began.elapsed();
     shared.metrics.answered(class, status, took);
-    if let Some(domain) = domain.filter(|domain| shared.metrics.may_log(domain)) {
+    if let Some(domain) = domain.filter(|domain| shared.metrics.may_log(Some(domain))) {
         let path = logged(&path);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         tracing::info!(

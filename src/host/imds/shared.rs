@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::SyncSender,
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow};
@@ -29,8 +29,6 @@ use crate::core::imds::{
 
 /// How long the keeper may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Lines a second about callers that nobody knows.
-const STRANGERS: u64 = 20;
 
 /// What all connections share.
 pub struct Shared {
@@ -42,7 +40,6 @@ pub struct Shared {
     questions: SyncSender<Question>,
     answers: Mutex<HashMap<u64, oneshot::Sender<Option<bool>>>>,
     numbers: AtomicU64,
-    strangers: Mutex<(Instant, u64)>,
 }
 
 impl Shared {
@@ -57,7 +54,6 @@ impl Shared {
             questions,
             answers: Mutex::default(),
             numbers: AtomicU64::new(0),
-            strangers: Mutex::new((Instant::now(), 0)),
         }
     }
 
@@ -101,16 +97,9 @@ impl Shared {
 
     /// Says who was not answered, and why; not for ever the same when somebody asks and asks.
     pub(super) fn log_stranger(&self, connection: &Connection, path: &str, reason: &anyhow::Error) {
-        let mut window = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        if window.0.elapsed() >= Duration::from_secs(1) {
-            *window = (Instant::now(), 0);
-        }
-        window.1 += 1;
-        if window.1 <= STRANGERS {
+        if self.metrics.may_log(None) {
             let (path, address) = (logged(path), connection.address);
             tracing::warn!(bridge = connection.bridge.name, %address, path, reason = format!("{reason:#}"), "unknown caller");
-        } else {
-            self.metrics.unlogged.inc();
         }
     }
 }
