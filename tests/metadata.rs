@@ -52,7 +52,7 @@ fn each_guest_is_told_of_itself() {
             stream.read_to_string(&mut text).unwrap();
             text
         });
-        assert!(answered.starts_with("HTTP/1.1 405 "), "{answered}");
+        assert!(answered.starts_with("HTTP/1.1 405 ") && answered.contains("\r\nallow: GET\r\n"), "{answered}");
     }
     service.says("\"domain\":\"bra-1\"");
     service.says("\"path\":\"/latest/meta-data/instance-id\",\"status\":200");
@@ -91,6 +91,7 @@ fn answers_do_not_pass_a_router() {
     let service = lab.serve(&["--hop-limit", "2"]);
     // It comes that far: the guest's, for all that comes out of the guest is.
     assert_eq!(lab.get(&inner, ID).body, one.uuid);
+    assert_eq!(lab.get(&inner, "/latest/meta-data/local-ipv4").body, one.address.to_string());
     service.says("\"address\":\"10.78.0.2\"");
 }
 

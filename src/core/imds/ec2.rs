@@ -20,8 +20,8 @@ const REGION: &str = "libvirt";
 pub enum Answer {
     /// This text.
     Text(String),
-    /// The caller's own address, which is known to be its.
-    CallersAddress,
+    /// The address of the card that the request came by: [`Instance::address`].
+    CardsAddress,
 }
 
 /// All answers of a domain, by their paths below a version.
@@ -89,7 +89,7 @@ fn leaves(instance: &Instance, host: &str) -> BTreeMap<String, Answer> {
         add("meta-data/mac", first.mac.to_string());
     }
     instance.cards.iter().for_each(|card| of_card(card, instance, &mut leaves));
-    leaves.insert("meta-data/local-ipv4".to_owned(), Answer::CallersAddress);
+    leaves.insert("meta-data/local-ipv4".to_owned(), Answer::CardsAddress);
     leaves
 }
 

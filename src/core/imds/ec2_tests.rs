@@ -9,7 +9,7 @@ pub(in crate::core::imds) fn instance() -> Instance {
         bridge: bridge.to_owned(),
         port: Some(format!("vnet{index}")),
         network: None,
-        mark: None,
+        mark: address.map(|_| 7),
         address: address.map(IpAddr::from),
     };
     Instance {
@@ -24,6 +24,7 @@ pub(in crate::core::imds) fn instance() -> Instance {
         ready: false,
         handed: false,
         template: Some("debian13@20261121-031000".to_owned()),
+        host_keys: Vec::new(),
         cards: vec![card(0, "virbr0", Some([192, 0, 2, 10])), card(1, "br1", None)],
         content: Content {
             keys: vec!["ssh-ed25519 AAAA a".to_owned(), "ssh-ed25519 BBBB b".to_owned()],
@@ -66,7 +67,7 @@ fn the_whole_tree() {
     for (path, expected) in table {
         assert_eq!(answers.get(path), Some(&Answer::Text(expected.to_owned())), "{path}");
     }
-    assert_eq!(answers.get("meta-data/local-ipv4"), Some(&Answer::CallersAddress));
+    assert_eq!(answers.get("meta-data/local-ipv4"), Some(&Answer::CardsAddress));
     let Some(Answer::Text(document)) = answers.get("dynamic/instance-identity/document") else { panic!() };
     let document: serde_json::Value = serde_json::from_str(document).unwrap();
     assert_eq!(document["instanceId"], "11111111-2222-4333-8444-555555555555");

@@ -1,6 +1,9 @@
 //! A running domain, as the metadata service knows it.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
@@ -11,6 +14,7 @@ use crate::core::{
     mac::Mac,
     manifest::{Metadata, Purpose},
     metadata::{self, ready},
+    ssh_key::PublicKey,
     vm_spec::SeedWay,
     xml::{attribute, child, children, parse_domain},
 };
@@ -43,6 +47,8 @@ pub struct Instance {
     pub handed: bool,
     /// The template that it was cloned from.
     pub template: Option<String>,
+    /// The SSH host keys that it was made with, algorithm and key; none of another than a clone.
+    pub host_keys: Vec<String>,
     /// Its network cards on bridges, in order.
     pub cards: Vec<Card>,
     /// What it is told beyond that.
@@ -145,7 +151,8 @@ impl Instance {
             architecture,
             kind,
             ready: ready::read(xml).is_ok_and(|ready| ready.is_some_and(|ready| ready.instance == facts.uuid)),
-            template: clone.map(|clone| format!("{}@{}", clone.template, clone.version)),
+            template: clone.as_ref().map(|clone| format!("{}@{}", clone.template, clone.version)),
+            host_keys: clone.iter().flat_map(|clone| &clone.ssh_host_keys).filter_map(|line| host_key(line)).collect(),
             cards,
             content: Content::default(),
         })
@@ -155,6 +162,13 @@ impl Instance {
     /// take for good. One that is ready has had it.
     pub fn lacks_seed(&self) -> bool {
         self.handed && !self.ready && self.content.nocloud.is_none()
+    }
+
+    /// The address of the card with this mark: what libvirt keeps for it or has leased to it; where that is none, the one that it uses.
+    /// A container behind it, or a second address of its own, changes nothing.
+    pub fn address(&self, mark: u32, used: Ipv4Addr) -> IpAddr {
+        let card = self.cards.iter().find(|card| card.mark == Some(mark));
+        card.and_then(|card| card.address).filter(IpAddr::is_ipv4).unwrap_or(IpAddr::V4(used))
     }
 
     /// The name with its domain, where it is in one.
@@ -170,6 +184,11 @@ fn card(index: usize, interface: roxmltree::Node<'_, '_>) -> Option<Card> {
     let bridge = attribute(source, "bridge").filter(|bridge| is_device(bridge))?.to_owned();
     let port = child(interface, "target").and_then(|target| attribute(target, "dev")).map(str::to_owned);
     Some(Card { index, mac, bridge, port, network: attribute(source, "network").map(str::to_owned), address: None, mark: None })
+}
+
+/// Algorithm and key of a line as in `known_hosts` or in a key's own file.
+fn host_key(line: &str) -> Option<String> {
+    line.trim().parse::<PublicKey>().ok().map(|key| key.key())
 }
 
 /// Whether that can be a network device's name: <https://docs.kernel.org/networking/> has 15 bytes, no slash and no white space.

@@ -17,11 +17,13 @@ pub struct Report {
     pub host_keys: Vec<String>,
 }
 
-/// Reads a report of an instance.
+/// Reads a report of an instance that was made with these host keys, as [`Report::host_keys`] has them. By one of them it is known that
+/// cloud-init has done its work: else anything in the guest could end the clone's seed before cloud-init has read it. One that was made
+/// with none needs to name none.
 ///
 /// # Errors
-/// What is wrong with it: it is no form, of another instance or of none, or a key in it is none.
-pub fn read(body: &[u8], instance: Uuid) -> Result<Report, String> {
+/// What is wrong with it: it is no form, of another instance or of none, a key in it is none, or none of those.
+pub fn read(body: &[u8], instance: Uuid, made_with: &[String]) -> Result<Report, String> {
     if body.len() > LONGEST {
         return Err(format!("a report has at most {LONGEST} bytes"));
     }
@@ -46,6 +48,9 @@ pub fn read(body: &[u8], instance: Uuid) -> Result<Report, String> {
     }
     if !is_its_own {
         return Err("a report names its instance_id".to_owned());
+    }
+    if !made_with.is_empty() && !host_keys.iter().any(|key| made_with.contains(key)) {
+        return Err("a report names the SSH host key that this VM was made with, as pub_key_ed25519".to_owned());
     }
     host_keys.sort();
     host_keys.dedup();
@@ -77,14 +82,23 @@ mod tests {
             ("a".repeat(LONGEST + 1), Err("a report has at most 16384 bytes".to_owned())),
         ];
         for (body, expected) in table {
-            assert_eq!(read(body.as_bytes(), ID), expected, "{}", &body[..body.len().min(60)]);
+            assert_eq!(read(body.as_bytes(), ID, &[]), expected, "{}", &body[..body.len().min(60)]);
+        }
+        let own = format!("{id}&pub_key_ed25519={key}");
+        let others = "a report names the SSH host key that this VM was made with, as pub_key_ed25519";
+        for (body, made_with, expected) in [
+            (own.as_str(), KEY, ok(&[KEY])),
+            (own.as_str(), "ssh-ed25519 AAAA", Err(others.to_owned())),
+            (id, KEY, Err(others.to_owned())),
+        ] {
+            assert_eq!(read(body.as_bytes(), ID, &[made_with.to_owned()]), expected, "{body} {made_with}");
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(report) = read(&body, ID) {
+            if let Ok(report) = read(&body, ID, &[]) {
                 prop_assert!(report.host_keys.iter().all(|key| key.parse::<PublicKey>().is_ok()));
             }
         }

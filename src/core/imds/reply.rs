@@ -1,5 +1,7 @@
 //! What a caller that is known is answered.
 
+use std::net::Ipv4Addr;
+
 use super::{
     defaults::Item,
     directory::Told,
@@ -36,6 +38,10 @@ pub struct Call<'a> {
     pub ttl: Option<&'a [u8]>,
     /// Whether it has an `X-Forwarded-For`: it came through a proxy that may not know whom it answers.
     pub forwarded: bool,
+    /// The address that it came from.
+    pub address: Ipv4Addr,
+    /// The mark of the wire that it came in by.
+    pub mark: u32,
     /// The second at which it came.
     pub now: u64,
 }
@@ -54,8 +60,6 @@ pub struct Rules {
 pub enum Reply {
     /// 200, with this text.
     Text(String),
-    /// 200, with the caller's address.
-    CallersAddress,
     /// The first text for whoever is the first to be handed that item; later the second, or 404 where there is none.
     Once(Item, String, Option<String>),
     /// 200, with a token of so many seconds.
@@ -81,9 +85,18 @@ pub fn reply(told: &Told, call: Call<'_>, rules: &Rules) -> Reply {
         (_, Method::Get) => match check(told, asked, call, rules) {
             Some(refused) => refused,
             None if told.instance.lacks_seed() => LATER,
-            None => read(told, asked),
+            None => read(told, asked, call),
         },
         _ => Reply::Refused(405, "this can only be read"),
+    }
+}
+
+/// The method that something is asked for by: for the header `Allow` of a 405.
+pub fn allowed(asked: Asked<'_>) -> &'static str {
+    match asked {
+        Asked::Token => "PUT",
+        Asked::Ready => "POST",
+        _ => "GET",
     }
 }
 
@@ -109,7 +122,7 @@ fn check(told: &Told, asked: Asked<'_>, call: Call<'_>, rules: &Rules) -> Option
     }
 }
 
-fn read(told: &Told, asked: Asked<'_>) -> Reply {
+fn read(told: &Told, asked: Asked<'_>, call: Call<'_>) -> Reply {
     let instance = &told.instance;
     let (text, later) = match asked {
         Asked::Versions => return Reply::Text(super::request::VERSIONS.join("\n")),
@@ -117,7 +130,7 @@ fn read(told: &Told, asked: Asked<'_>) -> Reply {
         Asked::Ec2(path) => match told.answers.get(path) {
             // A key that is listed has to be there: without it cloud-init's Ec2 drops all that it has read.
             Some(Answer::Text(text)) => (text.clone(), (asked.item() == Some(Item::Keys)).then(String::new)),
-            Some(Answer::CallersAddress) => return Reply::CallersAddress,
+            Some(Answer::CardsAddress) => return Reply::Text(instance.address(call.mark, call.address).to_string()),
             None => return NOT_FOUND,
         },
         Asked::Token | Asked::Ready | Asked::Nothing => return NOT_FOUND,
@@ -143,7 +156,8 @@ mod tests {
     }
 
     fn get(path: &str) -> Call<'_> {
-        Call { method: Method::Get, path, token: None, ttl: None, forwarded: false, now: 1000 }
+        let address = Ipv4Addr::new(192, 0, 2, 77);
+        Call { method: Method::Get, path, token: None, ttl: None, forwarded: false, address, mark: 7, now: 1000 }
     }
 
     fn rules(require_token: bool) -> Rules {
@@ -162,7 +176,8 @@ mod tests {
             ("/latest/meta-data/instance-id", text("11111111-2222-4333-8444-555555555555")),
             ("/2009-04-04/user-data", text("#!/bin/sh\n")),
             ("/nocloud/user-data", text("#!/bin/sh\n")),
-            ("/latest/meta-data/local-ipv4", Reply::CallersAddress),
+            // What libvirt knows, and not what it uses.
+            ("/latest/meta-data/local-ipv4", text("192.0.2.10")),
             ("/nocloud/network-config", text("{}\n")),
             ("/latest/vendor-data", NOT_FOUND),
             ("/healthz", NOT_FOUND),
@@ -171,6 +186,8 @@ mod tests {
         for (path, expected) in table {
             assert_eq!(reply(&told, get(path), &rules(false)), expected, "{path}");
         }
+        let other_card = Call { mark: 8, ..get("/latest/meta-data/local-ipv4") };
+        assert_eq!(reply(&told, other_card, &rules(false)), text("192.0.2.77"));
         assert_eq!(status(&reply(&told, Call { method: Method::Put, ..get("/latest/user-data") }, &rules(false))), 405);
         assert_eq!(reply(&told, Call { method: Method::Post, ..get("/tpl/ready") }, &rules(true)), Reply::Report);
     }

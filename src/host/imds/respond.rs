@@ -6,14 +6,14 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     HeaderMap, Method as HttpMethod, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{ALLOW, CONTENT_TYPE, HeaderValue},
 };
 
 use super::{connection::Connection, control::About, shared::Shared};
 use crate::core::imds::{
     directory::Told,
     phone_home,
-    reply::{Call, Method, Reply, reply},
+    reply::{Call, Method, Reply, allowed, reply},
     request::asked,
 };
 
@@ -36,7 +36,7 @@ type Answer = (u16, Vec<u8>, Option<u64>);
 pub async fn respond(shared: &Shared, connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let began = Instant::now();
     let path = request.uri().path().to_owned();
-    let class = asked(&path).class();
+    let asked = asked(&path);
     let method = word(method(request.method()));
     let told = shared.caller(connection);
     let (answer, domain) = match &told {
@@ -49,7 +49,7 @@ pub async fn respond(shared: &Shared, connection: &Connection, request: Request<
     };
     let (status, body, ttl) = answer;
     let took = began.elapsed();
-    shared.metrics.answered(class, status, took);
+    shared.metrics.answered(asked.class(), status, took);
     if let Some(domain) = domain.filter(|domain| shared.metrics.may_log(Some(domain))) {
         let path = logged(&path);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -58,7 +58,11 @@ pub async fn respond(shared: &Shared, connection: &Connection, request: Request<
             "answered"
         );
     }
-    response(status, body, ttl)
+    let mut response = response(status, body, ttl);
+    if status == 405 {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed(asked)));
+    }
+    response
 }
 
 /// An answer without more.
@@ -74,12 +78,13 @@ async fn known(shared: &Shared, connection: &Connection, told: &Told, request: R
         token: header(TOKEN),
         ttl: header(TTL),
         forwarded: is_forwarded(request.headers()),
+        address: connection.address,
+        mark: connection.mark,
         now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
     };
     let instance = told.instance.uuid;
     match reply(told, call, &shared.rules) {
         Reply::Text(text) => (200, text.into_bytes(), None),
-        Reply::CallersAddress => (200, connection.address.to_string().into_bytes(), None),
         Reply::Token(token, ttl) => (200, token.into_bytes(), Some(ttl)),
         Reply::Refused(status, text) => plain(status, text),
         Reply::Once(item, first, later) => match shared.ask(About::Once(instance, item, told.instance.content.again)).await {
@@ -90,7 +95,7 @@ async fn known(shared: &Shared, connection: &Connection, told: &Told, request: R
         Reply::Report => {
             let body = tokio::time::timeout(BODY, Limited::new(request.into_body(), phone_home::LONGEST).collect()).await;
             let Ok(Ok(body)) = body else { return plain(400, "the report is too long, or does not come") };
-            match phone_home::read(&body.to_bytes(), instance) {
+            match phone_home::read(&body.to_bytes(), instance, &told.instance.host_keys) {
                 Err(wrong) => plain(400, &wrong),
                 Ok(report) => match shared.ask(About::Ready(instance, report.host_keys)).await {
                     Some(true) => plain(200, "noted"),
