@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -63,7 +64,7 @@ fn run(program: &str, args: &[&str]) -> bool {
     Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
 }
 
-fn must(program: &str, args: &[&str]) {
+pub fn must(program: &str, args: &[&str]) {
     assert!(run(program, args), "{program} {args:?}");
 }
 
@@ -111,6 +112,17 @@ impl Lab {
     /// Sets something of a guest's kernel.
     pub fn sysctl(&self, guest: &Guest, setting: &str) {
         must("ip", &["netns", "exec", &self.namespace(&guest.port), "sysctl", "-qw", setting]);
+    }
+
+    /// Sets something of the hypervisor's kernel.
+    pub fn sysctl_of_host(&self, setting: &str) {
+        must("ip", &["netns", "exec", &self.namespace(""), "sysctl", "-qw", setting]);
+    }
+
+    /// The file that a service locks in the hypervisor's namespace.
+    pub fn lock(&self) -> PathBuf {
+        let namespace = fs::metadata(Path::new("/run/netns").join(self.namespace(""))).unwrap().ino();
+        Path::new("/run/tpl-metadata").join(format!("{namespace}.lock"))
     }
 
     /// Gives a guest another address.

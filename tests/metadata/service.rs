@@ -4,7 +4,7 @@ use std::{fs, process::Command, thread, time::Duration};
 
 use super::{
     ID,
-    lab::{Lab, Service, ask, connect, get},
+    lab::{Guest, Lab, Service, ask, connect, get, must},
 };
 
 #[test]
@@ -17,11 +17,45 @@ fn it_leaves_nothing_behind() {
     for line in ["Uid:\t65534\t65534\t65534\t65534", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1"] {
         assert!(status.lines().any(|found| found == line), "{line} is not in\n{status}");
     }
-    assert_eq!(lab.status("/healthz").body, "{\"domains\":6,\"libvirt\":true}\n");
+    assert_eq!(lab.status("/healthz").body, "{\"domains\":6,\"libvirt\":true,\"rules\":true}\n");
     assert!(has_rules(&lab) && gives_marks(&lab));
     assert_eq!(service.end("-TERM"), Some(0));
     assert!(!lab.has_address("bra") && !lab.has_address("brb"));
     assert!(!has_rules(&lab) && !gives_marks(&lab));
+    assert!(!fs::exists(lab.lock()).unwrap());
+}
+
+/// Whose request it is stands in the mark that a connection has: without marks nobody is anybody.
+#[test]
+fn connections_have_marks_again_when_somebody_has_taken_them_away() {
+    let lab = Lab::new();
+    let service = lab.serve(&[]);
+    lab.sysctl_of_host("net.ipv4.tcp_fwmark_accept=0");
+    service.says("does something flush all of it?");
+    assert_eq!(lab.get(lab.guest("bra-1"), ID).status, 200);
+    assert!(gives_marks(&lab));
+}
+
+/// Signals that go to both processes are the keeper's to follow.
+#[test]
+fn its_server_does_not_end_by_a_reload() {
+    let lab = Lab::new();
+    let service = lab.serve(&[]);
+    must("kill", &["-HUP", &service.server().to_string()]);
+    service.signal("-HUP");
+    service.says("the defaults are read again");
+    assert_eq!(lab.get(lab.guest("bra-1"), ID).status, 200);
+    assert_eq!(service.end("-TERM"), Some(0));
+}
+
+/// The host is nobody's guest.
+#[test]
+fn the_host_itself_is_nobody() {
+    let lab = Lab::new();
+    let service = lab.serve(&[]);
+    let host = Guest { port: String::new(), ..lab.guest("bra-1").clone() };
+    assert_eq!(lab.get(&host, ID).status, 404);
+    service.says("unknown caller");
 }
 
 /// Who connects to its status port and says nothing holds it for seconds alone.
@@ -96,8 +130,8 @@ fn there_is_one() {
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("another metadata service runs on this machine"), "{said}");
     let (code, said) = lab.refused(&["--bridge", "bra"]);
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("--status-port"), "{said}");
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("another metadata service runs on this machine"), "{said}");
     assert!(lab.has_address("bra"));
     assert_eq!(lab.get(lab.guest("bra-1"), ID).status, 200);
     assert_eq!(service.end("-TERM"), Some(0));

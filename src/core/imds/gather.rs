@@ -12,6 +12,7 @@ use super::{
     nocloud::NOTHING,
 };
 use crate::core::{
+    error::Refusal,
     network::{Lease, Network},
     seed::handed::HandedSeed,
 };
@@ -60,6 +61,24 @@ pub fn gather(said: &Said, bridges: &BTreeSet<String>, defaults: &Defaults, host
     // The same each time, whatever the order of the answers.
     instances.sort_by_key(|instance| instance.uuid);
     (Known { instances, owners }, unreadable)
+}
+
+/// That these networks can be served: each is defined, and those that are active have a bridge.
+///
+/// # Errors
+/// [`Refusal`]: one cannot.
+pub fn ensure_served(names: &[String], networks: &[Network]) -> Result<(), Refusal> {
+    for name in names {
+        let Some(network) = networks.iter().find(|network| network.name == *name) else {
+            let all: Vec<&str> = networks.iter().map(|network| network.name.as_str()).collect();
+            return Err(Refusal::new(format!("there is no network {name}")).advise(format!("there are: {}", all.join(", "))));
+        };
+        if network.active && network.bridge.is_none() {
+            let advice = "its guests are on another machine's wire; --bridge names a bridge of this host";
+            return Err(Refusal::new(format!("network {name} has no bridge")).advise(advice));
+        }
+    }
+    Ok(())
 }
 
 /// What a clone's maker wrote for it. Once it is ready it has its secrets, and anybody in it could ask for them again.

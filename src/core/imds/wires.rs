@@ -121,6 +121,7 @@ pub fn rules() -> String {
          \tset own {{ type mark . mark; }}\n\
          \tchain come {{\n\
          \t\ttype filter hook input priority 0; policy accept;\n\
+         \t\tiif lo accept\n\
          \t\tip daddr {ADDRESS} tcp dport {PORT} jump connections\n\
          \t}}\n\
          \tchain connections {{\n\

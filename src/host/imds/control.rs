@@ -47,6 +47,8 @@ pub enum ToServer {
     Known(Known),
     /// Whether libvirt answers.
     Libvirt(bool),
+    /// Whether the rules by which guests are known are in force.
+    Rules(bool),
     /// The answer to a question; none where it cannot be done.
     Answer(u64, Option<bool>),
     /// Time to end.

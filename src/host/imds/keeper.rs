@@ -23,6 +23,7 @@ use super::{
     bridges::{Bridges, Look},
     control::{About, Question, Settings, ToServer, receive, send},
     listen,
+    lock::Lock,
     once::Once,
     reports::{NoteReady, Noted, Reports},
     watch::{self, Heard},
@@ -30,9 +31,10 @@ use super::{
 };
 use crate::{
     core::{
+        error::Refusal,
         imds::{
             defaults::Defaults,
-            gather::{Said, gather},
+            gather::{Said, ensure_served, gather},
             instance::{Instance, Kind},
         },
         network::Network,
@@ -95,10 +97,11 @@ enum Event {
 /// It cannot begin: no such network, an address or a port that something else has, a wrong file. Or the server has ended by itself.
 pub fn run(service: &Service<'_>, stop: &Stop) -> Result<()> {
     let defaults = (service.defaults)()?;
+    let Some(lock) = Lock::take()? else { return Err(Refusal::new("another metadata service runs on this machine").into()) };
     let status = listen::on_loopback(service.status_port)?;
     let (events, heard) = sync_channel(EVENTS);
     let noted = events.clone();
-    let wires = Wires::begin(service.start)?;
+    let wires = Wires::begin(lock, service.start)?;
     let server = Server::start(service, events.clone())?;
     server.tell(&ToServer::Hold, Some(wires.lock()))?;
     server.tell(&ToServer::ListenForStatus, Some(status.as_fd()))?;
@@ -113,13 +116,15 @@ pub fn run(service: &Service<'_>, stop: &Stop) -> Result<()> {
         defaults,
         said: None,
         known: None,
+        ruled: true,
         waiting: BTreeSet::new(),
     };
     let outcome = keeper.follow(&heard, stop);
     // While it runs, answers may be under way: the rules are needed until it has ended.
-    let mut left: Vec<_> = keeper.server.end().err().into_iter().collect();
-    left.extend(keeper.wires.end().err());
-    left.extend(keeper.bridges.release_all());
+    if let Err(error) = keeper.server.end() {
+        tracing::error!(error = format!("{error:#}"), "the server has not ended as it should");
+    }
+    let left = keeper.wires.end().err().into_iter().chain(keeper.bridges.release_all());
     for error in left {
         tracing::error!(error = format!("{error:#}"), "not cleaned up");
     }
@@ -137,6 +142,8 @@ struct Keeper<'a> {
     said: Option<Said>,
     /// What the server was told last.
     known: Option<crate::core::imds::directory::Known>,
+    /// Whether the rules were in force when they were looked at last.
+    ruled: bool,
     /// Networks and bridges that are not there: said once.
     waiting: BTreeSet<String>,
 }
@@ -168,7 +175,7 @@ impl Keeper<'_> {
             }
             if restored.elapsed() >= RULES {
                 restored = Instant::now();
-                self.restore();
+                self.restore()?;
             }
         }
         tracing::info!("stopping");
@@ -176,12 +183,21 @@ impl Keeper<'_> {
     }
 
     /// Puts the rules back where somebody has taken them away.
-    fn restore(&mut self) {
-        match self.wires.restore() {
+    fn restore(&mut self) -> Result<()> {
+        let restored = self.wires.restore();
+        let ruled = restored.is_ok();
+        match restored {
             Ok(false) => {}
             Ok(true) => tracing::warn!("the rules of the packet filter were gone, and are back: does something flush all of it?"),
-            Err(error) => tracing::error!(error = format!("{error:#}"), "the packet filter cannot be looked at"),
+            // Said once, and by the health until it is mended.
+            Err(error) if self.ruled => tracing::error!(error = format!("{error:#}"), "guests cannot be told apart"),
+            Err(_) => {}
         }
+        if self.ruled != ruled {
+            self.ruled = ruled;
+            self.server.tell(&ToServer::Rules(ruled), None)?;
+        }
+        Ok(())
     }
 
     fn hear(&mut self, heard: Heard) -> Result<()> {
@@ -192,6 +208,7 @@ impl Keeper<'_> {
                     self.check_networks(&said)?;
                     self.server.tell(&ToServer::Libvirt(true), None)?;
                 }
+                self.say_inactive(&said);
                 self.said = Some(said);
                 self.look()?;
                 self.publish()
@@ -206,24 +223,24 @@ impl Keeper<'_> {
         }
     }
 
-    /// A network that nobody has defined is a mistake at the beginning, and no reason to end later.
+    /// What is a mistake at the beginning is no reason to end later.
     fn check_networks(&self, said: &Said) -> Result<()> {
         if self.known.is_some() {
             return Ok(());
         }
-        for name in self.service.networks {
-            let found = said.networks.iter().find(|network| network.name == *name);
-            let Some(network) = found else {
-                let all: Vec<&str> = said.networks.iter().map(|network| network.name.as_str()).collect();
-                let advice = format!("there are: {}", all.join(", "));
-                return Err(crate::core::error::Refusal::new(format!("there is no network {name}")).advise(advice).into());
-            };
-            if network.active && network.bridge.is_none() {
-                let advice = "its guests are on another machine's wire; --bridge names a bridge of this host";
-                return Err(crate::core::error::Refusal::new(format!("network {name} has no bridge")).advise(advice).into());
+        Ok(ensure_served(self.service.networks, &said.networks)?)
+    }
+
+    /// Says of networks that are waited for.
+    fn say_inactive(&mut self, said: &Said) {
+        for network in said.networks.iter().filter(|network| self.service.networks.contains(&network.name)) {
+            let waiting = format!("network {}", network.name);
+            if network.active {
+                self.waiting.remove(&waiting);
+            } else if self.waiting.insert(waiting) {
+                tracing::warn!(network = network.name, "waiting for a network that is not active");
             }
         }
-        Ok(())
     }
 
     /// The bridges that are to be served, by what libvirt said last.

@@ -26,9 +26,11 @@ pub fn find() -> Result<Vec<Left>> {
         // Who cannot take it away does not look.
         return Ok(Vec::new());
     }
-    let Some(_lock) = Lock::take()? else { return Ok(Vec::new()) };
+    let Some(lock) = Lock::take()? else { return Ok(Vec::new()) };
     let addresses = kernel::labelled()?.into_iter().map(Left::Address);
-    Ok(addresses.chain(wires::are_there()?.then_some(Left::Rules)).collect())
+    let all = addresses.chain(wires::are_there()?.then_some(Left::Rules)).collect();
+    lock.end();
+    Ok(all)
 }
 
 /// Takes it away.
@@ -36,9 +38,11 @@ pub fn find() -> Result<Vec<Left>> {
 /// # Errors
 /// The kernel refuses.
 pub fn take_away(left: &Left) -> Result<()> {
-    let Some(_lock) = Lock::take()? else { bail!("a metadata service has begun meanwhile, and takes it over") };
+    let Some(lock) = Lock::take()? else { bail!("a metadata service has begun meanwhile, and takes it over") };
     match left {
-        Left::Address(bridge) => kernel::remove_address(bridge),
-        Left::Rules => wires::clear(),
+        Left::Address(bridge) => kernel::remove_address(bridge)?,
+        Left::Rules => wires::clear()?,
     }
+    lock.end();
+    Ok(())
 }

@@ -6,7 +6,10 @@ use anyhow::{Context as _, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::kernel::Bridge;
-use crate::core::imds::{ADDRESS, PORT};
+use crate::core::{
+    error::Advised,
+    imds::{ADDRESS, PORT},
+};
 
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 512;
@@ -43,7 +46,8 @@ pub fn begin(socket: &TcpListener) -> Result<()> {
 /// Something else listens there.
 pub fn on_loopback(port: u16) -> Result<TcpListener> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    listener.with_context(|| format!("listening on 127.0.0.1 port {port}\nanother port: --status-port"))
+    let listener = listener.with_context(|| format!("listening on 127.0.0.1 port {port}"));
+    listener.map_err(|error| Advised::new(error, "another port: --status-port").into())
 }
 
 /// Lets a listener be one of tokio's.

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, TryLockError},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
@@ -13,7 +13,11 @@ const FOLDER: &str = "/run/tpl-metadata";
 
 /// A lock that is held. Both processes of a service have it, and it is free when both have ended.
 #[derive(Debug)]
-pub struct Lock(pub File);
+pub struct Lock {
+    /// Whoever has it open holds the lock.
+    pub file: File,
+    path: PathBuf,
+}
 
 impl Lock {
     /// Takes it; none where a service has it.
@@ -21,17 +25,28 @@ impl Lock {
     /// # Errors
     /// It cannot be asked for: by somebody who is not root.
     pub fn take() -> Result<Option<Self>> {
-        let make = || -> Result<File> {
+        let make = || -> Result<Self> {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(FOLDER)?;
             let namespace = fs::metadata("/proc/self/ns/net")?.ino();
             let path = Path::new(FOLDER).join(format!("{namespace}.lock"));
-            Ok(fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?)
+            let file = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
+            Ok(Self { file, path })
         };
-        let file = make().with_context(|| format!("looking in {FOLDER} whether a metadata service runs"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error).context("locking the metadata service"),
+        loop {
+            let lock = make().with_context(|| format!("looking in {FOLDER} whether a metadata service runs"))?;
+            match lock.file.try_lock() {
+                // Whoever had it before may have removed the file meanwhile: then others make a new one.
+                Ok(()) if lock.file.metadata()?.nlink() == 0 => {}
+                Ok(()) => return Ok(Some(lock)),
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error).context("locking the metadata service"),
+            }
         }
+    }
+
+    /// Gives it up, and removes its file: network namespaces come and go, and each would leave one. For when no other process has it.
+    pub fn end(self) {
+        // What stays is empty, and the next one's.
+        let _ = fs::remove_file(&self.path);
     }
 }

@@ -53,6 +53,8 @@ pub struct Metrics {
     pub domains: Gauge<i64, AtomicI64>,
     /// Whether libvirt answers.
     pub libvirt: Gauge<i64, AtomicI64>,
+    /// Whether the rules by which guests are known are in force.
+    pub rules: Gauge<i64, AtomicI64>,
     /// Lines of the log that were left out.
     pub unlogged: Counter<u64, AtomicU64>,
     /// How many of them the log itself has left out, as far as they are counted.
@@ -76,6 +78,7 @@ impl Metrics {
             connections: Gauge::default(),
             domains: Gauge::default(),
             libvirt: Gauge::default(),
+            rules: Gauge::default(),
             unlogged: Counter::default(),
             dropped: AtomicU64::new(0),
             began: Instant::now(),
@@ -88,6 +91,9 @@ impl Metrics {
         registry.register("connections", "Connections that are open", metrics.connections.clone());
         registry.register("domains", "Running domains that are known", metrics.domains.clone());
         registry.register("libvirt_up", "Whether libvirt answers", metrics.libvirt.clone());
+        // The service does not begin without them.
+        metrics.rules.set(1);
+        registry.register("rules_up", "Whether the rules by which guests are known are in force", metrics.rules.clone());
         registry.register("log_lines_dropped", "Lines of the log that were left out", metrics.unlogged.clone());
         Self { registry, ..metrics }
     }
@@ -154,6 +160,7 @@ mod tests {
             "tpl_metadata_request_seconds_bucket{le=\"0.0002\"} 1",
             "tpl_metadata_connections_refused_total{reason=\"busy\"} 1",
             "tpl_metadata_domains 3",
+            "tpl_metadata_rules_up 1",
             "tpl_metadata_strangers_total 0",
             "tpl_metadata_log_lines_dropped_total 8",
             "# EOF",

@@ -53,6 +53,8 @@ const STATUS: usize = 16;
 /// As for [`run`]; or the standard input is no socket: somebody else has started it.
 pub fn run_on_stdin() -> Result<()> {
     allow_files()?;
+    // To read the files again is the keeper's, whoever sends that signal to both.
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).context("catching signals")?;
     rustix::thread::set_no_new_privs(true).context("giving up rights")?;
     // It was started by a link that is called exe.
     rustix::thread::set_name(c"tpl-metadata")?;
@@ -153,6 +155,7 @@ impl Server<'_> {
                 }
                 ToServer::Known(known) => self.shared.learn(Directory::new(known, &self.shared.host)),
                 ToServer::Libvirt(up) => drop(self.shared.metrics.libvirt.set(i64::from(up))),
+                ToServer::Rules(held) => drop(self.shared.metrics.rules.set(i64::from(held))),
                 ToServer::Answer(id, answer) => self.shared.answered(id, answer),
                 ToServer::Stop => return Ok(End::Asked),
             }
@@ -222,9 +225,10 @@ fn status(shared: &Shared, path: &str) -> Response<Full<Bytes>> {
         }
         "/healthz" => {
             let domains = shared.directory().map(|directory| directory.len());
-            let health = serde_json::json!({ "domains": domains, "libvirt": shared.metrics.libvirt.get() == 1 });
-            // It answers from what it knew while libvirt does not; before it knew anything it cannot.
-            response(if domains.is_some() { 200 } else { 503 }, format!("{health}\n").into_bytes(), None)
+            let (libvirt, rules) = (shared.metrics.libvirt.get() == 1, shared.metrics.rules.get() == 1);
+            let health = serde_json::json!({ "domains": domains, "libvirt": libvirt, "rules": rules });
+            // It answers from what it knew while libvirt does not; before it knew anything it cannot, nor without the rules.
+            response(if domains.is_some() && rules { 200 } else { 503 }, format!("{health}\n").into_bytes(), None)
         }
         _ => response(404, b"there are /healthz and /metrics\n".to_vec(), None),
     }

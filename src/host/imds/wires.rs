@@ -53,26 +53,24 @@ impl Wires {
     /// Begins with no wires. What a service has left that was killed is gone then, addresses and rules.
     ///
     /// # Errors
-    /// [`Refusal`]: another one is here, there is no `nft`, or the kernel does not let connections have marks.
-    pub fn begin(start: u32) -> Result<Self> {
-        let Some(lock) = Lock::take()? else { return Err(Refusal::new("another metadata service runs on this machine").into()) };
+    /// [`Refusal`]: there is no `nft`, or the kernel does not let connections have marks.
+    pub fn begin(lock: Lock, start: u32) -> Result<Self> {
         if process::find("nft").is_none() {
             return Err(no_nft().into());
         }
-        let switched = fs::read_to_string(ACCEPT).with_context(|| format!("reading {ACCEPT}"))?.trim() == "0";
         kernel::labelled()?.iter().try_for_each(kernel::remove_address)?;
         nft(&rules())?;
-        if switched && let Err(error) = fs::write(ACCEPT, "1") {
-            clear()?;
-            let advice = "as root: sysctl -w net.ipv4.tcp_fwmark_accept=1";
-            return Err(Refusal::new(format!("{ACCEPT} cannot be set to 1: {error}")).advise(advice).into());
+        match let_connections_have_marks() {
+            Ok(switched) => {
+                Ok(Self { marks: Marks::new(start), elements: None, listed: Vec::new(), version: start, switched, lock })
+            }
+            Err(refused) => clear().and(Err(refused)),
         }
-        Ok(Self { marks: Marks::new(start), elements: None, listed: Vec::new(), version: start, switched, lock })
     }
 
     /// What says that there is a service. Whoever holds it keeps others from beginning.
     pub fn lock(&self) -> BorrowedFd<'_> {
-        self.lock.0.as_fd()
+        self.lock.file.as_fd()
     }
 
     /// Makes the kernel keep to the wires of what is known on these bridges, and notes their marks there. `ports` are the numbers that
@@ -106,17 +104,19 @@ impl Wires {
         Ok(())
     }
 
-    /// Puts the rules back where somebody has taken them away, or put others there. Whether they had to be.
+    /// Puts the rules back where somebody has taken them away, or put others there. Whether they had to be; so too where connections were
+    /// not to have marks any more.
     ///
     /// # Errors
     /// The kernel refuses.
     pub fn restore(&self) -> Result<bool> {
+        let switched = let_connections_have_marks()?;
         match &self.elements {
             Some(elements) if !self.is_in_force()? => {
                 nft(&format!("{}{elements}{}", rules(), version(None, self.version)))?;
                 Ok(true)
             }
-            _ => Ok(false),
+            _ => Ok(switched),
         }
     }
 
@@ -136,8 +136,19 @@ impl Wires {
         if self.switched {
             fs::write(ACCEPT, "0").with_context(|| format!("setting {ACCEPT} back to 0"))?;
         }
+        self.lock.end();
         Ok(())
     }
+}
+
+/// Makes the kernel let connections have marks. Whether it did not before.
+fn let_connections_have_marks() -> Result<bool> {
+    let is_off = fs::read_to_string(ACCEPT).with_context(|| format!("reading {ACCEPT}"))?.trim() == "0";
+    if is_off && let Err(error) = fs::write(ACCEPT, "1") {
+        let advice = "as root: sysctl -w net.ipv4.tcp_fwmark_accept=1";
+        return Err(Refusal::new(format!("{ACCEPT} cannot be set to 1: {error}")).advise(advice).into());
+    }
+    Ok(is_off)
 }
 
 /// All cards, and whose they are.
