@@ -18,9 +18,14 @@ use crate::{
         bootstrap::{Item, Step, steps},
         config::Config,
         error::{Advised, Invalid, Refusal},
-        imds::unit::{self, Place},
+        imds::{
+            gather::ensure_served,
+            unit::{self, Place},
+        },
     },
     host::{
+        hypervisor::Hypervisor as _,
+        libvirt::Libvirt,
         local::{Local as _, ThisMachine},
         machine::{Machine as _, journal::Journal, local::LocalMachine},
     },
@@ -48,6 +53,7 @@ pub fn run(global: &Global, args: &InstallArgs, output: Output) -> Result<()> {
     if !args.uninstall {
         let files = super::serve::check(&config, &args.serve)?;
         unit::ensure_readable(&files.iter().map(|file| way(file)).collect::<Result<Vec<_>>>()?)?;
+        ensure_can_begin(&config, &args.serve)?;
     }
     let program = env::current_exe().context("finding tpl itself")?;
     let program = program.to_str().context("tpl's own path is no UTF-8")?;
@@ -55,7 +61,7 @@ pub fn run(global: &Global, args: &InstallArgs, output: Output) -> Result<()> {
     let arguments = arguments(&config, &args.serve)?;
     let items = || -> Result<Vec<Item>> {
         let facts = machine.ask(&unit::probes(program)).context("asking how it stands")?;
-        Ok(if args.uninstall { unit::none(&facts)? } else { unit::items(&facts, program, &arguments)? })
+        Ok(if args.uninstall { unit::none(&facts)? } else { unit::items(&facts, program, &arguments, user_of(&args.serve))? })
     };
     let todo = steps(&items()?);
     let (outcome, changes) = match (todo.is_empty(), args.dry_run) {
@@ -81,6 +87,21 @@ pub fn run(global: &Global, args: &InstallArgs, output: Output) -> Result<()> {
     }
 }
 
+/// That it does not end at once for what it is told to serve, or as whom.
+fn ensure_can_begin(config: &Config, args: &ServeArgs) -> Result<()> {
+    if args.user.as_ref().is_some_and(|user| user.as_str() != unit::USER) {
+        super::serve::user(args)?;
+    }
+    // A libvirt that does not answer yet is waited for by the service, too.
+    let Ok(libvirt) = Libvirt::open(&config.uri, config.connect_timeout) else { return Ok(()) };
+    Ok(ensure_served(&super::serve::served(args, config).0, &libvirt.networks()?)?)
+}
+
+/// Who is to answer guests.
+fn user_of(args: &ServeArgs) -> &str {
+    args.user.as_ref().map_or(unit::USER, |user| user.as_str())
+}
+
 /// A file and the folders on the way to it, by the name that is given and by its own: links lead from one to the other.
 fn way(file: &Path) -> Result<Vec<Place>> {
     let named = path::absolute(file)?;
@@ -104,7 +125,8 @@ fn ensure_done(items: &[Item]) -> Result<()> {
         return Ok(());
     }
     let cause = anyhow!("it is not as it should be after all steps: {}", left.join(", "));
-    Err(Advised::new(cause, "`journalctl -u tpl-metadata` says why").into())
+    let advice = "`journalctl -u tpl-metadata` says why; what was done stays: `tpl metadata install --uninstall` takes it away";
+    Err(Advised::new(cause, advice).into())
 }
 
 /// What systemd is to run: this call's own settings, with nothing left to what the environment may say at that time.
@@ -123,8 +145,7 @@ fn arguments(config: &Config, args: &ServeArgs) -> Result<Vec<String>> {
     }
     add("hop-limit", args.hop_limit.to_string());
     add("status-port", args.status_port.to_string());
-    let user = args.user.as_ref().map_or(unit::USER, |user| user.as_str());
-    add("user", user.to_owned());
+    add("user", user_of(args).to_owned());
     if args.require_token {
         words.push("--require-token".to_owned());
     }

@@ -51,6 +51,10 @@ const USERS: [&str; 2] = [unit::USER, "nobody"];
 pub fn run(global: &Global, args: &ServeArgs) -> Result<()> {
     let config = settings::load(global)?;
     check(&config, args)?;
+    if !rustix::process::geteuid().is_root() {
+        let advice = "run it by sudo, or let systemd run it: tpl metadata install";
+        return Err(Refusal::new("only root can put an address on a bridge, and listen there").advise(advice).into());
+    }
     let user = user(args)?;
     let once = Once::in_folder(args.state.clone())?;
     let (networks, bridges) = served(args, &config);
@@ -98,11 +102,10 @@ pub fn served(args: &ServeArgs, config: &Config) -> (Vec<String>, Vec<String>) {
 }
 
 /// Who answers guests.
-fn user(args: &ServeArgs) -> Result<Option<(u32, u32)>> {
-    if !rustix::process::geteuid().is_root() {
-        let advice = "run it by sudo, or let systemd run it: tpl metadata install";
-        return Err(Refusal::new("only root can put an address on a bridge, and listen there").advise(advice).into());
-    }
+///
+/// # Errors
+/// [`Invalid`]: there is no such user, or it is root.
+pub fn user(args: &ServeArgs) -> Result<Option<(u32, u32)>> {
     let named = args.user.as_ref().map(|user| user.as_str());
     for name in named.iter().chain(USERS.iter().filter(|_| named.is_none())) {
         match local::user(name)? {

@@ -12,8 +12,12 @@ use crate::core::{
 const UNIT: &str = "/etc/systemd/system/tpl-metadata.service";
 /// Its name.
 const NAME: &str = "tpl-metadata.service";
+/// Its first line: by this alone it is known as tpl's.
+const HEAD: &str = "# Written by tpl metadata install.\n";
 /// Who answers guests.
 pub const USER: &str = "tpl-metadata";
+/// What stands beside that name in `/etc/passwd`: by this alone the user is known as tpl's.
+const COMMENT: &str = "tpl metadata service";
 /// Where it is written down what was handed out once: for systemd a folder of its [`STATES`].
 pub const STATE: &str = "/var/lib/tpl/metadata";
 /// What systemd's `StateDirectory` is below.
@@ -42,19 +46,21 @@ pub fn probes(program: &str) -> Vec<Probe> {
         Probe::new("unit.systemd", "[ ! -d /run/systemd/system ] || echo yes"),
         Probe::with("unit.loose", LOOSE, &[program]),
         Probe::new("unit.nft", "PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH; ! command -v nft >/dev/null || echo yes"),
-        Probe::with("unit.user", "! getent passwd \"$1\" >/dev/null || echo yes", &[USER]),
+        Probe::with("unit.user", "getent passwd \"$1\" || [ $? = 2 ]", &[USER]),
         Probe::file("unit.file", UNIT),
         Probe::with("unit.enabled", "systemctl is-enabled \"$1\" || true", &[NAME]),
         Probe::with("unit.active", "systemctl is-active \"$1\" || true", &[NAME]),
     ]
 }
 
-/// What is to be so: the service runs, with these arguments of `tpl`.
+/// What is to be so: the service runs, with these arguments of `tpl`. The user is made unless another one is named there.
 ///
 /// # Errors
-/// [`Refusal`]: there is no systemd; or root would run a program that others can change, or that its sandbox cannot see.
-pub fn items(facts: &Facts, program: &str, arguments: &[String]) -> Result<Vec<Item>, Refusal> {
+/// [`Refusal`]: there is no systemd, or a unit of that name that is not tpl's; or root would run a program that others can change, or that
+/// its sandbox cannot see.
+pub fn items(facts: &Facts, program: &str, arguments: &[String], user: &str) -> Result<Vec<Item>, Refusal> {
     ensure_systemd(facts)?;
+    ensure_own(facts)?;
     let advice = "copy it to a folder that is root's alone, as in: install tpl /usr/local/bin/; and run it from there";
     if let Some(reason) = hidden(Path::new(program)) {
         return Err(Refusal::new(reason).advise(advice));
@@ -73,6 +79,8 @@ pub fn items(facts: &Facts, program: &str, arguments: &[String]) -> Result<Vec<I
         "--system",
         "--user-group",
         "--no-create-home",
+        "--comment",
+        COMMENT,
         "--home-dir",
         "/",
         "--shell",
@@ -81,7 +89,7 @@ pub fn items(facts: &Facts, program: &str, arguments: &[String]) -> Result<Vec<I
     ]);
     let (reload, restart) = (Step::run(&["systemctl", "daemon-reload"]), Step::run(&["systemctl", "restart", NAME]));
     Ok(vec![
-        Item::holds(format!("user {USER}"), facts.is_yes("unit.user"), "absent", "there", vec![add]),
+        Item::holds(format!("user {USER}"), user != USER || !account(facts).is_empty(), "absent", "there", vec![add]),
         Item::file(UNIT, facts.whole("unit.file"), 0o644, &text, vec![reload, restart.clone()]),
         Item::compare("at start", facts.get("unit.enabled"), "enabled", vec![Step::run(&["systemctl", "enable", NAME])]),
         Item::compare("now", facts.get("unit.active"), "active", vec![restart]),
@@ -140,10 +148,13 @@ fn barred(place: &Place) -> Option<String> {
 /// What is to be so: nothing of it is there.
 ///
 /// # Errors
-/// [`Refusal`]: there is no systemd.
+/// [`Refusal`]: there is no systemd, or a unit of that name that is not tpl's.
 pub fn none(facts: &Facts) -> Result<Vec<Item>, Refusal> {
     ensure_systemd(facts)?;
+    ensure_own(facts)?;
     let there = facts.whole("unit.file").is_some();
+    // A user of that name that somebody else has made stays.
+    let is_own = account(facts).split(':').nth(4) == Some(COMMENT);
     let remove = vec![
         Step::run(&["systemctl", "disable", "--now", NAME]),
         Step::Remove { path: UNIT.to_owned() },
@@ -151,8 +162,21 @@ pub fn none(facts: &Facts) -> Result<Vec<Item>, Refusal> {
     ];
     Ok(vec![
         Item::holds(UNIT, !there, "there", "absent", remove),
-        Item::holds(format!("user {USER}"), !facts.is_yes("unit.user"), "there", "absent", vec![Step::run(&["userdel", USER])]),
+        Item::holds(format!("user {USER}"), !is_own, "there", "absent", vec![Step::run(&["userdel", USER])]),
     ])
+}
+
+/// The line of [`USER`] in `/etc/passwd`; empty where there is none.
+fn account(facts: &Facts) -> &str {
+    facts.get("unit.user").unwrap_or_default()
+}
+
+fn ensure_own(facts: &Facts) -> Result<(), Refusal> {
+    if facts.whole("unit.file").is_none_or(|text| text.starts_with(HEAD)) {
+        return Ok(());
+    }
+    let advice = "look at it; with another name, or without it, tpl metadata install can do its work";
+    Err(Refusal::new(format!("{UNIT} is not tpl's own")).advise(advice))
 }
 
 fn ensure_systemd(facts: &Facts) -> Result<(), Refusal> {
@@ -171,8 +195,7 @@ fn text(program: &str, arguments: &[String]) -> String {
     let state = STATE.strip_prefix(STATES).unwrap_or(STATE);
     format!(
         "\
-# Written by tpl metadata install.
-[Unit]
+{HEAD}[Unit]
 Description=Metadata service for the guests of this hypervisor
 After=network.target libvirtd.service virtqemud.service virtnetworkd.service
 
@@ -186,6 +209,8 @@ KillMode=mixed
 TimeoutStopSec=30
 Restart=on-failure
 RestartSec=2
+# What is wrong in the call or on the host does not mend itself.
+RestartPreventExitStatus=2 3
 # Nobody's own configuration is read.
 Environment=HOME=/
 StateDirectory={state}
@@ -245,13 +270,15 @@ mod tests {
     use super::*;
     use crate::core::bootstrap::steps;
 
+    const ACCOUNT: &str = "tpl-metadata:x:998:998:tpl metadata service:/:/usr/sbin/nologin";
+
     fn facts(unit: Option<&str>, state: &str) -> Facts {
         let file = unit.ok_or("");
         let answers = [
             ("unit.systemd", Ok("yes")),
             ("unit.loose", Ok("")),
             ("unit.nft", Ok("yes")),
-            ("unit.user", Ok(if unit.is_some() { "yes" } else { "" })),
+            ("unit.user", Ok(if unit.is_some() { ACCOUNT } else { "" })),
             ("unit.file", file),
             ("unit.enabled", Ok(if unit.is_some() { "enabled" } else { "not-found" })),
             ("unit.active", Ok(state)),
@@ -266,12 +293,12 @@ mod tests {
     #[test]
     fn what_is_missing_is_made_and_then_nothing() {
         let program = "/usr/local/bin/tpl";
-        let missing = steps(&items(&facts(None, "inactive"), program, &arguments()).unwrap());
+        let missing = steps(&items(&facts(None, "inactive"), program, &arguments(), USER).unwrap());
         let lines: Vec<String> = missing.iter().map(Step::summary).collect();
         assert_eq!(
             lines,
             [
-                "ran useradd --system --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin tpl-metadata",
+                "ran useradd --system --user-group --no-create-home --comment 'tpl metadata service' --home-dir / --shell…",
                 "wrote /etc/systemd/system/tpl-metadata.service",
                 "ran systemctl daemon-reload",
                 "ran systemctl restart tpl-metadata.service",
@@ -281,9 +308,14 @@ mod tests {
         let text = text(program, &arguments());
         assert!(text.contains("\nExecStart=/usr/local/bin/tpl metadata serve --network \"it's $$HOME\"\n"), "{text}");
         assert!(text.contains("\nStateDirectory=tpl/metadata\n"), "{text}");
-        assert_eq!(steps(&items(&facts(Some(&text), "active"), program, &arguments()).unwrap()), []);
+        assert_eq!(steps(&items(&facts(Some(&text), "active"), program, &arguments(), USER).unwrap()), []);
+        // Somebody else's user is not made, and tpl's is not missed then.
+        let others = facts(Some(&text), "active").with("unit.user", Ok(""));
+        assert_eq!(steps(&items(&others, program, &arguments(), "nobody").unwrap()), []);
         assert_eq!(steps(&none(&facts(Some(&text), "active")).unwrap()).len(), 4);
         assert_eq!(steps(&none(&facts(None, "inactive")).unwrap()), []);
+        let others = facts(None, "inactive").with("unit.user", Ok("tpl-metadata:x:1001:1001:Theo P. Lang,,,:/home/x:/bin/sh"));
+        assert_eq!(steps(&none(&others).unwrap()), []);
     }
 
     #[test]
@@ -295,10 +327,11 @@ mod tests {
             (fine.clone().with("unit.nft", Ok("")), "/usr/bin/tpl", "there is no nft here"),
             (fine.clone(), "/root/tpl", "/root/tpl is in somebody's home"),
             (fine, "/tmp/tpl", "/tmp/tpl is in a folder for temporary files"),
+            (facts(Some("[Service]\n"), "active"), "/usr/bin/tpl", "/etc/systemd/system/tpl-metadata.service is not tpl's own"),
             (loose, "/srv/tpl", "root would run /srv/tpl from now on: /srv is not root's"),
         ];
         for (facts, program, expected) in table {
-            let refused = items(&facts, program, &[]).unwrap_err().to_string();
+            let refused = items(&facts, program, &[], USER).unwrap_err().to_string();
             assert!(refused.contains(expected), "{refused}");
         }
     }
