@@ -108,7 +108,7 @@ impl Progress {
 /// What is missing of a VM's word that it is ready: nothing, if its own instance has said so, with its own host key. `host_key` is
 /// type and key of that, as in `known_hosts`.
 pub fn not_phoned_home(mark: Option<&Ready>, instance: Uuid, host_key: &str) -> Option<String> {
-    let look = "`tpl metadata serve` has to run on its hypervisor, and logs who asks";
+    let look = "`tpl metadata serve` has to run on its hypervisor, and logs who asks and what it refuses";
     let Some(mark) = mark else { return Some(format!("has not phoned home: {look}")) };
     if mark.instance != instance {
         return Some(format!("has phoned home as another instance, {}: its disk was another machine's", mark.instance));
@@ -182,7 +182,12 @@ mod tests {
         };
         let (commented, wrong) = (format!("{key} root@elsewhere\n"), "has phoned home with another host key");
         let table = [
-            (None, Some("has not phoned home: `tpl metadata serve` has to run on its hypervisor, and logs who asks")),
+            (
+                None,
+                Some(
+                    "has not phoned home: `tpl metadata serve` has to run on its hypervisor, and logs who asks and what it refuses",
+                ),
+            ),
             (Some(mark(7, &[rsa, &commented])), None),
             (
                 Some(mark(8, &[key])),

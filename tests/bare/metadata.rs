@@ -12,6 +12,8 @@ const DOMAIN: &str = "<domain type=\"qemu\"><name>plugged</name><memory unit=\"M
                       <devices><interface type=\"network\"><mac address=\"52:54:00:00:00:01\"/><source network=\"default\"/>\
                       </interface></devices></domain>";
 
+const UNIT: &str = "/etc/systemd/system/tpl-metadata.service";
+
 /// Somebody at the bridge that is no domain.
 const STRANGER: &str = "ip netns add stranger; ip link add stranger type veth peer name eth0 netns stranger; \
                         ip link set stranger master virbr0 up; ip -n stranger link set eth0 up; \
@@ -52,6 +54,11 @@ pub fn the_service_is_a_unit(operator: &Operator) {
         assert!(refused.contains("there is no nft here") && refused.ends_with('3'), "{refused}");
         operator.root("DEBIAN_FRONTEND=noninteractive apt-get install -y -q nftables >/dev/null");
     }
+    // What would never begin is not installed.
+    for wrong in ["--network nosuch", "--user nosuch"] {
+        let refused = operator.root(&format!("/usr/local/bin/tpl metadata install {wrong} 2>&1; echo $?; ls {UNIT} 2>&1"));
+        assert!(refused.contains("nosuch") && refused.contains("cannot access"), "{refused}");
+    }
     let installed = operator.root(install);
     assert!(installed.contains("tpl-metadata.service: changed"), "{installed}");
     assert!(operator.root(install).contains("tpl-metadata.service: unchanged"));
@@ -75,6 +82,13 @@ pub fn the_service_is_a_unit(operator: &Operator) {
     waits(operator, &get("127.0.0.1", 9254, "/healthz"), "\"domains\":1,\"libvirt\":true");
     operator.root("virsh -q destroy plugged");
     waits(operator, &get("127.0.0.1", 9254, "/healthz"), "\"domains\":0");
+
+    // It may set nothing of the kernel's, and says what is missing.
+    operator.root("sysctl -qw net.ipv4.tcp_fwmark_accept=0");
+    waits(operator, &get("127.0.0.1", 9254, "/healthz"), "\"rules\":false");
+    waits(operator, "journalctl --no-pager -u tpl-metadata", "as root: sysctl -w net.ipv4.tcp_fwmark_accept=1");
+    operator.root("sysctl -qw net.ipv4.tcp_fwmark_accept=1");
+    waits(operator, &get("127.0.0.1", 9254, "/healthz"), "\"rules\":true");
 
     operator.root("systemctl reload tpl-metadata");
     waits(operator, "journalctl --no-pager -u tpl-metadata", "the defaults are read again");

@@ -214,7 +214,7 @@ fn a_vm_is_ready_once_it_has_phoned_home() {
     };
     let machine = Machine::with_template();
     machine.state().phones_home = false;
-    let silent = "has not phoned home: `tpl metadata serve` has to run on its hypervisor, and logs who asks";
+    let silent = "has not phoned home: `tpl metadata serve` has to run on its hypervisor, and logs who asks and what it refuses";
     assert_eq!(missing(&machine), silent);
 }
 

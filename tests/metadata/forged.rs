@@ -208,7 +208,7 @@ fn rules_that_are_flushed_come_back() {
     assert!(lab.nft("", &["list", "tables"]).contains("table bridge tpl-metadata"));
     lab.nft("", &["flush", "ruleset"]);
     assert_eq!(lab.get(one, ID).status, 404);
-    service.says("are back");
+    service.says("are again");
     assert_eq!(lab.get(one, ID).body, one.uuid);
     // Also where a part of them is gone alone.
     lab.nft("", &["flush", "chain", "bridge", "tpl-metadata", "go"]);

@@ -18,7 +18,7 @@ fn it_leaves_nothing_behind() {
         assert!(status.lines().any(|found| found == line), "{line} is not in\n{status}");
     }
     assert_eq!(lab.status("/healthz").body, "{\"domains\":6,\"libvirt\":true,\"rules\":true}\n");
-    assert!(has_rules(&lab) && gives_marks(&lab));
+    assert!(has_rules(&lab) && gives_marks(&lab) && fs::exists(lab.lock()).unwrap());
     assert_eq!(service.end("-TERM"), Some(0));
     assert!(!lab.has_address("bra") && !lab.has_address("brb"));
     assert!(!has_rules(&lab) && !gives_marks(&lab));
@@ -31,7 +31,7 @@ fn connections_have_marks_again_when_somebody_has_taken_them_away() {
     let lab = Lab::new();
     let service = lab.serve(&[]);
     lab.sysctl_of_host("net.ipv4.tcp_fwmark_accept=0");
-    service.says("does something flush all of it?");
+    service.says("does something flush the packet filter");
     assert_eq!(lab.get(lab.guest("bra-1"), ID).status, 200);
     assert!(gives_marks(&lab));
 }

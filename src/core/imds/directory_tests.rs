@@ -14,7 +14,7 @@ fn domain(name: &str, cards: &[(&str, &str, Option<u32>)]) -> Instance {
         bridge: (*bridge).to_owned(),
         port: None,
         network: None,
-        address: None,
+        addresses: Vec::new(),
         mark: *mark,
     };
     Instance { domain: name.to_owned(), cards: cards.iter().enumerate().map(card).collect(), ..instance() }

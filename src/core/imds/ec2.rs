@@ -79,7 +79,7 @@ fn leaves(instance: &Instance, host: &str) -> BTreeMap<String, Answer> {
     if let Some(vendor_data) = &instance.content.vendor_data {
         add("vendor-data", vendor_data.clone());
     }
-    let address = instance.cards.iter().find_map(|card| card.address).map(|address| address.to_string());
+    let address = instance.cards.iter().find_map(|card| card.addresses.first()).map(ToString::to_string);
     let document = json!({
         "architecture": instance.architecture, "availabilityZone": host, "imageId": image, "instanceId": id, "instanceType": kind,
         "privateIp": address, "region": REGION, "version": "2017-09-30",
@@ -102,7 +102,7 @@ fn of_card(card: &Card, instance: &Instance, leaves: &mut BTreeMap<String, Answe
     add("interface-id", format!("eni-{}", card.mac.to_string().replace(':', "")));
     add("local-hostname", instance.fqdn());
     add("mac", card.mac.to_string());
-    if let Some(IpAddr::V4(address)) = card.address {
+    if let Some(IpAddr::V4(address)) = card.addresses.first() {
         add("local-ipv4s", address.to_string());
     }
 }

@@ -10,7 +10,8 @@ pub(in crate::core::imds) fn instance() -> Instance {
         port: Some(format!("vnet{index}")),
         network: None,
         mark: address.map(|_| 7),
-        address: address.map(IpAddr::from),
+        // A lease from before goes last.
+        addresses: address.into_iter().flat_map(|address| [address, [192, 0, 2, 9]]).map(IpAddr::from).collect(),
     };
     Instance {
         uuid: "11111111-2222-4333-8444-555555555555".parse().unwrap(),

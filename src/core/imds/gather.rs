@@ -54,7 +54,9 @@ pub fn gather(said: &Said, bridges: &BTreeSet<String>, defaults: &Defaults, host
         for card in &mut instance.cards {
             let own = owners.iter().filter(|owner| owner.bridge == card.bridge && owner.mac == card.mac);
             // What is kept for it counts more than what it had last.
-            card.address = own.max_by_key(|owner| (owner.reserved, owner.address.is_ipv4())).map(|owner| owner.address);
+            let mut own: Vec<&Owner> = own.collect();
+            own.sort_by_key(|owner| (!owner.reserved, !owner.address.is_ipv4()));
+            card.addresses = own.into_iter().map(|owner| owner.address).collect();
         }
         defaults.apply(host, instance);
     }
@@ -137,7 +139,7 @@ mod tests {
         };
         let (known, unreadable) = gather(&said, &["br0".to_owned()].into(), &Defaults::default(), "hv1");
         let found: Vec<_> =
-            known.instances.iter().map(|instance| (instance.domain.as_str(), instance.cards[0].address.unwrap())).collect();
+            known.instances.iter().map(|instance| (instance.domain.as_str(), instance.cards[0].addresses[0])).collect();
         assert_eq!(found, [("a", ip(10)), ("b", ip(11))]);
         assert_eq!((known.owners.len(), unreadable.len()), (3, 1));
     }
@@ -147,7 +149,7 @@ mod tests {
         let record = format!(
             r#"{{"kind":"clone","purpose":"clone","name":"web01","template":"debian13","version":"20261121-031000","digest":"",
             "linked":true,"phase":"complete","run":{{"id":"00000000-0000-0000-0000-000000000001","host":"hv","since":"2026-11-21T03:10:00Z"}},
-            "created_at":"2026-11-21T03:10:00Z","user":"debian","ssh_host_keys":[],"volumes":[],"pool":"default","seed":"{seed}"}}"#
+            "created_at":"2026-11-21T03:10:00Z","user":"debian","ssh_host_keys":["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ root@web01"],"volumes":[],"pool":"default","seed":"{seed}"}}"#
         );
         let mark = r#"{"at":"2026-11-21T03:10:00Z","instance":"11111111-2222-4333-8444-55555555550a"}"#;
         let mark = format!("<r:ready xmlns:r='urn:tpl:ready:1'>{mark}</r:ready>");
@@ -180,6 +182,8 @@ mod tests {
             assert_eq!(unreadable, Vec::<String>::new(), "{case}");
             let instance = &found.instances[0];
             assert_eq!((instance.content.user_data.as_deref(), instance.lacks_seed()), (user_data, lacks), "{case}");
+            let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+            assert_eq!(instance.host_keys, if case == "nobody's" { vec![] } else { vec![key] }, "{case}");
         }
     }
 }

@@ -81,8 +81,8 @@ pub struct Card {
     pub port: Option<String>,
     /// libvirt's network, where it is one.
     pub network: Option<String>,
-    /// The address that is leased to it or kept for it.
-    pub address: Option<IpAddr>,
+    /// The addresses that are kept for it or leased to it, the most certain one first.
+    pub addresses: Vec<IpAddr>,
     /// What the kernel marks with that comes from it; none where it is not served, or its port is not there.
     pub mark: Option<u32>,
 }
@@ -164,11 +164,14 @@ impl Instance {
         self.handed && !self.ready && self.content.nocloud.is_none()
     }
 
-    /// The address of the card with this mark: what libvirt keeps for it or has leased to it; where that is none, the one that it uses.
-    /// A container behind it, or a second address of its own, changes nothing.
+    /// The address of the card with this mark: of those that libvirt keeps for it or has leased to it the one that it uses, or the first;
+    /// where there are none, the one that it uses. A container behind it, or a second address of its own, changes nothing.
     pub fn address(&self, mark: u32, used: Ipv4Addr) -> IpAddr {
         let card = self.cards.iter().find(|card| card.mark == Some(mark));
-        card.and_then(|card| card.address).filter(IpAddr::is_ipv4).unwrap_or(IpAddr::V4(used))
+        let mut known = card.iter().flat_map(|card| &card.addresses).filter(|address| address.is_ipv4());
+        let used = IpAddr::V4(used);
+        let first = known.next().copied().unwrap_or(used);
+        if known.any(|address| *address == used) { used } else { first }
     }
 
     /// The name with its domain, where it is in one.
@@ -183,10 +186,18 @@ fn card(index: usize, interface: roxmltree::Node<'_, '_>) -> Option<Card> {
     let mac = attribute(child(interface, "mac")?, "address")?.parse().ok()?;
     let bridge = attribute(source, "bridge").filter(|bridge| is_device(bridge))?.to_owned();
     let port = child(interface, "target").and_then(|target| attribute(target, "dev")).map(str::to_owned);
-    Some(Card { index, mac, bridge, port, network: attribute(source, "network").map(str::to_owned), address: None, mark: None })
+    Some(Card {
+        index,
+        mac,
+        bridge,
+        port,
+        network: attribute(source, "network").map(str::to_owned),
+        addresses: Vec::new(),
+        mark: None,
+    })
 }
 
-/// Algorithm and key of a line as in `known_hosts` or in a key's own file.
+/// Algorithm and key of the line that a key's own file holds.
 fn host_key(line: &str) -> Option<String> {
     line.trim().parse::<PublicKey>().ok().map(|key| key.key())
 }

@@ -17,9 +17,8 @@ pub struct Report {
     pub host_keys: Vec<String>,
 }
 
-/// Reads a report of an instance that was made with these host keys, as [`Report::host_keys`] has them. By one of them it is known that
-/// cloud-init has done its work: else anything in the guest could end the clone's seed before cloud-init has read it. One that was made
-/// with none needs to name none.
+/// Reads a report of an instance that was made with these host keys, as [`Report::host_keys`] has them. Whatever reports
+/// without having seen the seed must not end it before cloud-init has read it. One that was made with none needs to name none.
 ///
 /// # Errors
 /// What is wrong with it: it is no form, of another instance or of none, a key in it is none, or none of those.

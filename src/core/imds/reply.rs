@@ -186,6 +186,8 @@ mod tests {
         for (path, expected) in table {
             assert_eq!(reply(&told, get(path), &rules(false)), expected, "{path}");
         }
+        let leased = Call { address: Ipv4Addr::new(192, 0, 2, 9), ..get("/latest/meta-data/local-ipv4") };
+        assert_eq!(reply(&told, leased, &rules(false)), text("192.0.2.9"));
         let other_card = Call { mark: 8, ..get("/latest/meta-data/local-ipv4") };
         assert_eq!(reply(&told, other_card, &rules(false)), text("192.0.2.77"));
         assert_eq!(status(&reply(&told, Call { method: Method::Put, ..get("/latest/user-data") }, &rules(false))), 405);

@@ -217,6 +217,8 @@ StateDirectory={state}
 StateDirectoryMode=0700
 RuntimeDirectory=tpl-metadata
 RuntimeDirectoryMode=0700
+# A service that is run by hand has its lock there.
+RuntimeDirectoryPreserve=yes
 UMask=0077
 CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW CAP_SETUID CAP_SETGID CAP_KILL
 NoNewPrivileges=yes

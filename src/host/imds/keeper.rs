@@ -49,6 +49,8 @@ const EVENTS: usize = 256;
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it is looked whether the rules of the packet filter are there.
 const RULES: Duration = Duration::from_secs(3);
+/// How long whoever has the lock may still have it.
+const BEFORE: Duration = Duration::from_secs(5);
 /// How long the server has to end by itself.
 const END: Duration = Duration::from_secs(20);
 
@@ -97,7 +99,9 @@ enum Event {
 /// It cannot begin: no such network, an address or a port that something else has, a wrong file. Or the server has ended by itself.
 pub fn run(service: &Service<'_>, stop: &Stop) -> Result<()> {
     let defaults = (service.defaults)()?;
-    let Some(lock) = Lock::take()? else { return Err(Refusal::new("another metadata service runs on this machine").into()) };
+    let Some(lock) = Lock::wait(BEFORE)? else {
+        return Err(Refusal::new("another metadata service runs on this machine").into());
+    };
     let status = listen::on_loopback(service.status_port)?;
     let (events, heard) = sync_channel(EVENTS);
     let noted = events.clone();
@@ -124,7 +128,9 @@ pub fn run(service: &Service<'_>, stop: &Stop) -> Result<()> {
     if let Err(error) = keeper.server.end() {
         tracing::error!(error = format!("{error:#}"), "the server has not ended as it should");
     }
-    let left = keeper.wires.end().err().into_iter().chain(keeper.bridges.release_all());
+    // The next one may begin as soon as the rules have gone.
+    let mut left = keeper.bridges.release_all();
+    left.extend(keeper.wires.end().err());
     for error in left {
         tracing::error!(error = format!("{error:#}"), "not cleaned up");
     }
@@ -188,7 +194,9 @@ impl Keeper<'_> {
         let ruled = restored.is_ok();
         match restored {
             Ok(false) => {}
-            Ok(true) => tracing::warn!("the rules of the packet filter were gone, and are back: does something flush all of it?"),
+            Ok(true) => tracing::warn!(
+                "guests were not told apart, and are again: does something flush the packet filter, or set net.ipv4.tcp_fwmark_accept?"
+            ),
             // Said once, and by the health until it is mended.
             Err(error) if self.ruled => tracing::error!(error = format!("{error:#}"), "guests cannot be told apart"),
             Err(_) => {}

@@ -96,7 +96,12 @@ async fn known(shared: &Shared, connection: &Connection, told: &Told, request: R
             let body = tokio::time::timeout(BODY, Limited::new(request.into_body(), phone_home::LONGEST).collect()).await;
             let Ok(Ok(body)) = body else { return plain(400, "the report is too long, or does not come") };
             match phone_home::read(&body.to_bytes(), instance, &told.instance.host_keys) {
-                Err(wrong) => plain(400, &wrong),
+                Err(wrong) => {
+                    if shared.metrics.may_log(Some(&told.instance.domain)) {
+                        tracing::warn!(domain = told.instance.domain, reason = wrong, "a report is refused");
+                    }
+                    plain(400, &wrong)
+                }
                 Ok(report) => match shared.ask(About::Ready(instance, report.host_keys)).await {
                     Some(true) => plain(200, "noted"),
                     Some(false) => plain(404, "this is nothing that is waited for"),

@@ -109,15 +109,17 @@ impl Wires {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn restore(&self) -> Result<bool> {
-        let switched = let_connections_have_marks()?;
-        match &self.elements {
+    pub fn restore(&mut self) -> Result<bool> {
+        let gone = match &self.elements {
             Some(elements) if !self.is_in_force()? => {
                 nft(&format!("{}{elements}{}", rules(), version(None, self.version)))?;
-                Ok(true)
+                true
             }
-            _ => Ok(switched),
-        }
+            _ => false,
+        };
+        let switched = let_connections_have_marks()?;
+        self.switched |= switched;
+        Ok(gone || switched)
     }
 
     fn is_in_force(&self) -> Result<bool> {
