@@ -46,9 +46,11 @@ fn build_with_kills() -> Value {
     report
 }
 
+/// The states of the template's versions in this run's pool. Another run's, which was killed, may be in another pool: those have
+/// no volume here, and so no size.
 fn states() -> Vec<String> {
     let list = tpl(&["list", "--output", "json"]).json();
-    let ours = list.as_array().unwrap().iter().filter(|row| row["name"] == TEMPLATE);
+    let ours = list.as_array().unwrap().iter().filter(|row| row["name"] == TEMPLATE && !row["allocation"].is_null());
     ours.map(|row| row["state"].as_str().unwrap().to_owned()).collect()
 }
 
