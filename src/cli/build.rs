@@ -171,4 +171,6 @@ pub enum Schema {
     Pipeline,
     /// fleets/NAME.toml
     Fleet,
+    /// /etc/tpl/metadata.toml
+    Metadata,
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{
     cli::{Schema, SchemaArgs},
-    core::{fleet, schema},
+    core::{fleet, imds::defaults, schema},
     ui,
 };
 
@@ -16,5 +16,6 @@ pub fn run(args: &SchemaArgs) -> Result<()> {
     ui::json(&match args.what {
         Schema::Pipeline => schema::pipeline(),
         Schema::Fleet => fleet::schema(),
+        Schema::Metadata => defaults::schema(),
     })
 }

@@ -9,6 +9,7 @@ fn each_schema_is_one_document_of_its_own() {
         (&["schema"][..], "a pipeline of tpl, pipelines/NAME.toml"),
         (&["schema", "pipeline"], "a pipeline of tpl, pipelines/NAME.toml"),
         (&["schema", "fleet"], "a fleet of tpl, fleets/NAME.toml"),
+        (&["schema", "metadata"], "what tpl's metadata service tells domains, metadata.toml"),
     ] {
         let ran = home.tpl(args);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{args:?}");

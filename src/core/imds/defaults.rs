@@ -18,6 +18,7 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{
     document,
@@ -28,6 +29,7 @@ use crate::core::{
     error::Invalid,
     guest::{PasswordHash, UserData},
     pipeline::PlainText,
+    schema,
     ssh_key::PublicKey,
     units::Span,
     vm_spec::DomainName,
@@ -97,6 +99,17 @@ struct Entry {
     one_shot_window: Option<Span>,
 }
 
+/// The keys that say which domains a rule is for.
+const FITS: [&str; 3] = ["host", "network", "name"];
+
+/// The schema of the file.
+pub fn schema() -> Value {
+    let mut whole = schema::titled("what tpl's metadata service tells domains, metadata.toml", schema::of::<File>());
+    let chosen: Vec<Value> = FITS.iter().map(|key| json!({"required": [key]})).collect();
+    whole["properties"]["defaults"]["not"] = json!({ "anyOf": chosen });
+    whole
+}
+
 /// Names with `*` for any text and `?` for any one character in them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -162,7 +175,7 @@ impl Defaults {
         let mut document = Document::parse(file, text)?;
         document.check::<File>();
         let defaults = toml::from_str::<toml::Table>(text).ok().and_then(|mut table| table.remove("defaults"));
-        for key in ["host", "network", "name"] {
+        for key in FITS {
             if defaults.as_ref().is_some_and(|defaults| defaults.get(key).is_some()) {
                 document.add_at(&["defaults", key], format!("{key} is for a [[rule]]: defaults are for all domains"));
             }

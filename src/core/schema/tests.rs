@@ -1,7 +1,7 @@
 use std::str::FromStr;
 
 use super::*;
-use crate::core::{fleet, pipeline};
+use crate::core::{fleet, imds::defaults, pipeline};
 
 /// Where a document is not what a schema says.
 fn against(schema: &Value, text: &str) -> Vec<String> {
@@ -173,6 +173,33 @@ fn schema_and_reader_of_fleets_agree() {
         let text = good.replacen(from, to, 1);
         assert_eq!(against(&schema, &text).is_empty(), expected, "the schema, {to}: {:?}", against(&schema, &text));
         assert_eq!(fleet::parse("f", &text).is_ok(), expected, "the reader, {to}");
+    }
+}
+
+#[test]
+fn schema_and_reader_of_the_metadata_services_defaults_agree() {
+    let schema = defaults::schema();
+    let good = "[defaults]\nsearch = \"lab.example\"\n[[rule]]\nname = \"web*\"\none_shot = true\n";
+    let table = [
+        ("", "", true),
+        ("search = \"lab.example\"", "name = \"web*\"", false),
+        ("search = \"lab.example\"", "network = \"default\"", false),
+        ("lab.example", "lab..example", false),
+        ("search", "serach", false),
+        ("[[rule]]", "[rule]", false),
+        ("[[rule]]", "[[rules]]", false),
+        ("true", "\"yes\"", false),
+        ("true", "true\none_shot_window = \"0s\"", true),
+        ("true", "true\none_shot_window = \"2 bananas\"", false),
+        ("true", "true\nssh_keys = [\"ssh-dss AAAA\"]", false),
+        ("true", "true\nuser_data = \"web.yaml\"", true),
+        ("true", "true\nuser_data = [\"web.yaml\"]", false),
+    ];
+    for (from, to, expected) in table {
+        let text = good.replacen(from, to, 1);
+        assert_eq!(against(&schema, &text).is_empty(), expected, "the schema, {to}: {:?}", against(&schema, &text));
+        let read = defaults::Defaults::parse("m", &text, &|_, _| Ok(b"#cloud-config\npackage_update: true\n".to_vec()));
+        assert_eq!(read.is_ok(), expected, "the reader, {to}: {read:?}");
     }
 }
 
