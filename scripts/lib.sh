@@ -22,11 +22,12 @@ part() {
   say "-- $name: $((SECONDS - began)) s"
 }
 
-# end PID: ends a background job that has a process group of its own, with its children, and waits for it.
+# end PID [SECONDS]: ends a background job that has a process group of its own, with its children, and waits for it: so long before
+# it is killed.
 end() {
   [ -n "$1" ] || return 0
   kill -- "-$1" || return 0
-  for _ in $(seq 50); do kill -0 -- "-$1" || return 0; sleep 0.2; done
+  for _ in $(seq "$((${2:-10} * 5))"); do kill -0 -- "-$1" || return 0; sleep 0.2; done
   kill -KILL -- "-$1"
 }
 

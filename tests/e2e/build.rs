@@ -4,7 +4,7 @@ use std::{sync::OnceLock, time::Duration};
 
 use serde_json::Value;
 
-use super::lab::{Background, TEMPLATE, left, pipeline, tpl};
+use super::lab::{Background, TEMPLATE, left, pipeline, pool, tpl, virsh};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -46,12 +46,15 @@ fn build_with_kills() -> Value {
     report
 }
 
-/// The states of the template's versions in this run's pool. Another run's, which was killed, may be in another pool: those have
-/// no volume here, and so no size.
+/// The states of the template's versions in this run's pool: what another run, which was killed, has left in another one says nothing.
 fn states() -> Vec<String> {
     let list = tpl(&["list", "--output", "json"]).json();
-    let ours = list.as_array().unwrap().iter().filter(|row| row["name"] == TEMPLATE && !row["allocation"].is_null());
-    ours.map(|row| row["state"].as_str().unwrap().to_owned()).collect()
+    let pool = format!("\"pool\":\"{}\"", pool());
+    let ours = |row: &&Value| {
+        row["name"] == TEMPLATE
+            && virsh(&["dumpxml", &format!("{TEMPLATE}.{}", row["version"].as_str().unwrap())]).contains(&pool)
+    };
+    list.as_array().unwrap().iter().filter(ours).map(|row| row["state"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
