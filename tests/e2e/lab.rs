@@ -37,7 +37,7 @@ impl Ended {
     }
 }
 
-/// A folder for this test run: pipelines, keys, logs. Removed with the machine's temporary files.
+/// A folder for this test run: pipelines, keys, logs. `scripts/test` removes it.
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     FOLDER
