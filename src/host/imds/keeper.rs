@@ -2,26 +2,22 @@
 
 use std::{
     collections::BTreeSet,
-    net::Shutdown,
-    os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
-    },
-    process::Child,
+    os::fd::AsFd as _,
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, sync_channel},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use uuid::Uuid;
 
 use super::{
     bridges::{Bridges, Look},
-    control::{About, Question, Settings, ToServer, receive, send},
+    child::Server,
+    control::{About, Question, Settings, ToServer},
     listen,
     lock::Lock,
     once::Once,
@@ -40,7 +36,7 @@ use crate::{
         network::Network,
         units::Span,
     },
-    host::{local::Stop, process},
+    host::local::Stop,
 };
 
 /// What the keeper has not heard yet. Whoever has more to say waits.
@@ -51,8 +47,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const RULES: Duration = Duration::from_secs(3);
 /// How long whoever has the lock may still have it.
 const BEFORE: Duration = Duration::from_secs(5);
-/// How long the server has to end by itself.
-const END: Duration = Duration::from_secs(20);
 
 /// What the service is to be.
 pub struct Service<'a> {
@@ -106,7 +100,9 @@ pub fn run(service: &Service<'_>, stop: &Stop) -> Result<()> {
     let (events, heard) = sync_channel(EVENTS);
     let noted = events.clone();
     let wires = Wires::begin(lock, service.start)?;
-    let server = Server::start(service, events.clone())?;
+    let asked = events.clone();
+    let server =
+        Server::start(service.user, &service.settings, move |said| asked.send(said.map_or(Event::Ended, Event::Asked)).is_ok())?;
     server.tell(&ToServer::Hold, Some(wires.lock()))?;
     server.tell(&ToServer::ListenForStatus, Some(status.as_fd()))?;
     let (uri, deadline) = (service.uri.to_owned(), service.deadline);
@@ -397,56 +393,5 @@ impl Keeper<'_> {
             tracing::error!(error = format!("{error:#}"), "a guest's request cannot be done");
         }
         self.server.tell(&ToServer::Answer(id, answer.ok()), None)
-    }
-}
-
-/// The other process.
-struct Server {
-    child: Child,
-    stream: UnixStream,
-}
-
-impl Server {
-    fn start(service: &Service<'_>, events: SyncSender<Event>) -> Result<Self> {
-        let (stream, other) = UnixStream::pair().context("making a pair of sockets")?;
-        // A server that does not read any more must not hold the keeper: then it is ended.
-        stream.set_write_timeout(Some(END)).context("making a pair of sockets")?;
-        let child = process::again(&["metadata", "server"], service.user, OwnedFd::from(other))?;
-        let server = Self { child, stream };
-        server.tell(&ToServer::Settings(service.settings.clone()), None)?;
-        let asking = server.stream.try_clone()?;
-        thread::spawn(move || {
-            while let Ok(Some((question, _))) = receive::<Question>(&asking) {
-                if events.send(Event::Asked(question)).is_err() {
-                    return;
-                }
-            }
-            // Whoever has heard enough is gone.
-            let _ = events.send(Event::Ended);
-        });
-        Ok(server)
-    }
-
-    fn tell(&self, frame: &ToServer, along: Option<BorrowedFd<'_>>) -> Result<()> {
-        send(&self.stream, frame, along).context("telling the server")
-    }
-
-    /// Lets it end what it is at.
-    fn end(mut self) -> Result<()> {
-        // It may be gone already.
-        let _ = self.tell(&ToServer::Stop, None);
-        let _ = self.stream.shutdown(Shutdown::Write);
-        let begun = Instant::now();
-        while self.child.try_wait()?.is_none() {
-            if begun.elapsed() >= END {
-                self.child.kill()?;
-                self.child.wait()?;
-                bail!("the server was not done after {} s, and was ended", END.as_secs());
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        let status = self.child.wait()?;
-        ensure!(status.success(), "the server has failed: {status}");
-        Ok(())
     }
 }

@@ -7,6 +7,7 @@
 //! has sent it, and so it answers on while libvirt does not.
 
 pub mod bridges;
+mod child;
 mod connection;
 pub mod control;
 pub mod keeper;
