@@ -61,12 +61,16 @@ impl Item {
     }
 }
 
+/// The keys that say which domains a rule is for.
+const FITS: [&str; 3] = ["host", "network", "name"];
+
 /// The file, as it is written.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct File {
     /// For all domains.
     #[serde(default)]
+    #[schemars(extend("not" = {"anyOf": FITS.map(|key| json!({"required": [key]}))}))]
     defaults: Entry,
     /// For some.
     #[serde(default)]
@@ -99,15 +103,9 @@ struct Entry {
     one_shot_window: Option<Span>,
 }
 
-/// The keys that say which domains a rule is for.
-const FITS: [&str; 3] = ["host", "network", "name"];
-
 /// The schema of the file.
 pub fn schema() -> Value {
-    let mut whole = schema::titled("what tpl's metadata service tells domains, metadata.toml", schema::of::<File>());
-    let chosen: Vec<Value> = FITS.iter().map(|key| json!({"required": [key]})).collect();
-    whole["properties"]["defaults"]["not"] = json!({ "anyOf": chosen });
-    whole
+    schema::titled("what tpl's metadata service tells domains, metadata.toml", schema::of::<File>())
 }
 
 /// Names with `*` for any text and `?` for any one character in them.

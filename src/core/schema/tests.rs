@@ -85,6 +85,7 @@ fn examples_are_taken() {
     let mut seen = 0;
     look(&super::pipeline(), &mut seen);
     look(&fleet::schema(), &mut seen);
+    look(&defaults::schema(), &mut seen);
     assert!(seen > 15, "{seen}");
 }
 
@@ -102,13 +103,22 @@ fn every_pipeline_and_the_fleet_fit_their_schemas() {
     assert_eq!(against(&fleet::schema(), &text), [""; 0]);
 }
 
+/// Whether schema and reader take what each row says: a good text, with one piece of it replaced by another.
+fn agree_on(schema: &Value, good: &str, table: &[(&str, &str, bool)], is_read: impl Fn(&str) -> bool) {
+    for (from, to, expected) in table {
+        let text = good.replacen(from, to, 1);
+        let against = against(schema, &text);
+        assert_eq!(against.is_empty(), *expected, "the schema, {to}: {against:?}");
+        assert_eq!(is_read(&text), *expected, "the reader, {to}");
+    }
+}
+
 const PIPELINE: &str = "description = \"x\"\nkeep = 1\n[source]\nkind = \"netboot\"\nsuite = \"trixie\"\n[answers]\nkind = \"preseed\"\n\
                         file = \"a.cfg\"\nusers = [{ name = \"a\" }]\n[install]\ndisk = \"4G\"\n[clone]\nuser = \"debian\"\n\
                         memory = \"512M\"\ndisk = 8589934592\n";
 
 #[test]
 fn schema_and_reader_of_pipelines_agree() {
-    let schema = super::pipeline();
     let table = [
         ("", "", true),
         ("keep = 1", "", true),
@@ -137,16 +147,11 @@ fn schema_and_reader_of_pipelines_agree() {
         ("[clone]", "[seal]\nenable = [\"a\"]\nshrink = false\n[clone]", true),
         ("[clone]", "[seal]\nenable = \"a\"\n[clone]", false),
     ];
-    for (from, to, expected) in table {
-        let text = PIPELINE.replacen(from, to, 1);
-        assert_eq!(against(&schema, &text).is_empty(), expected, "the schema, {to}");
-        assert_eq!(pipeline::parse("p", &text).is_ok(), expected, "the reader, {to}");
-    }
+    agree_on(&super::pipeline(), PIPELINE, &table, |text| pipeline::parse("p", text).is_ok());
 }
 
 #[test]
 fn schema_and_reader_of_fleets_agree() {
-    let schema = fleet::schema();
     let good = "template = \"a\"\n[defaults]\nvcpus = 1\n[groups.web]\ncount = 2\nname = \"w{}\"\n[groups.web.guest]\nuser = \"ops\"\n\
                 [[vms]]\nname = \"db\"\nmemory = \"2G\"\n";
     let table = [
@@ -169,16 +174,11 @@ fn schema_and_reader_of_fleets_agree() {
         ("memory = \"2G\"", "disks = [{ fs = \"ext4\" }]", false),
         ("memory = \"2G\"", "gateway = \"192.0.2.1\"\nprefix = 24", true),
     ];
-    for (from, to, expected) in table {
-        let text = good.replacen(from, to, 1);
-        assert_eq!(against(&schema, &text).is_empty(), expected, "the schema, {to}: {:?}", against(&schema, &text));
-        assert_eq!(fleet::parse("f", &text).is_ok(), expected, "the reader, {to}");
-    }
+    agree_on(&fleet::schema(), good, &table, |text| fleet::parse("f", text).is_ok());
 }
 
 #[test]
 fn schema_and_reader_of_the_metadata_services_defaults_agree() {
-    let schema = defaults::schema();
     let good = "[defaults]\nsearch = \"lab.example\"\n[[rule]]\nname = \"web*\"\none_shot = true\n";
     let table = [
         ("", "", true),
@@ -195,12 +195,8 @@ fn schema_and_reader_of_the_metadata_services_defaults_agree() {
         ("true", "true\nuser_data = \"web.yaml\"", true),
         ("true", "true\nuser_data = [\"web.yaml\"]", false),
     ];
-    for (from, to, expected) in table {
-        let text = good.replacen(from, to, 1);
-        assert_eq!(against(&schema, &text).is_empty(), expected, "the schema, {to}: {:?}", against(&schema, &text));
-        let read = defaults::Defaults::parse("m", &text, &|_, _| Ok(b"#cloud-config\npackage_update: true\n".to_vec()));
-        assert_eq!(read.is_ok(), expected, "the reader, {to}: {read:?}");
-    }
+    let named = |_: &std::path::Path, _| Ok(b"#cloud-config\npackage_update: true\n".to_vec());
+    agree_on(&defaults::schema(), good, &table, |text| defaults::Defaults::parse("m", text, &named).is_ok());
 }
 
 #[test]
