@@ -31,6 +31,12 @@ end() {
   kill -KILL -- "-$1"
 }
 
+# remove_domain DOMAIN: from this machine's libvirt, with what undefining it would stumble over. Its disks stay.
+remove_domain() {
+  virsh -q -c qemu:///system destroy "$1"
+  virsh -q -c qemu:///system undefine --nvram --snapshots-metadata "$1"
+}
+
 # The toolchain that scripts/setup may just have installed is not in this shell's PATH yet.
 use_cargo() {
   # shellcheck source=/dev/null
